@@ -1,0 +1,1 @@
+"""Symbolic tools that know nothing of samplers: special functions, stable differences, truncated series, jets."""

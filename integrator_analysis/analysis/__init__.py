@@ -1,0 +1,1 @@
+"""Readings of a step program: local error, weak error, stability, moments on Gaussian data."""

@@ -1,0 +1,133 @@
+"""One step on Gaussian data is an affine-Gaussian map: z -> matrix z + offset + noise. Means and covariances follow.
+
+Knows lowered programs and the exact eps of Gaussian data; samples nothing. For data N(mu, c) in one eigendirection
+the marginal is N(Psi_1 mu, S), S = c Psi_1 Psi_1^T + Sigma, and eps = L^T S^{-1} (z - Psi_1 mu), affine in z.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from integrator_analysis.analysis.coefficients import CoefficientTable, check_times
+from integrator_analysis.processes import Process
+from integrator_analysis.program import Block, Evaluate, Noise, Output, StepProgram
+from integrator_analysis.symbols import InputError, s, t
+
+__all__ = ["AffineMap", "GaussianError", "affine_step", "gaussian_eps", "gaussian_error", "marginal"]
+
+Eps = Callable[[float], tuple[np.ndarray, np.ndarray]]
+"""time -> (K, offset) with eps = K z + offset, k x k and k."""
+
+
+@dataclass(frozen=True)
+class AffineMap:
+    """z -> matrix z + offset + noise xi: k x k, k and k x (number of noises)."""
+
+    matrix: np.ndarray
+    offset: np.ndarray
+    noise: np.ndarray
+
+    def moments(self, mean: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and covariance after the map."""
+        return self.matrix @ mean + self.offset, self.matrix @ covariance @ self.matrix.T + self.noise @ self.noise.T
+
+
+def affine_step(program: StepProgram, table: CoefficientTable, start: float, end: float, eps: Eps) -> AffineMap:
+    """The map of one step from ``start`` to ``end`` when the network is affine in z."""
+    lowered = table.program
+    values = dict(zip(table.names, table(start, end), strict=True))
+    k, n = len(program.blocks), len(lowered.noises)
+    rows = np.hstack([np.eye(k), np.zeros((k, 1 + n))]).astype(complex)
+    state = dict(zip(program.blocks, rows, strict=True))
+    outputs: dict[tuple[str, str], np.ndarray] = {}
+    for st in lowered.statements:
+        if isinstance(st, Evaluate):
+            jacobian, offset = eps(float(st.time.subs({t: start, s: end})))
+            result = jacobian @ np.stack([state[b] for b in program.blocks])
+            result[:, k] += offset
+            outputs |= {(st.name, b): row for b, row in zip(program.blocks, result, strict=True)}
+            continue
+        before = dict(state)
+        for block, terms in st.updates:
+            total = np.zeros(k + 1 + n, dtype=complex)
+            for term in terms:
+                factor = values.get(str(term.coefficient), 1.0)
+                match term.operand:
+                    case Block(name):
+                        total += factor * before[name]
+                    case Output(evaluation, component):
+                        total += factor * outputs[evaluation, component]
+                    case Noise(name):
+                        total[k + 1 + lowered.noises.index(name)] += factor
+            state[block] = total
+    full = np.stack([state[b] for b in program.blocks])
+    full = full.real if np.all(full.imag == 0) else full
+    return AffineMap(full[:, :k], full[:, k], full[:, k + 1 :])
+
+
+def marginal(process: Process, time: float, mean: float, variance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (k) and covariance (k x k) of z_t for data N(mean, variance) in one direction."""
+    psi = process.mean(time)[:, 0]
+    return psi * mean, variance * np.outer(psi, psi) + process.covariance(time)
+
+
+def gaussian_eps(process: Process, mean: float, variance: float) -> Eps:
+    """The exact eps of data N(mean, variance) as an affine function of z at each time."""
+
+    def eps(time: float) -> tuple[np.ndarray, np.ndarray]:
+        center, covariance = marginal(process, time, mean, variance)
+        factor = np.linalg.cholesky(process.covariance(time))
+        jacobian = factor.T @ np.linalg.inv(covariance)
+        return jacobian, -jacobian @ center
+
+    return eps
+
+
+@dataclass(frozen=True)
+class GaussianError:
+    """Errors of mean (d, k) and covariance (d, k, k) at the last time, per eigenvalue of the data's covariance."""
+
+    variances: np.ndarray
+    mean: np.ndarray
+    covariance: np.ndarray
+
+
+def gaussian_error(
+    program: StepProgram, times: Sequence[float], mean: Sequence[float] | float, covariance: np.ndarray | float
+) -> GaussianError:
+    """The exact error of a sampler on data N(mean, covariance), from the true marginal at times[0]; no sampling.
+
+    ``covariance`` is a variance, a vector of variances or a d x d matrix, ``mean`` a number or a vector of length d.
+    Raises InputError for a covariance that is not symmetric positive semi-definite, or a bad grid.
+    """
+    grid, process = check_times(times), program.process
+    variances, basis = _spectrum(np.asarray(covariance, dtype=float))
+    center = basis.T @ np.broadcast_to(np.asarray(mean, dtype=float), variances.shape)
+    table = CoefficientTable(program)
+    mean_errors, covariance_errors = [], []
+    for mu, variance in zip(center, variances, strict=True):
+        eps = gaussian_eps(process, mu, variance)
+        moments = marginal(process, grid[0], mu, variance)
+        for start, end in pairwise(grid):
+            moments = affine_step(program, table, start, end, eps).moments(*moments)
+        exact = marginal(process, grid[-1], mu, variance)
+        mean_errors.append(moments[0] - exact[0])
+        covariance_errors.append(moments[1] - exact[1])
+    return GaussianError(variances, np.array(mean_errors), np.array(covariance_errors))
+
+
+def _spectrum(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if covariance.ndim < 2:
+        values = np.atleast_1d(covariance)
+        basis = np.eye(len(values))
+    elif covariance.ndim == 2 and covariance.shape[0] == covariance.shape[1] and np.allclose(covariance, covariance.T):
+        values, basis = np.linalg.eigh(covariance)
+    else:
+        raise InputError(f"a covariance is a number, a vector or a symmetric matrix, got shape {covariance.shape}")
+    if not np.all(np.isfinite(values)) or values.min() < -1e-12 * max(values.max(), 1e-300):
+        raise InputError(f"the covariance is not positive semi-definite: its least eigenvalue is {values.min():g}")
+    return np.maximum(values, 0.0), basis

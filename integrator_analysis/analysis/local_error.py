@@ -1,0 +1,331 @@
+"""Local error of a step program for an unknown smooth score: order, leading terms, their value on a given problem.
+
+Knows programs and jets; knows no scheme by name and no torch. The error is numerical minus exact after one step from
+t to t - h, in the original space and the original time. Deterministic programs are compared with the probability-flow
+ODE block by block; stochastic ones with the reverse SDE through a smooth observable f of the state (weak error).
+The unknown field is the one the program evaluates: the score s, or the network's eps for conjugate integrators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import mpmath
+import sympy
+from sympy.core.function import AppliedUndef
+from sympy.polys.rings import PolyElement
+
+from integrator_analysis.algebra.jets import JetRing
+from integrator_analysis.algebra.series import Series
+from integrator_analysis.numeric import function
+from integrator_analysis.program import Block, Evaluate, Noise, Output, StepProgram
+from integrator_analysis.symbols import InputError, h, s, t
+
+__all__ = ["LocalError", "derive_local_error"]
+
+MAX_ORDER = 4
+"""Highest power of h that is looked at. Scalar jets decide order conditions no further."""
+
+FACTOR_TERMS = 60
+"""Leading terms with more monomials are collected, not factored: factoring long sums takes minutes."""
+
+OBSERVABLE = "f"
+
+Field = Callable[[Sequence[mpmath.mpf], mpmath.mpf], Sequence[mpmath.mpf]]
+
+
+@dataclass(frozen=True)
+class LocalError:
+    """The leading local error. ``polynomials`` maps a block, or "f" for a weak error, to its leading coefficient."""
+
+    program: StepProgram
+    jets: JetRing
+    exponents: Mapping[str, int]
+    polynomials: Mapping[str, PolyElement]
+
+    @property
+    def order(self) -> int:
+        """Order for a general smooth score (weak order if stochastic): the least exponent minus one."""
+        return min(self.exponents.values()) - 1
+
+    @cached_property
+    def leading(self) -> Mapping[str, sympy.Expr]:
+        """The coefficient of h**exponents[block], in the parameters, beta(t), the state and the field's derivatives."""
+        symbols = self.jets.symbols(partial(_symbol, self.program.blocks))
+        out = {}
+        for block, polynomial in self.polynomials.items():
+            expression = polynomial.as_expr(*symbols)
+            if self.program.stochastic:
+                out[block] = _collect_observable(expression)
+            else:
+                out[block] = sympy.factor(expression) if len(polynomial.terms()) <= FACTOR_TERMS else expression
+        return out
+
+    def text(self) -> Mapping[str, str]:
+        """``leading`` as plain text: d_xm s_x is the derivative by x and m of the x component of the score."""
+        return {block: str(expression) for block, expression in self.leading.items()}
+
+    def latex(self) -> Mapping[str, str]:
+        """``leading`` as LaTeX."""
+        out = {}
+        for block, expression in self.leading.items():
+            names = {symbol: _latex_name(symbol.name) for symbol in expression.free_symbols}
+            out[block] = sympy.latex(expression, symbol_names=names)
+        return out
+
+    def evaluate(
+        self,
+        z: Sequence[float],
+        time: float,
+        field: Field,
+        observable: Callable[[Sequence[mpmath.mpf]], mpmath.mpf] | None = None,
+        digits: int = 40,
+    ) -> Mapping[str, float]:
+        """The leading coefficients at state z (one number per block) and time, for a given field.
+
+        ``field(z, t)`` gives the components of the program's unknown (score or eps) in mpmath; its derivatives are
+        taken numerically at ``digits`` digits. ``observable`` is needed for a weak error. Raises InputError without.
+        """
+        if self.program.stochastic and observable is None:
+            raise InputError("a weak local error needs an observable f(z) to be evaluated on")
+        with mpmath.workdps(digits):
+            point = _Point(self, [mpmath.mpf(v) for v in z], mpmath.mpf(time), field, observable)
+            return {block: float(point.value(p)) for block, p in self.polynomials.items()}
+
+
+class _Point:
+    """Values of the jet generators at one point, computed as they are asked for."""
+
+    def __init__(self, error: LocalError, z: list, time: mpmath.mpf, field: Field, observable: Any) -> None:
+        self.jets, self.program = error.jets, error.program
+        self.z, self.time, self.field, self.observable = z, time, field, observable
+        self.cache: dict[int, mpmath.mpf] = {}
+
+    def value(self, polynomial: PolyElement) -> mpmath.mpf:
+        total = mpmath.mpf(0)
+        for exponents, coefficient in polynomial.terms():
+            term = mpmath.mpf(int(coefficient.numerator)) / int(coefficient.denominator)
+            for n, exponent in enumerate(exponents):
+                if exponent:
+                    term *= self.generator(n) ** exponent
+            total += term
+        return total
+
+    def generator(self, n: int) -> mpmath.mpf:
+        if n not in self.cache:
+            self.cache[n] = self._compute(*self.jets.keys[n])
+        return self.cache[n]
+
+    def _compute(self, kind: str, label: Any) -> mpmath.mpf:
+        if kind == "state":
+            return self.z[self.program.blocks.index(label)]
+        if kind == "time":
+            return self.time
+        if kind in ("parameter", "reciprocal"):
+            value = self.program.parameters[label]
+            number = mpmath.mpf(value.p) / value.q
+            return number if kind == "parameter" else 1 / number
+        if kind == "function":
+            name, order = label
+            f = function([sympy.Function(name)(t)], (t,), self.program.definitions, self.program.parameters, "mpmath")
+            return mpmath.diff(lambda time: f(time)[0], self.time, order)
+        if kind == "unknown":
+            component, index = label
+            position = self.jets.unknown.index(component)
+            return mpmath.diff(lambda *a: self.field(a[:-1], a[-1])[position], (*self.z, self.time), index)
+        if kind == "observable":
+            return mpmath.diff(lambda *a: self.observable(a), tuple(self.z), label)
+        raise NotImplementedError(f"generator {kind} {label} in a leading term")
+
+
+def derive_local_error(program: StepProgram, max_order: int = MAX_ORDER) -> LocalError:
+    """The leading local error of ``program``: expansions to growing order until every block shows its first term.
+
+    Raises ArithmeticError if a block agrees with the exact flow through h**max_order.
+    """
+    for order in range(1 if not program.stochastic else 2, max_order + 1):
+        jets = _jet_ring(program, order)
+        difference = _weak_difference(program, jets) if program.stochastic else _difference(program, jets)
+        found = {block: _leading(jets, series) for block, series in difference.items()}
+        if all(found.values()):
+            return LocalError(
+                program,
+                jets,
+                {block: term[0] for block, term in found.items() if term},
+                {block: term[1] for block, term in found.items() if term},
+            )
+    silent = [block for block, term in found.items() if not term]
+    raise ArithmeticError(f"block(s) {', '.join(silent)}: no error term through h**{max_order}")
+
+
+def _jet_ring(program: StepProgram, order: int) -> JetRing:
+    prefix = "s" if program.unknown == "score" else "eps"
+    flow_entries = {e.func for flow in program.flows for e in flow.entries}
+    drift = program.parametrisation.drift_matrix(program.process)
+    expressions = [term.coefficient for term in program.terms] + list(drift) + list(program.process.diffusion)
+    expressions += list(program.parametrisation.eta) if program.unknown == "eps" else []
+    calls = {c.func for e in expressions for c in e.atoms(AppliedUndef)} - flow_entries
+    return JetRing(
+        blocks=program.blocks,
+        order=order,
+        time=t,
+        end=s,
+        parameters=tuple(sorted(program.parameters, key=str)),
+        step=h,
+        functions={str(c): not program.definitions.resolve(c(t)).has(t) for c in sorted(calls, key=str)},
+        unknown=tuple(f"{prefix}_{b}" for b in program.blocks),
+        observable=OBSERVABLE if program.stochastic else "",
+        noises=program.noises,
+        flows=program.flows,
+    )
+
+
+def _leading(jets: JetRing, series: Series) -> tuple[int, PolyElement] | None:
+    for degree, element in enumerate(series.coefficients):
+        if reduced := jets.reduce(element):
+            if degree % jets.grade:
+                raise ArithmeticError(f"an error term of half-integer order {degree}/{jets.grade} in h")
+            return degree // jets.grade, reduced
+    return None
+
+
+def _difference(program: StepProgram, jets: JetRing) -> dict[str, Series]:
+    numerical, _ = _run(program, jets)
+    exact = _flow(program, jets)
+    return {b: numerical[b] - exact[b] for b in program.blocks}
+
+
+def _run(program: StepProgram, jets: JetRing) -> tuple[dict[str, Series], dict[str, Series]]:
+    """The state after one step of the program, and the variance of each noise divided by h."""
+    state = jets.initial_state()
+    outputs: dict[tuple[str, str], Series] = {}
+    variances: dict[str, Series] = {}
+    for st in program.statements:
+        if isinstance(st, Evaluate):
+            values = jets.unknown_at(state, jets.offset(st.time))
+            for block, component in zip(program.blocks, jets.unknown, strict=True):
+                outputs[st.name, block] = values[component]
+            continue
+        before = dict(state)
+        for block, terms in st.updates:
+            total = jets.constant(0)
+            for term in terms:
+                match term.operand:
+                    case Noise(name):
+                        variances[name] = _noise_variance(jets, term.coefficient, name, variances)
+                        total = total + jets.series(jets["noise", name]).shift(1)
+                    case Output(evaluation, component):
+                        total = total + jets.expand(term.coefficient) * outputs[evaluation, component]
+                    case Block(name):
+                        total = total + jets.expand(term.coefficient) * before[name]
+            state[block] = total
+    return state, variances
+
+
+def _noise_variance(jets: JetRing, coefficient: sympy.Expr, name: str, seen: Mapping[str, Series]) -> Series:
+    if name in seen:
+        raise NotImplementedError(f"noise {name} enters the step twice")
+    square = jets.expand(sympy.powsimp(coefficient**2))
+    return square.divide(jets.grade).truncate(jets.truncation)
+
+
+def _drift(program: StepProgram, jets: JetRing, state: Mapping[str, Series], offset: Series) -> list[Series]:
+    """The right-hand side of the exact dynamics in forward time: z' = F z - (1/2 or 1) G G^T s, or L z + eta eps."""
+    process = program.process
+    values = jets.unknown_at(state, offset)
+    if program.unknown == "score":
+        linear = process.drift
+        factor = -process.diffusion * (1 if program.stochastic else sympy.Rational(1, 2))
+    else:
+        linear, factor = program.parametrisation.drift_matrix(process), program.parametrisation.eta
+    out = []
+    for i in range(len(program.blocks)):
+        total = jets.constant(0)
+        for j, block in enumerate(program.blocks):
+            total = total + jets.expand(linear[i, j], offset) * state[block]
+            total = total + jets.expand(factor[i, j], offset) * values[jets.unknown[j]]
+        out.append(total)
+    return out
+
+
+def _flow(program: StepProgram, jets: JetRing) -> dict[str, Series]:
+    """The exact solution of the probability-flow ODE at t - h, by Picard iteration."""
+    start = jets.initial_state()
+    state = start
+    for _ in range(jets.order):
+        drift = _drift(program, jets, state, -jets.h)
+        state = {b: start[b] - jets.integrate(drift[i]) for i, b in enumerate(program.blocks)}
+    return state
+
+
+def _weak_difference(program: StepProgram, jets: JetRing) -> dict[str, Series]:
+    """E f(numerical) - E f(exact), the latter as exp(h (generator - d/dt)) f."""
+    state, variances = _run(program, jets)
+    numerical = jets.expectation(jets.observable_at(state), variances)
+    drift = [-d.coefficients[0] for d in _drift(program, jets, jets.initial_state(), jets.constant(0))]
+    diffusion = program.process.diffusion
+    halves = {
+        (i, j): jets.expand(diffusion[i, j]).coefficients[0] / 2
+        for i in range(len(drift))
+        for j in range(len(drift))
+        if diffusion[i, j] != 0
+    }
+
+    def generator(element: PolyElement) -> PolyElement:
+        firsts = [jets.derivative(element, b) for b in program.blocks]
+        out = -jets.derivative(element, None)
+        for d, first in zip(drift, firsts, strict=True):
+            out += d * first
+        for (i, j), half in halves.items():
+            out += half * jets.derivative(firsts[i], program.blocks[j])
+        return out
+
+    term = jets["observable", (0,) * len(program.blocks)]
+    coefficients = [term]
+    for k in range(1, jets.order + 1):
+        term = generator(term) / k
+        coefficients += [jets.ring(0)] * (jets.grade - 1) + [term]
+    return {OBSERVABLE: numerical - jets.series(*coefficients)}
+
+
+def _symbol(blocks: Sequence[str], kind: str, label: Any) -> sympy.Expr:
+    """The symbol that stands for a jet generator in readable results."""
+    letters = (*blocks, "t")
+    if kind == "reciprocal":
+        return 1 / label
+    if kind == "parameter":
+        return label
+    if kind == "function":
+        name, order = label
+        return _derivative("t" * order, name)
+    if kind == "unknown":
+        component, index = label
+        return _derivative("".join(v * i for v, i in zip(letters, index, strict=True)), component)
+    if kind == "observable":
+        return _derivative("".join(v * i for v, i in zip(blocks, label, strict=True)), OBSERVABLE)
+    return sympy.Symbol(str(label))
+
+
+def _derivative(variables: str, name: str) -> sympy.Symbol:
+    return sympy.Symbol(f"d_{variables} {name}" if variables else name)
+
+
+def _latex_name(name: str) -> str:
+    derivative, _, base = name.rpartition(" ")
+    root, _, index = base.partition("_")
+    greek = {"beta": r"\beta", "eta": r"\eta", "eps": r"\epsilon"}.get(root, sympy.latex(sympy.Symbol(root)))
+    partials = "".join(rf"\partial_{{{v}}}" for v in derivative.removeprefix("d_"))
+    return partials + greek + (f"_{{{index}}}" if index else "")
+
+
+def _collect_observable(expression: sympy.Expr) -> sympy.Expr:
+    """Sum of (factored coefficient) * (derivative of f), lowest derivative first."""
+    parts: dict[sympy.Symbol, sympy.Expr] = {}
+    for term in sympy.Add.make_args(sympy.expand(expression)):
+        observable = next(f for f in term.free_symbols if f.name.split(" ")[-1] == OBSERVABLE)
+        parts[observable] = parts.get(observable, sympy.S.Zero) + term / observable
+    ordered = sorted(parts, key=lambda f: (len(f.name), f.name))
+    return sympy.Add(*[sympy.factor(parts[f]) * f for f in ordered])

@@ -1,0 +1,113 @@
+"""Spells sympy expressions as Python source for float64 host scalars (math) or for tensors (torch).
+
+Knows the functions that closed forms are made of, and refuses every other. A rational prints as p / q, a square root
+as sqrt; a Float in an expression is an error, because its digits would not survive printing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import sympy
+from sympy.core.function import AppliedUndef
+from sympy.printing.precedence import PRECEDENCE
+from sympy.printing.pycode import PythonCodePrinter
+
+__all__ = ["HELPERS", "SourcePrinter", "join_sum", "local_name", "parameter_name"]
+
+HELPERS = {"phi": "_phi", "cosh_sqrt": "_sqrt_functions", "sinhc_sqrt": "_sqrt_functions"}
+"""Special functions that generated source brings along, and the template that holds each."""
+
+KNOWN = {"exp": "exp", "expm1": "expm1", "log1p": "log1p", "log": "log", "sin": "sin", "cos": "cos", "atan": "atan"}
+
+
+def parameter_name(symbol: sympy.Symbol) -> str:
+    """The Python name of a parameter: its own, with an underscore where Python reserves the word (lambda_)."""
+    return symbol.name + "_" if symbol.name == "lambda" else symbol.name
+
+
+def join_sum(terms: Sequence[str]) -> str:
+    """a + b - c, from the terms "a", "b", "-c"."""
+    out = terms[0]
+    for term in terms[1:]:
+        out += f" - {term[1:]}" if term.startswith("-") else f" + {term}"
+    return out
+
+
+def local_name(call: AppliedUndef) -> str:
+    """The local variable that holds f(t), f(s) or g(t, s): f_t, f_s, g."""
+    if len(call.args) == 1:
+        return f"{call.func}_{call.args[0]}"
+    return str(call.func)
+
+
+class SourcePrinter(PythonCodePrinter):
+    """``namespace`` is the module that elementary functions come from; undefined functions become local variables."""
+
+    def __init__(self, namespace: Literal["math", "torch"], called_with: tuple[sympy.Symbol, ...] = ()) -> None:
+        super().__init__({"fully_qualified_modules": True, "strict": False})
+        self.namespace = namespace
+        self.called_with = called_with
+
+    def _print_Symbol(self, symbol: sympy.Symbol) -> str:
+        return parameter_name(symbol)
+
+    def _print_Rational(self, value: sympy.Rational) -> str:
+        return f"{value.p} / {value.q}"
+
+    def _print_Half(self, value: sympy.Rational) -> str:
+        return "1 / 2"
+
+    def _print_Float(self, value: sympy.Float) -> str:
+        raise ValueError(f"the float {value} in an expression to print; parameters are symbols, constants are rational")
+
+    def _print_Add(self, sum_: sympy.Add) -> str:
+        return join_sum(self.terms(sum_))
+
+    def terms(self, sum_: sympy.Add) -> list[str]:
+        """The terms of a sum, those with a plus sign first."""
+        return sorted((self._print(term) for term in sum_.as_ordered_terms()), key=lambda term: term.startswith("-"))
+
+    def _print_Mul(self, product: sympy.Mul) -> str:
+        coefficient, factors = product.as_coeff_mul()
+        below = [1 / f for f in factors if f.is_Pow and f.exp.could_extract_minus_sign()]
+        above = [f for f in factors if not (f.is_Pow and f.exp.could_extract_minus_sign())]
+        level = PRECEDENCE["Mul"]
+        numerator = [str(abs(coefficient.p))] * (abs(coefficient.p) != 1)
+        numerator += [self.parenthesize(f, level) for f in above]
+        denominator = [str(coefficient.q)] * (coefficient.q != 1)
+        denominator += [self.parenthesize(f, level, strict=True) for f in below]
+        text = "-" * (coefficient.p < 0) + (" * ".join(numerator) or "1")
+        if len(denominator) == 1:
+            return f"{text} / {denominator[0]}"
+        return f"{text} / ({' * '.join(denominator)})" if denominator else text
+
+    def _print_Pow(self, power: sympy.Pow, rational: bool = False) -> str:
+        base, exponent = power.args
+        if exponent == sympy.Rational(1, 2):
+            return f"{self.namespace}.sqrt({self._print(base)})"
+        if exponent == -sympy.Rational(1, 2):
+            return f"1 / {self.namespace}.sqrt({self._print(base)})"
+        if not exponent.is_Integer:
+            raise ValueError(f"no source for the power {power}")
+        if exponent < 0:
+            return f"1 / {self.parenthesize(base**-exponent, PRECEDENCE['Mul'], strict=True)}"
+        return f"{self.parenthesize(base, PRECEDENCE['Pow'], strict=True)}**{exponent}"
+
+    def _print_Function(self, call: sympy.Function) -> str:
+        name = type(call).__name__
+        arguments = ", ".join(self._print(a) for a in call.args)
+        if isinstance(call, AppliedUndef):
+            return str(call.func) if call.args == self.called_with else local_name(call)
+        if name in KNOWN:
+            return f"{self.namespace}.{KNOWN[name]}({arguments})"
+        if name in HELPERS:
+            return f"_{name}({arguments})"
+        raise ValueError(f"no source for the function {name}")
+
+    _print_exp = _print_expm1 = _print_log1p = _print_log = _print_sin = _print_cos = _print_atan = _print_Function
+    _print_phi = _print_cosh_sqrt = _print_sinhc_sqrt = _print_Function
+
+    def emptyPrinter(self, expr: object) -> str:
+        raise ValueError(f"no source for {type(expr).__name__} {expr}")

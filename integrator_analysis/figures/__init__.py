@@ -1,0 +1,26 @@
+"""Figures: one function per figure, each drawing plain numpy data into an Axes that it is given, and returning it.
+
+Knows matplotlib and numpy. Does not know symbols, tensors, schemes or where the numbers came from, and never touches
+pyplot's global state: figures come from ``new_figure`` and are written by ``save``, on machines without a display too.
+"""
+
+from integrator_analysis.figures.errors import convergence, error_constants, work_precision
+from integrator_analysis.figures.samples import image_grid
+from integrator_analysis.figures.stability import spectral_radius_curves, stability_interval, stability_region
+from integrator_analysis.figures.style import LineStyle, family, line_styles, new_figure, save, style
+
+__all__ = [
+    "LineStyle",
+    "convergence",
+    "error_constants",
+    "family",
+    "image_grid",
+    "line_styles",
+    "new_figure",
+    "save",
+    "spectral_radius_curves",
+    "stability_interval",
+    "stability_region",
+    "style",
+    "work_precision",
+]

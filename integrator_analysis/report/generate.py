@@ -1,0 +1,46 @@
+"""Writes torch_backend/generated: one kernel module per process, one scheme module per catalogue entry.
+
+Knows the catalogue and where the files go. A module is written only if its text differs, and a file that no entry
+accounts for is removed, so that the folder is exactly the catalogue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import integrator_analysis as ia
+from integrator_analysis.certificate import write_text
+from integrator_analysis.codegen import kernel_source, module_name
+
+__all__ = ["generated_folder", "generated_sources", "write_generated"]
+
+
+def generated_folder() -> Path:
+    """The folder torch_backend/generated of the installed package."""
+    import torch_backend
+
+    return Path(torch_backend.__file__).parent / "generated"
+
+
+def generated_sources(integrators: Mapping[str, ia.Integrator] | None = None) -> dict[str, str]:
+    """File name -> text of everything in the folder but its __init__.py."""
+    chosen = integrators or {spec: ia.derive(spec) for spec in ia.catalogue()}
+    files = {f"kernel_{module_name(name)}.py": kernel_source(ia.process(name)) for name in ia.processes()}
+    return files | {f"{integrator.name}.py": integrator.source for integrator in chosen.values()}
+
+
+def write_generated(folder: Path, files: Mapping[str, str]) -> list[str]:
+    """Bring ``folder`` to exactly ``files`` (and its __init__.py); returns the names that changed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    changed = []
+    for name, text in files.items():
+        target = folder / name
+        if not target.exists() or target.read_text(encoding="utf-8") != text:
+            write_text(target, text)
+            changed.append(name)
+    for stale in folder.glob("*.py"):
+        if stale.name not in files and stale.name != "__init__.py":
+            stale.unlink()
+            changed.append(stale.name)
+    return sorted(changed)

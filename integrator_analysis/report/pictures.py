@@ -1,0 +1,240 @@
+"""The report's pictures: which figure shows which numbers. Drawing itself is in integrator_analysis.figures.
+
+Knows integrators, certificates and study records; returns for each section a list of {path, caption, alt}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import integrator_analysis as ia
+from integrator_analysis import figures
+from integrator_analysis.analysis.problems import MixtureProblem
+from integrator_analysis.certificate import SEED, Certificate
+
+__all__ = ["draw_analysis", "draw_digits"]
+
+Pictures = dict[str, list[dict[str, str]]]
+Integrators = Mapping[str, ia.Integrator]
+
+STABILITY_POINTS = 28
+GLOBAL_STEPS = tuple(2**k for k in range(4, 11))
+GLOBAL_POINTS = 16
+COLUMNS = 3
+SHOWN_IMAGES = 12
+
+
+def draw_analysis(output: Path, integrators: Integrators, certificates: Mapping[str, Certificate]) -> Pictures:
+    """Stability regions, local and global convergence, leading constants: one picture of each per process."""
+    out: Pictures = {"stability": [], "convergence": [], "error_constants": []}
+    for process, members in _by_process(integrators).items():
+        out["stability"].append(_stability(output, process, members))
+        deterministic = {spec: i for spec, i in members.items() if not i.stochastic}
+        for block in next(iter(members.values())).program.blocks:
+            out["convergence"].append(_local(output, process, block, deterministic, certificates))
+        out["convergence"].append(_weak(output, process, members, certificates))
+        out["convergence"].append(_global(output, process, deterministic))
+        out["error_constants"].append(_constants(output, process, deterministic, certificates))
+    return out
+
+
+def draw_digits(
+    output: Path,
+    records: Sequence[Mapping[str, Any]],
+    images: Mapping[str, Mapping[int, np.ndarray]],
+    floor: Mapping[str, float],
+) -> Pictures:
+    """Error over network evaluations in four measures, and a grid of samples per scheme."""
+    measures = {
+        "trajectory_rmse": ("RMS error per pixel to the exact flow (pixel units)", None),
+        "trajectory_median": ("median over samples of that error (pixel units)", None),
+        "sliced_wasserstein": ("sliced Wasserstein distance to the data (pixel units)", floor["sliced_wasserstein"]),
+        "frechet": ("Frechet distance to the data (pixel units)", floor["frechet"]),
+    }
+    out: Pictures = {"work_precision": [], "samples": []}
+    processes = dict.fromkeys(str(r["spec"]).split("/")[0] for r in records)
+    for process in processes:
+        for measure, (label, level) in measures.items():
+            rows = [r for r in records if str(r["spec"]).startswith(f"{process}/") and r[measure] is not None]
+            specs = list(dict.fromkeys(str(r["spec"]) for r in rows))
+            evaluations = {s: [r["evaluations"] for r in rows if r["spec"] == s] for s in specs}
+            errors = {s: [r[measure] for r in rows if r["spec"] == s] for s in specs}
+            with figures.style():
+                figure = figures.new_figure(8.0, 4.4)
+                figures.work_precision(
+                    figure.subplots(), evaluations, errors, ylabel=label, floor=level, title=f"Digits under {process}"
+                )
+            caption = f"{process}: {label} over network evaluations, all schemes from the same initial noise."
+            out["work_precision"].append(_save(output, figure, f"work_precision_{process}_{measure}", caption))
+    for spec, budgets in images.items():
+        grid = np.stack([shown[:SHOWN_IMAGES] for shown in budgets.values()])
+        with figures.style():
+            figure = figures.new_figure(7.0, 2.7)
+            figures.image_grid(
+                figure.subplots(),
+                np.clip((grid + 1) / 2, 0, 1),
+                row_labels=[f"{budget} NFE" for budget in budgets],
+                title=f"{spec}: digits from the same noise",
+            )
+        caption = f"{spec}: the same initial noise at {', '.join(map(str, budgets))} network evaluations."
+        out["samples"].append(_save(output, figure, f"samples_{spec.replace('/', '_')}", caption))
+    return out
+
+
+def _by_process(integrators: Integrators) -> dict[str, dict[str, ia.Integrator]]:
+    out: dict[str, dict[str, ia.Integrator]] = {}
+    for spec, integrator in integrators.items():
+        out.setdefault(integrator.process.name, {})[spec] = integrator
+    return out
+
+
+def _save(output: Path, figure: Any, name: str, caption: str) -> dict[str, str]:
+    path = output / "figures" / f"{name}.png"
+    figures.save(figure, path)
+    return {"path": f"figures/{name}.png", "caption": caption, "alt": caption}
+
+
+def _stability(output: Path, process: str, members: Mapping[str, ia.Integrator]) -> dict[str, str]:
+    rows = -(-len(members) // COLUMNS)
+    with figures.style():
+        figure = figures.new_figure(4.0 * COLUMNS, 3.1 * rows)
+        axes = np.atleast_1d(figure.subplots(rows, COLUMNS)).ravel()
+        for ax, (spec, integrator) in zip(axes, members.items(), strict=False):
+            integrator.stability.plot(ax, t=0.5 * integrator.process.t_max, points=STABILITY_POINTS, title=spec)
+        for ax in axes[len(members) :]:
+            ax.remove()
+    caption = (
+        f"{process}: spectral radius of one step from t = 0.5, over the step size and minus the eigenvalue of the "
+        "position score's Jacobian (1/variance of the data seen at that time); momentum at equilibrium."
+    )
+    return _save(output, figure, f"stability_{process}", caption)
+
+
+def _local(
+    output: Path, process: str, block: str, members: Integrators, certificates: Mapping[str, Certificate]
+) -> dict[str, str]:
+    h, errors, predicted = {}, {}, {}
+    for spec, integrator in members.items():
+        evidence = certificates[spec].evidence.get(f"errors[{block}]")
+        if evidence:
+            h[spec] = np.array(evidence["h"])
+            errors[spec] = np.array(evidence["largest_error"])
+            largest = np.abs(evidence["constants_derived"]).max()
+            predicted[spec] = largest * h[spec] ** integrator.local_error.exponents[block]
+    with figures.style():
+        figure = figures.new_figure(8.0, 4.6)
+        figures.convergence(
+            figure.subplots(),
+            h,
+            errors,
+            predicted=predicted,
+            reference_slopes=(2, 3),
+            title=f"One-step error in {block} on {process}: measured, and the derived leading term",
+            ylabel=f"largest one-step error in {block}",
+        )
+    caption = (
+        f"{process}, block {block}: one-step error of the generated source on a Gaussian mixture (markers) and the "
+        "derived constant times h^2 (dashed), largest of eight states."
+    )
+    return _save(output, figure, f"local_error_{process}_{block}", caption)
+
+
+def _weak(output: Path, process: str, members: Integrators, certificates: Mapping[str, Certificate]) -> dict[str, str]:
+    h, errors, predicted = {}, {}, {}
+    for spec, integrator in members.items():
+        evidence = certificates[spec].evidence.get("errors[f]")
+        if integrator.stochastic and evidence:
+            h[spec] = np.array(evidence["h"])
+            errors[spec] = np.array(evidence["largest_error"])
+            predicted[spec] = (
+                np.abs(evidence["constants_derived"]).max() * h[spec] ** integrator.local_error.exponents["f"]
+            )
+    with figures.style():
+        figure = figures.new_figure(8.0, 4.4)
+        figures.convergence(
+            figure.subplots(),
+            h,
+            errors,
+            predicted=predicted,
+            reference_slopes=(2, 3),
+            title=f"One-step weak error on {process}: measured without sampling, and the derived leading term",
+            ylabel="largest error of E cos(a.z + b)",
+        )
+    caption = f"{process}: one-step weak error by cubature (markers) and the derived constant times h^2 (dashed)."
+    return _save(output, figure, f"weak_error_{process}", caption)
+
+
+def _global(output: Path, process: str, members: Integrators) -> dict[str, str]:
+    """Trajectory error at t_min from t_max on the one-dimensional mixture, over the mean step of a quadratic grid."""
+    import torch
+
+    from torch_backend import load
+    from torch_backend.loop import time_grid
+    from torch_backend.measurement import trajectory
+    from torch_backend.scores import MixtureScore
+    from torch_backend.source import load_kernel
+
+    made = next(iter(members.values())).process
+    problem = MixtureProblem(made)
+    z = problem.sample(GLOBAL_POINTS, made.t_max, SEED)
+    exact = problem.solve(z, made.t_max, [made.t_min])[0]
+    means, variances, weights = (
+        torch.tensor(v, dtype=torch.float64) for v in (problem.means, problem.variances, problem.weights)
+    )
+    network = MixtureScore(load_kernel(process), means[:, None], variances, weights)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # sixteen states of one or two numbers: a second thread only waits
+    h = np.array([(made.t_max - made.t_min) / n for n in GLOBAL_STEPS])
+    errors = {}
+    for spec in members:
+        module = load(spec).module
+        values = []
+        for n in GLOBAL_STEPS:
+            times = time_grid("quadratic", n, made.t_max, made.t_min)
+            try:
+                end = trajectory(module, network, z, times)
+                values.append(float(np.sqrt(np.mean((end - exact)[:, 0] ** 2))))
+            except FloatingPointError:
+                values.append(np.nan)
+        errors[spec] = np.array(values)
+    torch.set_num_threads(threads)
+    with figures.style():
+        figure = figures.new_figure(8.0, 4.6)
+        figures.convergence(
+            figure.subplots(),
+            h,
+            errors,
+            reference_slopes=(1, 2),
+            title=f"Global error on {process}: a Gaussian mixture from t = {made.t_max:g} to {made.t_min:g}",
+            xlabel="mean step size (forward diffusion time), quadratic grid",
+            ylabel="RMS error of the position",
+        )
+    caption = (
+        f"{process}: error at the end of a whole trajectory, {GLOBAL_STEPS[0]} to {GLOBAL_STEPS[-1]} steps, against "
+        "scipy's DOP853; dotted lines have the slopes 1 and 2."
+    )
+    return _save(output, figure, f"global_error_{process}", caption)
+
+
+def _constants(
+    output: Path, process: str, members: Integrators, certificates: Mapping[str, Certificate]
+) -> dict[str, str]:
+    blocks = next(iter(members.values())).program.blocks
+    values = {
+        block: [
+            np.abs(certificates[spec].evidence.get(f"errors[{block}]", {}).get("constants_derived", [np.nan])).max()
+            for spec in members
+        ]
+        for block in blocks
+    }
+    with figures.style():
+        figure = figures.new_figure(7.5, 0.5 + 0.45 * len(members))
+        figures.error_constants(
+            figure.subplots(), list(members), values, title=f"Leading local error constants on {process}"
+        )
+    caption = f"{process}: the derived coefficient of h^2, largest of eight states of the mixture at t = 0.35 and 0.7."
+    return _save(output, figure, f"error_constants_{process}", caption)

@@ -1,0 +1,194 @@
+"""Specs: the text that names a scheme on a process. A small grammar of our own; text from outside is never evaluated.
+
+    spec    := process [ "(" options ")" ] "/" scheme [ "(" options ")" ]
+    options := option { "," option };  option := name "=" value | flag
+    value   := number | product;       product := atom { "*" atom };  atom := number | name
+
+Examples: psld/RVV, psld(Gamma=0.02, nu=4.02)/RVV, vp/conjugate(B=lambda*I, lambda=0.3), psld/OBA(reduced).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from integrator_analysis.catalogue import SCHEMES, Scheme
+from integrator_analysis.conjugation import FAMILIES as B_FAMILIES
+from integrator_analysis.conjugation import Conjugate
+from integrator_analysis.processes import FAMILIES, Process, process
+from integrator_analysis.splitting import LETTERS, Splitting
+from integrator_analysis.symbols import InputError, did_you_mean
+
+__all__ = ["Spec", "parse"]
+
+MAX_LENGTH = 200
+NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+NAME = r"[A-Za-z_][A-Za-z0-9_+-]*"
+TOKEN = re.compile(rf"\s*(?:(?P<number>{NUMBER}(?![A-Za-z0-9_.]))|(?P<name>{NAME})|(?P<mark>[/(),=*]))")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A parsed spec: the process, the scheme, and the spec's canonical text."""
+
+    text: str
+    process: Process
+    scheme: Scheme
+
+
+@dataclass(frozen=True)
+class _Part:
+    name: str
+    options: Mapping[str, str]
+    flags: tuple[str, ...]
+
+
+def parse(text: str, **parameters: float) -> Spec:
+    """Read a spec; keyword ``parameters`` go to the process or, if named lambda_, to the scheme.
+
+    Raises InputError for text outside the grammar, unknown names or unusable values.
+    """
+    if len(text) > MAX_LENGTH:
+        raise InputError(f"a spec is text of at most {MAX_LENGTH} characters such as 'psld/RVV', got {text[:40]!r}...")
+    left, right = _Parser(text).spec()
+    if left.name not in FAMILIES:
+        raise did_you_mean(left.name, FAMILIES, "process")
+    if left.flags:
+        raise InputError(f"process option {left.flags[0]!r} in {text!r} needs a value: name=number")
+    strength = parameters.pop("lambda_", None)
+    values = {name: _number(name, value) for name, value in left.options.items()} | parameters
+    scheme = _scheme(right, text, strength)
+    made = process(left.name, **values)
+    return Spec(_canonical(left.name, values, scheme.name), made, scheme)
+
+
+def _canonical(name: str, values: Mapping[str, float], scheme: str) -> str:
+    changed = {k: v for k, v in values.items() if v != FAMILIES[name].defaults[k]}
+    options = ", ".join(f"{k}={changed[k]!r}" for k in sorted(changed))
+    return f"{name}({options})/{scheme}" if options else f"{name}/{scheme}"
+
+
+def _scheme(part: _Part, text: str, strength: float | None) -> Scheme:
+    if part.name == "conjugate":
+        return _conjugate(part, strength)
+    if part.name and set(part.name) <= set(LETTERS) and part.name not in SCHEMES:
+        policy = _policy(part)
+        return Scheme(
+            f"{part.name}({policy})", Splitting(part.name, policy), (), f"Splitting word {part.name}, {policy}.", "user"
+        )
+    if part.name not in SCHEMES:
+        raise did_you_mean(part.name, [*SCHEMES, "conjugate"], "scheme")
+    scheme = SCHEMES[part.name]
+    values = {name: _number(name, value) for name, value in part.options.items()}
+    if strength is not None:
+        values["lambda"] = strength
+    if part.flags or set(values) - {"lambda"} or (values and not _has_strength(scheme)):
+        accepted = "lambda=number" if _has_strength(scheme) else "no options"
+        raise InputError(f"scheme {part.name} in {text!r} accepts {accepted}")
+    if not values or values["lambda"] == scheme.method.strength:  # type: ignore[attr-defined]
+        return scheme
+    method = replace(scheme.method, strength=values["lambda"])  # type: ignore[type-var]
+    return replace(scheme, name=f"{scheme.name}(lambda={values['lambda']!r})", method=method)
+
+
+def _has_strength(scheme: Scheme) -> bool:
+    return isinstance(scheme.method, Conjugate) and scheme.method.B != "0"
+
+
+def _conjugate(part: _Part, strength: float | None) -> Scheme:
+    if part.flags or set(part.options) - {"B", "lambda"}:
+        raise InputError("conjugate accepts B=0, B=lambda*I or B=lambda*ones, and lambda=number")
+    family = part.options.get("B", "0")
+    value = strength if strength is not None else _number("lambda", part.options.get("lambda", "0"))
+    head, star, tail = family.partition("*")
+    if star and head != "lambda":
+        family, value = f"lambda*{tail}", _number("B", head)
+    elif family not in B_FAMILIES:
+        raise InputError(
+            f"B = {part.options['B']!r} is not a known family; accepted: {', '.join(B_FAMILIES)}, number*I"
+        )
+    elif star and strength is None and "lambda" not in part.options:
+        raise InputError(f"conjugate(B={family}) needs lambda=number")
+    method = Conjugate(family, strength=value)  # type: ignore[arg-type]
+    name = f"conjugate(B={family}, lambda={value!r})" if family != "0" else "conjugate(B=0)"
+    return Scheme(name, method, (), f"Conjugate Euler with B = {family}.", "arXiv 2310.07894, section 3.1")
+
+
+def _policy(part: _Part) -> Literal["naive", "reduced"]:
+    if not part.options and part.flags in ((), ("naive",)):
+        return "naive"
+    if not part.options and part.flags == ("reduced",):
+        return "reduced"
+    raise InputError(f"splitting {part.name} accepts one of the flags naive, reduced")
+
+
+def _number(name: str, text: str) -> float:
+    if not re.fullmatch(NUMBER, text):
+        raise InputError(f"{name} = {text!r} is not a number")
+    return float(text)
+
+
+class _Parser:
+    """Recursive descent over the tokens of one spec."""
+
+    def __init__(self, text: str) -> None:
+        self.text, self.tokens, position = text, [], 0
+        while position < len(text.rstrip()):
+            match = TOKEN.match(text, position)
+            if not match:
+                raise self.error(position, "a name, a number or one of / ( ) , = *")
+            self.tokens.append((match.lastgroup, match.group(match.lastgroup or 0), match.start(match.lastgroup or 0)))
+            position = match.end()
+        self.next = 0
+
+    def error(self, position: int, accepted: str) -> InputError:
+        found = repr(self.text[position]) if position < len(self.text) else "its end"
+        return InputError(f"spec {self.text!r}: at {found} (character {position + 1}) expected {accepted}")
+
+    def peek(self) -> tuple[str | None, str, int]:
+        return self.tokens[self.next] if self.next < len(self.tokens) else (None, "", len(self.text))
+
+    def take(self, kinds: tuple[str, ...], accepted: str, value: str | None = None) -> str:
+        kind, text, position = self.peek()
+        if kind not in kinds or (value is not None and text != value):
+            raise self.error(position, accepted)
+        self.next += 1
+        return text
+
+    def spec(self) -> tuple[_Part, _Part]:
+        left = self.part("a process name")
+        self.take(("mark",), "'/' between process and scheme", "/")
+        right = self.part("a scheme name")
+        if self.next < len(self.tokens):
+            raise self.error(self.peek()[2], "the end of the spec")
+        return left, right
+
+    def part(self, what: str) -> _Part:
+        name = self.take(("name",), what)
+        options: dict[str, str] = {}
+        flags: list[str] = []
+        if self.peek()[1] == "(":
+            self.next += 1
+            while True:
+                key = self.take(("name",), "an option name")
+                if key in options or key in flags:
+                    raise InputError(f"spec {self.text!r}: option {key} is given twice")
+                if self.peek()[1] == "=":
+                    self.next += 1
+                    options[key] = self.value()
+                else:
+                    flags.append(key)
+                if self.take(("mark",), "',' or ')'") == ")":
+                    break
+                if self.tokens[self.next - 1][1] != ",":
+                    raise self.error(self.tokens[self.next - 1][2], "',' or ')'")
+        return _Part(name, options, tuple(flags))
+
+    def value(self) -> str:
+        out = self.take(("name", "number"), "a value")
+        while self.peek()[1] == "*":
+            self.next += 1
+            out += "*" + self.take(("name", "number"), "a factor")
+        return out

@@ -1,0 +1,76 @@
+"""The symbols every module shares, the one error for bad input, and definitions: named functions with a body.
+
+Knows names and substitution only. A derivation is carried out with undefined functions (``beta(t)``,
+``cholesky_xx(t)``); what they stand for is kept beside it as a Definitions table and looked up only when a number or
+source code is wanted. So formulas stay as short as on paper.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import sympy
+from sympy.core.function import AppliedUndef, UndefinedFunction
+
+__all__ = ["Definition", "Definitions", "InputError", "did_you_mean", "h", "s", "t", "u"]
+
+t = sympy.Symbol("t", positive=True)
+"""Forward diffusion time at which a step starts."""
+s = sympy.Symbol("s", positive=True)
+"""Forward diffusion time at which a step ends, s = t - h < t."""
+h = sympy.Symbol("h", positive=True)
+"""The step size t - s, kept as a symbol of its own so that t - s is subtracted once."""
+u = sympy.Symbol("u", positive=True)
+"""A time between s and t, the variable of integration of a weight."""
+
+
+class InputError(ValueError):
+    """Unusable input: one sentence that says what was wrong, where, and what would be accepted."""
+
+
+def did_you_mean(name: str, known: Iterable[str], what: str) -> InputError:
+    """The error for an unknown name, with the nearest known ones."""
+    known = sorted(known)
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    near = [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)]
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+    return InputError(f"unknown {what} {name!r}; {hint}")
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What an undefined function stands for: ``body`` in terms of ``arguments`` and of other defined functions."""
+
+    arguments: tuple[sympy.Symbol, ...]
+    body: sympy.Expr
+
+    def __call__(self, *values: sympy.Expr) -> sympy.Expr:
+        return self.body.xreplace(dict(zip(self.arguments, values, strict=True)))
+
+
+@dataclass(frozen=True)
+class Definitions(Mapping[UndefinedFunction, Definition]):
+    """An ordered table function -> Definition; later entries may use earlier ones."""
+
+    entries: Mapping[UndefinedFunction, Definition] = field(default_factory=dict)
+
+    def __getitem__(self, function: UndefinedFunction) -> Definition:
+        return self.entries[function]
+
+    def __iter__(self) -> Iterator[UndefinedFunction]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def with_(self, more: Mapping[UndefinedFunction, Definition]) -> Definitions:
+        """This table followed by ``more``."""
+        return Definitions({**self.entries, **more})
+
+    def resolve(self, expression: sympy.Expr) -> sympy.Expr:
+        """``expression`` with every defined function replaced by its body, recursively, and h by t - s."""
+        while calls := [c for c in expression.atoms(AppliedUndef) if c.func in self.entries]:
+            expression = expression.xreplace({c: self.entries[c.func](*c.args) for c in calls})
+        return expression.xreplace({h: t - s})
