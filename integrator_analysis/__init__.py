@@ -12,12 +12,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from integrator_analysis.catalogue import SCHEMES, Scheme
+from integrator_analysis.catalogue import SCHEMES, Scheme, register
+from integrator_analysis.catalogue.entry import Method
 from integrator_analysis.integrator import Integrator, derive, verify
 from integrator_analysis.processes import FAMILIES, Process, ProcessFamily, process
 from integrator_analysis.symbols import InputError
 
-__all__ = ["InputError", "Integrator", "Process", "catalogue", "derive", "process", "processes", "verify"]
+__all__ = [
+    "InputError",
+    "Integrator",
+    "Method",
+    "Process",
+    "Scheme",
+    "catalogue",
+    "derive",
+    "process",
+    "processes",
+    "register",
+    "verify",
+]
 __version__ = "0.1.0"
 
 

@@ -32,7 +32,7 @@ __all__ = ["Certificate", "Claim", "certify", "check_names", "write_text"]
 CONSTANT_TOLERANCE = 1e-4
 """Relative to a block's largest constant over the points. Extrapolation from these step sizes reaches about 1e-6."""
 
-ORDER_TOLERANCE = 0.1
+ORDER_TOLERANCE = 0.05
 """On the slope of log error over log h in the asymptotic window."""
 
 SLOPE_TOLERANCE = 0.05
@@ -41,8 +41,16 @@ SLOPE_TOLERANCE = 0.05
 MAP_TOLERANCE = 1e-10
 """Relative to the largest entry of the one-step map. Coefficients agree to about 1e-13."""
 
-TIMES = (0.35, 0.7)
-"""Fractions of t_max at which steps are measured: the kernel's growth, and near its stationary state."""
+TIMES = (0.1, 0.4)
+"""Fractions of t_max at which steps are measured. Later, near equilibrium, factors such as 1 + d_x s_x vanish and take
+the leading constants of some schemes with them: there h**2 wins over h**3 only below rounding."""
+
+WEAK_TIMES = (0.35, 0.7)
+"""The same for weak errors, which are averages over the law of z_t: there few Gauss-Hermite nodes integrate the derived
+constants to 1e-7, which at 0.1 they do not."""
+
+WEAK_NODES = {1: 16, 2: 8}
+"""Nodes per block and mixture component for the derived constants, by number of blocks."""
 
 POINTS = 4
 SEED = 20231011
@@ -243,7 +251,7 @@ class _Laboratory:
         k = len(self.program.blocks)
         observables = [WaveObservable((0.9, 0.6)[:k], 0.4), WaveObservable((-0.5, 1.1)[:k], 0.1)]
         errors, derived = [], []
-        for start in self._starts():
+        for start in (fraction * self.t_max for fraction in WEAK_TIMES):
             exact = np.array([[self.problem.expectation(f, start - step) for f in observables] for step in h])
             errors.append(
                 weak_errors(
@@ -257,7 +265,7 @@ class _Laboratory:
                     exact,
                 )
             )
-            nodes, weights = self.problem.nodes(start, 8)
+            nodes, weights = self.problem.nodes(start, WEAK_NODES[k])
             field_ = self.problem.field(self.program.unknown)
             for f in observables:
                 values = [error.evaluate(z, start, field_, f, WEAK_DIGITS)["f"] for z in nodes]

@@ -7,9 +7,18 @@ from types import MappingProxyType
 
 from integrator_analysis.catalogue import baselines, conjugate, splitting
 from integrator_analysis.catalogue.entry import Scheme
+from integrator_analysis.symbols import InputError
 
-__all__ = ["SCHEMES", "Scheme"]
+__all__ = ["SCHEMES", "Scheme", "register"]
 
-SCHEMES: Mapping[str, Scheme] = MappingProxyType(
-    {scheme.name: scheme for family in (baselines, conjugate, splitting) for scheme in family.SCHEMES}
-)
+_SCHEMES = {scheme.name: scheme for family in (baselines, conjugate, splitting) for scheme in family.SCHEMES}
+
+SCHEMES: Mapping[str, Scheme] = MappingProxyType(_SCHEMES)
+
+
+def register(scheme: Scheme) -> Scheme:
+    """Add a scheme to the catalogue of this session, so that specs can name it. Raises InputError for a taken name."""
+    if scheme.name in _SCHEMES:
+        raise InputError(f"a scheme named {scheme.name!r} is in the catalogue already; choose another name")
+    _SCHEMES[scheme.name] = scheme
+    return scheme

@@ -100,7 +100,7 @@ def lower_step(program: StepProgram) -> tuple[str, ...]:
     lines += _bracketed(list(program.coefficients), "(", ") = c", _unpack(program.coefficients) + " = c")
     if program.noises:
         lines.append(_unpack(program.noises) + " = noise")
-    lines.append("x = z" if len(blocks) == 1 else f"{', '.join(blocks)} = z.chunk({len(blocks)}, dim=1)")
+    lines.append(f"{blocks[0]} = z" if len(blocks) == 1 else f"{', '.join(blocks)} = z.chunk({len(blocks)}, dim=1)")
     for st in program.statements:
         if isinstance(st, Evaluate):
             if st.time not in (t, s):

@@ -4,13 +4,14 @@ Knows matplotlib and numpy. Does not know symbols, tensors, schemes or where the
 pyplot's global state: figures come from ``new_figure`` and are written by ``save``, on machines without a display too.
 """
 
-from integrator_analysis.figures.errors import convergence, error_constants, work_precision
+from integrator_analysis.figures.errors import constants_over_time, convergence, error_constants, work_precision
 from integrator_analysis.figures.samples import image_grid
 from integrator_analysis.figures.stability import spectral_radius_curves, stability_interval, stability_region
 from integrator_analysis.figures.style import LineStyle, family, line_styles, new_figure, save, style
 
 __all__ = [
     "LineStyle",
+    "constants_over_time",
     "convergence",
     "error_constants",
     "family",

@@ -87,6 +87,29 @@ def work_precision(
     return ax
 
 
+def constants_over_time(
+    ax: Axes,
+    times: ArrayLike | Mapping[str, ArrayLike],
+    constants: Mapping[str, ArrayLike],
+    *,
+    title: str = "Leading error constants over time",
+    xlabel: str = "forward diffusion time t (0: data)",
+    ylabel: str = "|leading constant of the local error|",
+) -> Axes:
+    """The size of leading constants over diffusion time, logarithmic upwards, one curve per scheme.
+
+    ``times`` (n,) is common to all, or one array per label. Raises ValueError if shapes or labels do not fit.
+    """
+    x = abscissae("constants_over_time", "times", times, constants)
+    y = curves("constants_over_time", "constants", constants, x)
+    ax.set(yscale="log", title=title, xlabel=xlabel, ylabel=ylabel)
+    for label, one in line_styles(y).items():
+        look: dict[str, Any] = {"color": one.color, "marker": one.marker, "linestyle": one.dashes}
+        ax.plot(x[label], drawable(np.abs(y[label])), label=label, markerfacecolor="none", **look)
+    legend(ax)
+    return ax
+
+
 def error_constants(
     ax: Axes,
     labels: Sequence[str],

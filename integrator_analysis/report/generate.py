@@ -24,7 +24,7 @@ def generated_folder() -> Path:
 
 
 def generated_sources(integrators: Mapping[str, ia.Integrator] | None = None) -> dict[str, str]:
-    """File name -> text of everything in the folder but its __init__.py."""
+    """File name -> text of everything in the folder but its __init__.py; ``integrators`` saves deriving them again."""
     chosen = integrators or {spec: ia.derive(spec) for spec in ia.catalogue()}
     files = {f"kernel_{module_name(name)}.py": kernel_source(ia.process(name)) for name in ia.processes()}
     return files | {f"{integrator.name}.py": integrator.source for integrator in chosen.values()}

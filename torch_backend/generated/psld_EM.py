@@ -24,7 +24,7 @@ Operations: 238 on host scalars to tabulate a step (quadrature nodes not counted
 Checked by `integrator-analysis verify psld/EM`: weak order; leading weak error; network evaluations per step; one-
     step map on Gaussian data.
 Terms hash: sha256:0ac2b2ce04b797653e463af7e3aced96bf7be64b2d6617f6955faddf88d92a9f
-Body hash: sha256:169a74fdf761c15575546fd3cbb6f6cb8d3e8a6bb8f55a6364552ac50cdcd000
+Body hash: sha256:4c13569186940d1fdee3b84c167c4e8b25d725f8c2eabb01a86ba5999f0ae6cc
 """
 
 import math
@@ -127,7 +127,7 @@ def step(
     s: torch.Tensor,
     c: torch.Tensor,
     network: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    noise: torch.Tensor | None = None,
+    noise: torch.Tensor,
 ) -> torch.Tensor:
     """One step from t to s < t, forward diffusion times as 0-d tensors.
 

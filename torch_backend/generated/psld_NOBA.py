@@ -28,7 +28,7 @@ Operations: 246 on host scalars to tabulate a step (quadrature nodes not counted
 Checked by `integrator-analysis verify psld/NOBA`: weak order; leading weak error; network evaluations per step;
     one-step map on Gaussian data.
 Terms hash: sha256:f990b0c37b9f723295e89645088b335aad8855e5b5267f93a1ebdb3ad70789e3
-Body hash: sha256:ad9b90f20a2c0bdfe4c7c98764733cd7436e94a8f3072e354c203f4f9b2eca4f
+Body hash: sha256:9b90240f2a1f362fb9b4772246807c5a3e046d48c6729d79e967a6662f134a64
 """
 
 import math
@@ -147,7 +147,7 @@ def step(
     s: torch.Tensor,
     c: torch.Tensor,
     network: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    noise: torch.Tensor | None = None,
+    noise: torch.Tensor,
 ) -> torch.Tensor:
     """One step from t to s < t, forward diffusion times as 0-d tensors.
 

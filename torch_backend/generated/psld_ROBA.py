@@ -29,7 +29,7 @@ Operations: 246 on host scalars to tabulate a step (quadrature nodes not counted
 Checked by `integrator-analysis verify psld/ROBA`: weak order; leading weak error; network evaluations per step;
     one-step map on Gaussian data.
 Terms hash: sha256:934403344ee7c3f5d3c45b56a9699f2a26143e5e004444fc8505e0c5b2c00eec
-Body hash: sha256:921a0e8775fcf66529e246b2fa28374af572cafa8b5256f5d359e49e7a1ecdb3
+Body hash: sha256:8e0dc4fb1123021a518f3a14dd268633ac73a48573e1246d43f621a5d6e18cf6
 """
 
 import math
@@ -148,7 +148,7 @@ def step(
     s: torch.Tensor,
     c: torch.Tensor,
     network: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    noise: torch.Tensor | None = None,
+    noise: torch.Tensor,
 ) -> torch.Tensor:
     """One step from t to s < t, forward diffusion times as 0-d tensors.
 

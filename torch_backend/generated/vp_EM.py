@@ -16,7 +16,7 @@ Operations: 33 on host scalars to tabulate a step (quadrature nodes not counted)
 Checked by `integrator-analysis verify vp/EM`: weak order; leading weak error; network evaluations per step; one-
     step map on Gaussian data.
 Terms hash: sha256:678fd84c1ff08acc9f6f281a0ae825b7e73ed902958d86e0560405f79a389f67
-Body hash: sha256:36338a44494d08cc5c3797e8e31caf54635d83fc114cca357f334fded882b893
+Body hash: sha256:986ed2bb13c081ba381f613b99143c55b1fde8c58e4e42c792d6fa8d7197516d
 """
 
 import math
@@ -71,7 +71,7 @@ def step(
     s: torch.Tensor,
     c: torch.Tensor,
     network: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    noise: torch.Tensor | None = None,
+    noise: torch.Tensor,
 ) -> torch.Tensor:
     """One step from t to s < t, forward diffusion times as 0-d tensors.
 

@@ -1,0 +1,38 @@
+"""The code in README and CONTRIBUTING runs as printed, and the README's figures exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+EXPECTED = {"README.md": ["1 2", "True", "torch.Size([8, 1, 8, 8])"], "CONTRIBUTING.md": ["True"]}
+
+
+@pytest.mark.parametrize("document", EXPECTED)
+def test_code_blocks_run_and_print_what_they_say(document: str, tmp_path: Path) -> None:
+    code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.DOTALL))
+    assert code
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    printed = done.stdout.splitlines()
+    assert [line for line in printed if line in EXPECTED[document]] == EXPECTED[document]
+
+
+def test_pictures_in_the_readme_exist() -> None:
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert pictures
+    assert [p for p in pictures if not (ROOT / p).is_file()] == []
+
+
+def test_the_table_of_schemes_in_the_readme_is_the_reports() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = readme.split("<!-- catalogue: begin -->\n")[1].split("<!-- catalogue: end -->")[0]
+    assert table == (ROOT / "reports" / "catalogue.md").read_text(encoding="utf-8")

@@ -1,0 +1,106 @@
+"""Exported standalone modules: they run where only torch can be imported, and equal the sampler they came from."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+import integrator_analysis as ia
+from torch_backend import load
+from torch_backend.export import standalone_module
+from torch_backend.source import module_from_source
+
+SPECS = ("vp/DDIM", "psld/RVV", "vp/EM")
+
+ISOLATED = """
+import importlib.abc, sys, warnings
+warnings.simplefilter("ignore")
+class Closed(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"integrator_analysis", "torch_backend", "sympy", "scipy", "sklearn", "jaxtyping"}:
+            raise ImportError(f"{name} is not there")
+sys.meta_path.insert(0, Closed())
+sys.path.insert(0, ".")
+import torch
+import exported
+z = torch.load("start.pt", weights_only=True)
+seed = 7 if exported.STOCHASTIC else None
+out = exported.sample(lambda y, t: torch.sin(y) * t[:, None, None, None], z, steps=12, grid="quadratic", seed=seed)
+assert exported.source_hash() == exported.CERTIFIED_HASH
+torch.save(out, "end.pt")
+"""
+
+
+@pytest.fixture(scope="module", params=SPECS)
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    path = tmp_path_factory.mktemp("export") / "exported.py"
+    ia.derive(request.param).export(path)
+    return request.param, path
+
+
+def test_runs_with_torch_alone_and_equals_the_sampler(exported: tuple[str, Path]) -> None:
+    spec, path = exported
+    sampler = load(spec)
+    z = torch.randn(3, 4, 5, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    torch.save(z, path.parent / "start.pt")
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", textwrap.dedent(ISOLATED)], cwd=path.parent, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    seed = 7 if sampler.stochastic else None
+    expected = sampler.sample(
+        lambda y, t: torch.sin(y) * t[:, None, None, None], z, steps=12, grid="quadratic", seed=seed
+    )
+    assert torch.equal(torch.load(path.parent / "end.pt", weights_only=True), expected)
+
+
+def test_docstring_carries_claims_and_hash(exported: tuple[str, Path]) -> None:
+    _, path = exported
+    text = path.read_text(encoding="utf-8")
+    docstring = text.split('"""')[1]
+    assert "Certificate: passed" in docstring
+    assert re.search(r"constant\[\w\]: derived \S+, measured \S+, error", docstring)
+    certified = re.search(r"Certified source: (sha256:[0-9a-f]{64})", docstring)
+    assert certified
+    assert f'CERTIFIED_HASH = "{certified[1]}"' in text
+    assert "Do not edit: `integrator-analysis generate`" not in text
+
+
+def test_an_edited_file_says_that_it_is_not_what_was_certified(exported: tuple[str, Path], tmp_path: Path) -> None:
+    _, path = exported
+    text = path.read_text(encoding="utf-8")
+    body = text.index("def step(")
+    edited = tmp_path / "edited.py"
+    edited.write_text(text[:body] + text[body:].replace(" * ", " * 1.01 * ", 1), encoding="utf-8")
+    for file, status in ((path, 0), (edited, 1)):
+        done = subprocess.run([sys.executable, "-I", file], capture_output=True, text=True)
+        assert done.returncode == status, done.stderr
+        assert ("NOT the code that was certified" in done.stdout) == bool(status)
+
+
+def test_prior_of_the_exported_module_equals_the_samplers(exported: tuple[str, Path]) -> None:
+    spec, path = exported
+    module = module_from_source(path.read_text(encoding="utf-8"), f"exported_{path.parent.name}")
+    assert torch.equal(module.prior(2, (1, 3, 3), seed=5), load(spec).prior(2, (1, 3, 3), seed=5))
+
+
+def test_certificate_of_another_source_is_refused() -> None:
+    integrator = ia.derive("vp/DDIM")
+    certificate = integrator.verify().as_dict()
+    with pytest.raises(ValueError, match="verify this source first"):
+        standalone_module(integrator.source.replace("ORDER = 1", "ORDER = 2"), certificate)
+
+
+def test_unwritable_path_and_unknown_format_are_one_clear_error(tmp_path: Path) -> None:
+    integrator = ia.derive("vp/DDIM")
+    with pytest.raises(ia.InputError, match="writable folder"):
+        integrator.export(tmp_path / "missing" / "x.py")
+    with pytest.raises(ia.InputError, match="did you mean module"):
+        integrator.export(tmp_path / "x.py", format="modul")
+    assert list(tmp_path.iterdir()) == []
