@@ -127,7 +127,7 @@ def _sample_digits(run: _Run) -> None:
     samplers = {spec: load(spec) for spec in run.integrators}
     results = study(
         samplers,
-        digits_networks(names),
+        digits_networks(names.values()),
         {name: probability_flow_drift(process) for name, process in names.items()},
         bandwidth=BANDWIDTH,
         seed=DIGITS_SEED,

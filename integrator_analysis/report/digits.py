@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
     from torch_backend.scores import ExactScore
 
-__all__ = ["BANDWIDTH", "digits_networks", "probability_flow_drift"]
+__all__ = ["BANDWIDTH", "digits_networks", "probability_flow_drift", "sample_digits"]
 
 BANDWIDTH = 0.1
 """Standard deviation of the Gaussian about each digit, in pixel units of [-1, 1]: about one grey level of sixteen."""
 
 
-def digits_networks(processes: Iterable[str]) -> dict[str, ExactScore]:
-    """The exact eps network of the digits under each process."""
+def digits_networks(processes: Iterable[ia.Process]) -> dict[str, ExactScore]:
+    """The exact eps network of the digits under each process, by the process's name."""
     from torch_backend.scores import digits_score
     from torch_backend.source import module_from_source
 
     return {
-        name: digits_score(module_from_source(kernel_source(ia.process(name)), f"kernel_{name}"), BANDWIDTH)
-        for name in dict.fromkeys(processes)
+        process.name: digits_score(module_from_source(kernel_source(process), f"kernel_{process.name}"), BANDWIDTH)
+        for process in processes
     }
 
 
@@ -54,3 +54,16 @@ def probability_flow_drift(process: ia.Process) -> Callable[[Tensor, float, Tens
         return (beta * flow).reshape(z.shape)
 
     return slope
+
+
+def sample_digits(
+    integrator: ia.Integrator, n: int, steps: int, grid: str, seed: int, progress: bool = False
+) -> np.ndarray:
+    """n digits sampled with the exact score, float64 (n, 8, 8) in [-1, 1]: the position at the last time."""
+    import torch
+
+    network = digits_networks([integrator.process])[integrator.process.name]
+    sampler = integrator.to_torch(dtype=torch.float64)
+    z = sampler.prior(n, (1, 8, 8), seed=seed)
+    noise = seed if integrator.stochastic else None
+    return sampler.sample(network, z, steps=steps, grid=grid, seed=noise, progress=progress)[:, 0].numpy()

@@ -13,7 +13,7 @@ import integrator_analysis as ia
 from integrator_analysis.certificate import write_text
 from integrator_analysis.codegen import kernel_source, module_name
 
-__all__ = ["generated_folder", "generated_sources", "write_generated"]
+__all__ = ["differences", "generated_folder", "generated_sources", "write_generated"]
 
 
 def generated_folder() -> Path:
@@ -33,14 +33,18 @@ def generated_sources(integrators: Mapping[str, ia.Integrator] | None = None) ->
 def write_generated(folder: Path, files: Mapping[str, str]) -> list[str]:
     """Bring ``folder`` to exactly ``files`` (and its __init__.py); returns the names that changed."""
     folder.mkdir(parents=True, exist_ok=True)
-    changed = []
-    for name, text in files.items():
-        target = folder / name
-        if not target.exists() or target.read_text(encoding="utf-8") != text:
-            write_text(target, text)
-            changed.append(name)
-    for stale in folder.glob("*.py"):
-        if stale.name not in files and stale.name != "__init__.py":
-            stale.unlink()
-            changed.append(stale.name)
-    return sorted(changed)
+    changed = differences(folder, files)
+    for name in changed:
+        if name in files:
+            write_text(folder / name, files[name])
+        else:
+            (folder / name).unlink()
+    return changed
+
+
+def differences(folder: Path, files: Mapping[str, str]) -> list[str]:
+    """The names whose text in ``folder`` is not that of ``files``, missing and left-over files included."""
+    present = {
+        path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.py") if path.name != "__init__.py"
+    }
+    return sorted(name for name in present.keys() | files.keys() if present.get(name) != files.get(name))

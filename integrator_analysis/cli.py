@@ -1,0 +1,310 @@
+"""The command `integrator-analysis`: every reading of a spec, from the shell.
+
+Knows the options and how to print; does no mathematics. Rooms are imported inside the commands, so that --help is
+quick. Exit status: 0 done, 1 a verification failed, 2 unusable arguments (one line on stderr).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from integrator_analysis.integrator import Integrator
+    from integrator_analysis.program import StepProgram
+
+__all__ = ["app", "main"]
+
+FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+Spec = Annotated[str, typer.Argument(help="a scheme on a process: psld/RVV, vp/conjugate(B=lambda*I, lambda=0.3)")]
+Specs = Annotated[list[str], typer.Argument(help="one or more specs, such as psld/RVV vp/DDIM")]
+Json = Annotated[bool, typer.Option("--json", help="print the facts as JSON")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="the file to write")]
+Set = Annotated[list[str], typer.Option("--set", help="a parameter, NAME=NUMBER, such as Gamma=0.02; repeatable")]
+
+
+def main() -> None:
+    """Run the command and exit with its status."""
+    try:
+        status = app(standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
+        print("interrupted; what was finished is on disk", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except (ValueError, FloatingPointError) as error:
+        _refuse(str(error))  # InputError and the runtime's refusals: one sentence each
+    except Exception as error:
+        # Usage errors of typer, whose class moved between its versions; anything else keeps its traceback.
+        if not hasattr(error, "format_message"):
+            raise
+        _refuse(error.format_message() or "a command is needed; see --help")
+    sys.exit(status or 0)
+
+
+def _refuse(message: str) -> NoReturn:
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    sys.exit(UNUSABLE)
+
+
+def _derive(spec: str, settings: list[str] | None = None) -> Integrator:
+    import integrator_analysis as ia
+
+    parameters = {}
+    for setting in settings or []:
+        name, separator, value = setting.partition("=")
+        try:
+            parameters["lambda_" if name == "lambda" else name] = float(value)
+        except ValueError:
+            separator = ""
+        if not separator:
+            raise ia.InputError(f"--set {setting!r} is not NAME=NUMBER, such as Gamma=0.02")
+    return ia.derive(spec, **parameters)
+
+
+def _dump(facts: Any) -> None:
+    print(json.dumps(facts, indent=2))
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """The named schemes, by spec."""
+    import integrator_analysis as ia
+
+    rows = [
+        {
+            "spec": spec,
+            "order": i.order,
+            "stochastic": i.stochastic,
+            "nfe_per_step": i.nfe_per_step,
+            "summary": i.scheme.summary,
+        }
+        for spec, i in ((spec, ia.derive(spec)) for spec in ia.catalogue())
+    ]
+    if as_json:
+        return _dump(rows)
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("spec", "order", "NFE per step", "what it is")
+    for row in rows:
+        order = f"{row['order']} (weak)" if row["stochastic"] else str(row["order"])
+        table.add_row(str(row["spec"]), order, str(row["nfe_per_step"]), str(row["summary"]))
+    return Console().print(table)
+
+
+@app.command()
+def derive(spec: Spec, settings: Set = [], as_json: Json = False) -> None:  # noqa: B006 (typer reads the default)
+    """Derive a scheme: its program, coefficients, order and leading local error."""
+    integrator = _derive(spec, settings)
+    facts = _facts(integrator)
+    if as_json:
+        return _dump(facts)
+    print(f"{facts['spec']}: {integrator.scheme.summary}")
+    print(f"Process: {integrator.process.title}; " + ", ".join(f"{k} = {v:g}" for k, v in facts["parameters"].items()))
+    for line in facts["derivation"]:
+        print(f"  {line}")
+    kind = "Weak order" if integrator.stochastic else "Order"
+    print(f"{kind} {integrator.order}, {integrator.nfe_per_step} NFE per step")
+    print("Coefficients of the step from t to s = t - h:")
+    for name, text in facts["coefficients"].items():
+        print(f"  {name} = {text}")
+    print("where")
+    for name, text in facts["definitions"].items():
+        print(f"  {name} = {text}")
+    print("Local error (numerical - exact), leading term:")
+    for block, exponent in facts["local_error"]["exponents"].items():
+        print(f"  {block}: h**{exponent} * ({facts['local_error']['leading'][block]['text']})")
+    return None
+
+
+def _facts(integrator: Integrator) -> dict[str, Any]:
+    error, lowered = integrator.local_error, integrator.program.lowered()
+    text, latex = error.text(), error.latex()
+    return {
+        "spec": integrator.spec,
+        "order": integrator.order,
+        "stochastic": integrator.stochastic,
+        "nfe_per_step": integrator.nfe_per_step,
+        "local_error": {
+            "exponents": dict(error.exponents),
+            "leading": {block: {"text": text[block], "latex": latex[block]} for block in text},
+        },
+        "parameters": {str(p): float(v) for p, v in integrator.program.parameters.items()},
+        "derivation": list(integrator.program.derivation),
+        "coefficients": {name: str(expression) for name, expression in lowered.coefficients.items()},
+        "definitions": _definitions(lowered),
+        "terms_hash": lowered.terms_hash,
+    }
+
+
+def _definitions(lowered: StepProgram) -> dict[str, str]:
+    """What the functions in the coefficients stand for, weights without closed form as integrals."""
+    table = {f"{f}({', '.join(map(str, d.arguments))})": str(d.body) for f, d in lowered.definitions.items()}
+    for q in lowered.quadratures:
+        for f, integrand in zip(q.functions, q.integrands, strict=True):
+            table[f"{f}(t, s)"] = (
+                f"integral over u from s to t of {integrand} ({q.nodes} Gauss-Legendre nodes in sqrt(u))"
+            )
+    return table
+
+
+@app.command()
+def verify(
+    specs: Annotated[list[str] | None, typer.Argument(help="specs; all of the catalogue if none")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="folder for the certificates")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure the generated source of schemes against every derived claim; exit 1 if one fails."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    import integrator_analysis as ia
+
+    integrators = [_derive(spec) for spec in specs or ia.catalogue()]
+    console = Console(stderr=True)
+    if output is not None and not output.is_dir():
+        raise ia.InputError(f"{output} is not a folder; make it first, or name another")
+    table = Table("scheme", "claim", "derived", "measured", "error", "tolerance", "verdict")
+    certificates = []
+    for integrator in integrators:
+        with console.status(f"verifying {integrator.spec}"):
+            certificate = integrator.verify()
+        certificates.append(certificate)
+        if output is not None:
+            certificate.save(output / f"{integrator.name}.json")
+        for c in certificate.claims:
+            numbers = (_short(c.derived), _short(c.measured), f"{c.error:.1e}", f"{c.tolerance:.0e}")
+            table.add_row(certificate.spec, escape(c.name), *numbers, "passed" if c.passed else "FAILED")
+    if as_json:
+        _dump([certificate.as_dict() for certificate in certificates])
+    else:
+        Console().print(table)
+    if not all(certificate.passed for certificate in certificates):
+        raise typer.Exit(FAILED)
+
+
+def _short(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+@app.command()
+def plot(
+    kind: Annotated[str, typer.Argument(help="stability, convergence or work-precision")],
+    specs: Specs,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="a .png; KIND.png if not given")] = None,
+    svg: Annotated[bool, typer.Option(help="write the same picture as .svg too")] = False,
+    n: Annotated[int, typer.Option("--samples", "-n", min=2, help="digits per scheme, for work-precision")] = 128,
+) -> None:
+    """Draw the stability regions, the local convergence or the work-precision of schemes."""
+    from integrator_analysis import figures
+    from integrator_analysis.report import pictures
+    from integrator_analysis.symbols import did_you_mean
+
+    draw = {
+        "stability": pictures.stability_figure,
+        "convergence": pictures.convergence_figure,
+        "work-precision": lambda integrators: pictures.work_precision_figure(integrators, n),
+    }
+    if kind not in draw:
+        raise did_you_mean(kind, draw, "kind of plot")
+    integrators = {spec: _derive(spec) for spec in specs}
+    target = output or Path(f"{kind}.png")
+    _check_target(target)
+    for path in figures.save(draw[kind](integrators), target, svg=svg):
+        print(path)
+
+
+def _check_target(path: Path) -> None:
+    """Refuse an output that cannot be written before the work is done, not after."""
+    import os
+
+    from integrator_analysis.symbols import InputError
+
+    folder = path.parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(f"cannot write {path}; give a file name in an existing, writable folder")
+
+
+@app.command()
+def export(
+    spec: Spec,
+    output: Output,
+    form: Annotated[str, typer.Option("--format", help="module: one Python file that needs torch alone")] = "module",
+    settings: Set = [],  # noqa: B006
+) -> None:
+    """Write a standalone sampler that carries its certificate's claims and hash; exit 1 if a claim fails."""
+    _check_target(output)
+    try:
+        print(_derive(spec, settings).export(output, format=form))
+    except ArithmeticError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(FAILED) from error
+
+
+@app.command()
+def sample(
+    spec: Spec,
+    output: Output,
+    steps: Annotated[int, typer.Option(help="steps of the time grid")] = 25,
+    n: Annotated[int, typer.Option("--samples", "-n", min=1, help="how many digits")] = 64,
+    seed: Annotated[int, typer.Option(help="seed of the initial and of the step noise")] = 0,
+    grid: Annotated[str, typer.Option(help="time grid")] = "quadratic",
+) -> None:
+    """Sample digits with the exact score: a picture (.png) or an array (.npy)."""
+    import numpy as np
+
+    from integrator_analysis import figures
+    from integrator_analysis.report.digits import sample_digits
+    from integrator_analysis.report.pictures import sample_figure
+    from integrator_analysis.symbols import InputError
+
+    if output.suffix not in (".png", ".npy"):
+        raise InputError(f"cannot tell what to write into {output.name!r}; accepted: a name ending in .png or .npy")
+    _check_target(output)
+    images = sample_digits(_derive(spec), n=n, steps=steps, grid=grid, seed=seed, progress=True)
+    if output.suffix == ".npy":
+        partial = output.with_name(f".{output.name}.partial")
+        with partial.open("wb") as stream:
+            np.save(stream, images)
+        partial.replace(output)
+    else:
+        figures.save(sample_figure(images, f"{spec}, {steps} steps"), output)
+    print(output)
+
+
+@app.command()
+def generate(
+    check: Annotated[bool, typer.Option("--check", help="write nothing; exit 1 if a file would change")] = False,
+) -> None:
+    """Bring torch_backend/generated to what the catalogue derives."""
+    from integrator_analysis.report.generate import differences, generated_folder, generated_sources, write_generated
+
+    sources = generated_sources()
+    changed = differences(generated_folder(), sources) if check else write_generated(generated_folder(), sources)
+    for name in changed:
+        print(name)
+    if check and changed:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def report(
+    output: Annotated[Path, typer.Option("--output", "-o", help="the folder to write")] = Path("reports"),
+) -> None:
+    """Derive, generate, verify, draw, sample digits: writes index.html and what it links; exit 1 if a claim fails."""
+    from rich.console import Console
+
+    from integrator_analysis.report.build import build_report
+    from integrator_analysis.symbols import InputError
+
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output} is a file; give the name of a folder")
+    if not build_report(output, Console(stderr=True)):
+        raise typer.Exit(FAILED)
