@@ -22,6 +22,9 @@ HELPERS = {"phi": "_phi", "cosh_sqrt": "_sqrt_functions", "sinhc_sqrt": "_sqrt_f
 KNOWN = {"exp": "exp", "expm1": "expm1", "log1p": "log1p", "log": "log", "sin": "sin", "cos": "cos", "atan": "atan"}
 
 
+SPELLED = {*KNOWN, *HELPERS}
+
+
 def parameter_name(symbol: sympy.Symbol) -> str:
     """The Python name of a parameter: its own, with an underscore where Python reserves the word (lambda_)."""
     return symbol.name + "_" if symbol.name == "lambda" else symbol.name
@@ -49,6 +52,15 @@ class SourcePrinter(PythonCodePrinter):
         super().__init__({"fully_qualified_modules": True, "strict": False})
         self.namespace = namespace
         self.called_with = called_with
+
+    def doprint(self, expr: sympy.Expr, assign_to: str | None = None) -> str:
+        """The source of an expression. Raises ValueError for a node that has no spelling here."""
+        for node in sympy.preorder_traversal(expr):
+            # sympy's own printer knows more functions than are wanted, and spells infinities: only these pass.
+            known = isinstance(node, (sympy.Add, sympy.Mul, sympy.Pow, sympy.Rational, sympy.Symbol, AppliedUndef))
+            if not known and type(node).__name__ not in SPELLED:
+                raise ValueError(f"no source for {type(node).__name__} in {expr}")
+        return super().doprint(expr, assign_to)
 
     def _print_Symbol(self, symbol: sympy.Symbol) -> str:
         return parameter_name(symbol)

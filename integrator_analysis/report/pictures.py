@@ -45,12 +45,12 @@ def draw_analysis(output: Path, integrators: Integrators, certificates: Mapping[
     for process, members in _by_process(integrators).items():
         out["stability"].append(_stability(output, process, members))
         deterministic = {spec: i for spec, i in members.items() if not i.stochastic}
-        for block in next(iter(members.values())).program.blocks:
-            out["convergence"].append(_local(output, process, block, deterministic, certificates))
-        out["convergence"].append(_weak(output, process, members, certificates))
-        out["convergence"].append(_global(output, process, deterministic))
-        out["error_constants"].append(_constants(output, process, deterministic, certificates))
-        out["error_constants"] += _constants_over_time(output, process, deterministic)
+        for target in (*next(iter(members.values())).program.blocks, "f"):
+            out["convergence"] += _one_step_errors(output, process, target, members, certificates)
+        if deterministic:
+            out["convergence"].append(_global(output, process, deterministic))
+            out["error_constants"].append(_constants(output, process, deterministic, certificates))
+            out["error_constants"] += _constants_over_time(output, process, deterministic)
     return out
 
 
@@ -173,58 +173,36 @@ def _stability(output: Path, process: str, members: Integrators) -> dict[str, st
     return _save(output, stability_figure(members), f"stability_{process}", caption)
 
 
-def _local(
-    output: Path, process: str, block: str, members: Integrators, certificates: Mapping[str, Certificate]
-) -> dict[str, str]:
-    h, errors, predicted = {}, {}, {}
-    for spec, integrator in members.items():
-        evidence = certificates[spec].evidence.get(f"errors[{block}]")
-        if evidence:
-            h[spec] = np.array(evidence["h"])
-            errors[spec] = np.array(evidence["largest_error"])
-            largest = np.abs(evidence["constants_derived"]).max()
-            predicted[spec] = largest * h[spec] ** integrator.local_error.exponents[block]
+def _one_step_errors(
+    output: Path, process: str, target: str, members: Integrators, certificates: Mapping[str, Certificate]
+) -> list[dict[str, str]]:
+    """Measured one-step errors of a block, or of the observable "f", with the derived leading term; none, no picture."""
+    evidence = {spec: certificates[spec].evidence.get(f"errors[{target}]") for spec in members}
+    shown = {spec: e for spec, e in evidence.items() if e}
+    if not shown:
+        return []
+    h = {spec: np.array(e["h"]) for spec, e in shown.items()}
+    predicted = {
+        spec: np.abs(e["constants_derived"]).max() * h[spec] ** members[spec].local_error.exponents[target]
+        for spec, e in shown.items()
+    }
+    what = "weak error (no sampling)" if target == "f" else f"error in {target}"
     with figures.style():
         figure = figures.new_figure(8.0, 4.6)
         figures.convergence(
             figure.subplots(),
             h,
-            errors,
+            {spec: np.array(e["largest_error"]) for spec, e in shown.items()},
             predicted=predicted,
             reference_slopes=(2, 3),
-            title=f"One-step error in {block} on {process}: measured, and the derived leading term",
-            ylabel=f"largest one-step error in {block}",
+            title=f"One-step {what} on {process}: measured, and the derived leading term",
+            ylabel="largest error of E cos(a.z + b)" if target == "f" else f"largest one-step error in {target}",
         )
     caption = (
-        f"{process}, block {block}: one-step error of the generated source on a Gaussian mixture (markers) and the "
-        "derived constant times h^2 (dashed), largest of eight states."
+        f"{process}: one-step {what} of the generated source on a Gaussian mixture (markers), and the derived constant "
+        "times h^2 (dashed), largest of the states or observables measured."
     )
-    return _save(output, figure, f"local_error_{process}_{block}", caption)
-
-
-def _weak(output: Path, process: str, members: Integrators, certificates: Mapping[str, Certificate]) -> dict[str, str]:
-    h, errors, predicted = {}, {}, {}
-    for spec, integrator in members.items():
-        evidence = certificates[spec].evidence.get("errors[f]")
-        if integrator.stochastic and evidence:
-            h[spec] = np.array(evidence["h"])
-            errors[spec] = np.array(evidence["largest_error"])
-            predicted[spec] = (
-                np.abs(evidence["constants_derived"]).max() * h[spec] ** integrator.local_error.exponents["f"]
-            )
-    with figures.style():
-        figure = figures.new_figure(8.0, 4.4)
-        figures.convergence(
-            figure.subplots(),
-            h,
-            errors,
-            predicted=predicted,
-            reference_slopes=(2, 3),
-            title=f"One-step weak error on {process}: measured without sampling, and the derived leading term",
-            ylabel="largest error of E cos(a.z + b)",
-        )
-    caption = f"{process}: one-step weak error by cubature (markers) and the derived constant times h^2 (dashed)."
-    return _save(output, figure, f"weak_error_{process}", caption)
+    return [_save(output, figure, f"one_step_error_{process}_{target}", caption)]
 
 
 def convergence_figure(members: Integrators) -> Figure:

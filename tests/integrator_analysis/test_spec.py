@@ -1,0 +1,144 @@
+"""The grammar of specs: what it reads, what it refuses and how, and that nothing in it is ever evaluated."""
+
+from __future__ import annotations
+
+import builtins
+
+import pytest
+import sympy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import integrator_analysis as ia
+from integrator_analysis.conjugation import Conjugate
+from integrator_analysis.spec import parse
+from integrator_analysis.splitting import Splitting
+from integrator_analysis.symbols import InputError
+
+
+@pytest.mark.parametrize("text", list(ia.catalogue()))
+def test_catalogue_specs_read_back_as_themselves(text: str) -> None:
+    assert parse(text).text == text
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        (" psld / RVV ", "psld/RVV"),
+        ("psld(nu=4.02, Gamma=0.02)/RVV", "psld(Gamma=0.02, nu=4.02)/RVV"),
+        ("psld(Gamma=0.01)/RVV", "psld/RVV"),
+        ("psld(beta=4)/NSE", "psld(beta=4.0)/NSE"),
+        ("vp/conjugate", "vp/conjugate(B=0)"),
+        ("vp/conjugate(B=lambda*I, lambda=0.3)", "vp/conjugate(B=lambda*I, lambda=0.3)"),
+        ("vp/conjugate(B=0.3*I)", "vp/conjugate(B=lambda*I, lambda=0.3)"),
+        ("psld/conjugate(lambda=-2e-1, B=lambda*ones)", "psld/conjugate(B=lambda*ones, lambda=-0.2)"),
+        ("psld/OBA(reduced)", "psld/OBA(reduced)"),
+        ("psld/BAB", "psld/BAB(naive)"),
+        ("vp/lambda-DDIM-I(lambda=0.7)", "vp/lambda-DDIM-I(lambda=0.7)"),
+        ("vp/lambda-DDIM-I(lambda=0.5)", "vp/lambda-DDIM-I"),
+    ],
+)
+def test_specs_have_one_canonical_text(text: str, canonical: str) -> None:
+    assert parse(text).text == canonical
+    assert parse(canonical).text == canonical
+
+
+def test_methods_and_parameters() -> None:
+    assert parse("psld/OBA(reduced)").scheme.method == Splitting("OBA", "reduced")
+    assert parse("vp/conjugate(B=0.3*I)").scheme.method == Conjugate("lambda*I", strength=0.3)
+    process = parse("psld/RVV", Gamma=0.02).process
+    assert {str(p): v for p, v in process.parameters.items()}["Gamma"] == sympy.Rational(1, 50)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected a process name"),
+        ("psld", "expected '/'"),
+        ("psld/", "expected a scheme name"),
+        ("psld/RVV/RVV", "expected the end"),
+        ("psld/RVV;", "at ';'"),
+        ("psld/RVV(", "an option name"),
+        ("psld/RVV(a b)", "',' or ')'"),
+        ("psld(Gamma)/RVV", "needs a value"),
+        ("psld(Gamma=x)/RVV", "is not a number"),
+        ("psld(Gamma=1, Gamma=2)/RVV", "given twice"),
+        ("psld(M=1)/RVV", "no parameter 'M'"),
+        ("pslld/RVV", "did you mean psld"),
+        ("psld/rvv", "did you mean RVV"),
+        ("psld/RVV(lambda=1)", "accepts no options"),
+        ("vp/lambda-DDIM-I(mu=1)", "accepts lambda=number"),
+        ("vp/conjugate(B=lambda*I)", "needs lambda=number"),
+        ("vp/conjugate(B=sin)", "accepted: 0"),
+        ("vp/conjugate(B=lambda*I*I, lambda=1)", "accepted: 0"),
+        ("psld/OBA(eager)", "flags naive, reduced"),
+        ("psld/AAA", "splitting word"),
+        ("vp/BA", "phase-space process"),
+        ("psld/__import__('os')", "at"),
+        ("psld/RVV" + " " * 300, "at most 200 characters"),
+    ],
+)
+def test_bad_specs_are_one_clear_error(text: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        ia.derive(text)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=400)
+@given(
+    st.one_of(
+        st.text(max_size=60),
+        st.lists(
+            st.sampled_from(
+                [
+                    "psld",
+                    "vp",
+                    "/",
+                    "(",
+                    ")",
+                    ",",
+                    "=",
+                    "*",
+                    "RVV",
+                    "conjugate",
+                    "B",
+                    "lambda",
+                    "I",
+                    "0.3",
+                    "-",
+                    "OBA",
+                    "reduced",
+                    " ",
+                ]
+            ),
+            max_size=14,
+        ).map("".join),
+    )
+)
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        canonical = parse(text).text
+    except InputError as refusal:
+        message = str(refusal)
+    else:
+        message = ""
+        assert parse(canonical).text == canonical
+    assert "\n" not in message.replace(text, "")
+
+
+def test_nothing_is_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("text from outside was evaluated")
+
+    for module, name in [(builtins, "eval"), (builtins, "exec"), (sympy, "sympify"), (sympy, "parse_expr")]:
+        monkeypatch.setattr(module, name, forbidden)
+    parse("psld(Gamma=0.02, nu=4.02)/conjugate(B=lambda*ones, lambda=0.3)")
+
+
+def test_a_registered_scheme_can_be_named_and_a_taken_name_is_refused() -> None:
+    scheme = ia.Scheme("TESTWORD", Splitting("AB", "reduced"), (), "a test", "this test")
+    ia.register(scheme)
+    assert ia.derive("psld/TESTWORD").nfe_per_step == 1
+    with pytest.raises(InputError, match="in the catalogue already"):
+        ia.register(scheme)

@@ -1,0 +1,94 @@
+"""Splitting integrators: orders, constants and evaluation counts of the named schemes, and what a word may be."""
+
+from __future__ import annotations
+
+import pytest
+import sympy
+
+import integrator_analysis as ia
+from integrator_analysis.splitting import Splitting
+from integrator_analysis.symbols import InputError
+
+
+def names_of(spec: str) -> tuple[dict[str, sympy.Expr], dict[str, sympy.Symbol]]:
+    leading = ia.derive(spec).local_error.leading
+    return dict(leading), {s.name: s for e in leading.values() for s in e.free_symbols}
+
+
+@pytest.mark.parametrize(
+    ("spec", "evaluations", "stochastic"),
+    [
+        ("psld/NSE", 2, False),
+        ("psld/RSE", 1, False),
+        ("psld/NVV", 3, False),
+        ("psld/RVV", 2, False),
+        ("psld/NOBA", 2, True),
+        ("psld/ROBA", 1, True),
+        ("psld/OBAB(reduced)", 2, True),
+        ("psld/BAOAB(reduced)", 2, True),
+    ],
+)
+def test_order_one_at_the_stated_cost(spec: str, evaluations: int, stochastic: bool) -> None:
+    i = ia.derive(spec)
+    assert (i.order, i.nfe_per_step, i.stochastic) == (1, evaluations, stochastic)
+
+
+def test_rvv_has_the_published_momentum_constant_and_a_position_constant_proportional_to_gamma() -> None:
+    leading, n = names_of("psld/RVV")
+    beta, nu, mass, s_m, m, x, slope = (n[k] for k in ("beta", "nu", "M", "s_m", "m", "x", "d_m s_m"))
+    published = -(beta**2) * nu / 16 * (mass * slope + 1) * (mass * nu * s_m + nu * m + x)
+    assert sympy.expand(leading["m"] - published) == 0
+    assert sympy.expand(leading["x"].subs(n["Gamma"], 0)) == 0
+    assert sympy.expand(leading["x"]) != 0
+
+
+def dynamics(n: dict[str, sympy.Symbol]) -> tuple[sympy.Expr, sympy.Expr, dict[str, dict[str, sympy.Expr]]]:
+    """F and G of x' = F, m' = G in reverse time, and their partial derivatives, from the definition of PSLD."""
+    get = lambda name: n.get(name, sympy.Symbol(name))  # noqa: E731
+    g, nu, mass, beta = (get(k) for k in ("Gamma", "nu", "M", "beta"))
+    f = beta / 2 * (g * get("x") - get("m") / mass + g * get("s_x"))
+    k = beta / 2 * (get("x") + nu * get("m") + mass * nu * get("s_m"))
+    d = {
+        "F": {
+            "x": beta / 2 * g * (1 + get("d_x s_x")),
+            "m": beta / 2 * (-1 / mass + g * get("d_m s_x")),
+            "t": -beta / 2 * g * get("d_t s_x"),  # reverse time runs against t
+        },
+        "G": {
+            "x": beta / 2 * (1 + mass * nu * get("d_x s_m")),
+            "m": beta / 2 * nu * (1 + mass * get("d_m s_m")),
+            "t": -beta / 2 * mass * nu * get("d_t s_m"),
+        },
+    }
+    return f, k, d
+
+
+def test_naive_symplectic_euler_has_the_general_constants_of_ba() -> None:
+    """With the score frozen in time but not in space: x: (F_m G - F F_x - F_t)/2, m: -(F G_x + G G_m + G_t)/2."""
+    leading, n = names_of("psld/NSE")
+    f, g, d = dynamics(n)
+    x = (d["F"]["m"] * g - f * d["F"]["x"] - d["F"]["t"]) / 2
+    m = -(f * d["G"]["x"] + g * d["G"]["m"] + d["G"]["t"]) / 2
+    assert sympy.expand(leading["x"] - x) == 0
+    assert sympy.expand(leading["m"] - m) == 0
+
+
+def test_euler_has_the_second_derivative_as_its_constant() -> None:
+    leading, n = names_of("psld/Euler")
+    f, g, d = dynamics(n)
+    for block, row in (("x", "F"), ("m", "G")):
+        expected = -(d[row]["x"] * f + d[row]["m"] * g + d[row]["t"]) / 2
+        assert sympy.expand(leading[block] - expected) == 0
+
+
+@pytest.mark.parametrize("word", ["", "A", "BOB", "AA", "BAAB", "ABC", "BABABA", "OOBA", "ab", "OBABOBABO"])
+def test_unusable_words_are_one_clear_error(word: str) -> None:
+    with pytest.raises(InputError, match="splitting word"):
+        Splitting(word)
+
+
+def test_unknown_policy_and_process_without_momentum_are_refused() -> None:
+    with pytest.raises(InputError, match="accepted: naive, reduced"):
+        Splitting("BA", "lazy")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="needs a phase-space process"):
+        ia.derive("vp/RVV")
