@@ -176,7 +176,7 @@ def _stability(output: Path, process: str, members: Integrators) -> dict[str, st
 def _one_step_errors(
     output: Path, process: str, target: str, members: Integrators, certificates: Mapping[str, Certificate]
 ) -> list[dict[str, str]]:
-    """Measured one-step errors of a block, or of the observable "f", with the derived leading term; none, no picture."""
+    """Measured one-step errors of a block, or of the observable "f", with the derived leading term, if any."""
     evidence = {spec: certificates[spec].evidence.get(f"errors[{target}]") for spec in members}
     shown = {spec: e for spec, e in evidence.items() if e}
     if not shown:
