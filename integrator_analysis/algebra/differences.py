@@ -26,7 +26,7 @@ def stable_difference(
 
     >>> u, t, s = sympy.symbols("u t s")
     >>> stable_difference(u**2, u, t, s)
-    (s + t)*(-s + t)
+    (-s + t)*(s + t)
     >>> stable_difference(sympy.exp(u), u, t, s)
     exp(s)*expm1(-s + t)
     >>> stable_difference(sympy.sqrt(u), u, t, s)
