@@ -4,7 +4,8 @@ Knows how to run a step; does not know what the results should be, nor where the
 States here are (n, k): n points, one number per block.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 
 import numpy as np
@@ -14,9 +15,20 @@ from torch import Tensor
 
 from torch_backend.loop import Network, integrate, tabulate
 
-__all__ = ["affine_map", "count_evaluations", "local_errors", "take_step", "trajectory", "weak_errors"]
+__all__ = ["affine_map", "count_evaluations", "local_errors", "one_thread", "take_step", "trajectory", "weak_errors"]
 
 Array = NDArray[np.float64]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread inside the block: states here are a few numbers each, and a second thread only waits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def take_step(

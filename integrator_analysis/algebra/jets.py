@@ -78,6 +78,7 @@ class JetRing:
     ``unknown`` names the components of a smooth vector field on (z, t), e.g. ("s_x", "s_m"); ``observable`` a smooth
     scalar field on z, absent if empty; ``noises`` are standard normal variables, each carrying a factor g.
     ``functions`` maps the name of each function of time to whether it is constant (no jets but its value).
+    ``zeros`` names parameters and functions that are exactly 0: an error term that they multiply is not there.
     ``order`` is the highest power of h kept; jets are kept to the total order that a term of that size can show.
     """
 
@@ -92,6 +93,7 @@ class JetRing:
     observable: str = ""
     noises: tuple[str, ...] = ()
     flows: tuple[LinearFlow, ...] = ()
+    zeros: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self.grade = 2 if self.noises else 1
@@ -163,6 +165,8 @@ class JetRing:
             return self.series(self["time", "t"]) - self.h
         if e == self.step:
             return self.h
+        if str(e.func if isinstance(e, AppliedUndef) else e) in self.zeros:
+            return self.constant(0)
         if ("parameter", e) in self.position:
             return self.series(self["parameter", e])
         if e.is_Add:

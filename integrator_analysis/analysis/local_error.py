@@ -168,6 +168,8 @@ def _jet_ring(program: StepProgram, order: int) -> JetRing:
     expressions = [term.coefficient for term in program.terms] + list(drift) + list(program.process.diffusion)
     expressions += list(program.parametrisation.eta) if program.unknown == "eps" else []
     calls = {c.func for e in expressions for c in e.atoms(AppliedUndef)} - flow_entries
+    resolved = {str(c): program.definitions.resolve(c(t)) for c in sorted(calls, key=str)}
+    off = {p: sympy.S.Zero for p, value in program.parameters.items() if value == 0}
     return JetRing(
         blocks=program.blocks,
         order=order,
@@ -175,11 +177,12 @@ def _jet_ring(program: StepProgram, order: int) -> JetRing:
         end=s,
         parameters=tuple(sorted(program.parameters, key=str)),
         step=h,
-        functions={str(c): not program.definitions.resolve(c(t)).has(t) for c in sorted(calls, key=str)},
+        functions={name: not body.has(t) for name, body in resolved.items()},
         unknown=tuple(f"{prefix}_{b}" for b in program.blocks),
         observable=OBSERVABLE if program.stochastic else "",
         noises=program.noises,
         flows=program.flows,
+        zeros=frozenset(map(str, off)) | {name for name, body in resolved.items() if body.xreplace(off) == 0},
     )
 
 

@@ -99,9 +99,6 @@ def build_report(output: Path, console: Console, specs: Sequence[str] | None = N
 
 
 def _certify(spec: str) -> Certificate:
-    import torch
-
-    torch.set_num_threads(1)
     return ia.verify(spec)
 
 

@@ -6,6 +6,7 @@ Knows integrators, certificates and study records; returns for each section a li
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +216,7 @@ def convergence_figure(members: Integrators) -> Figure:
 
     from integrator_analysis.codegen import kernel_source
     from torch_backend.loop import time_grid
-    from torch_backend.measurement import trajectory
+    from torch_backend.measurement import one_thread, trajectory
     from torch_backend.scores import MixtureScore
     from torch_backend.source import module_from_source
 
@@ -231,21 +232,16 @@ def convergence_figure(members: Integrators) -> Figure:
     )
     kernel = module_from_source(kernel_source(made), f"kernel_{made.name}")
     network = MixtureScore(kernel, means[:, None], variances, weights)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # sixteen states of one or two numbers: a second thread only waits
     errors = {}
-    for spec, integrator in members.items():
-        module = integrator.to_torch(dtype=torch.float64).module
-        values = []
-        for n in GLOBAL_STEPS:
-            times = time_grid("quadratic", n, made.t_max, made.t_min)
-            try:
-                end = trajectory(module, network, z, times)
-                values.append(float(np.sqrt(np.mean((end - exact)[:, 0] ** 2))))
-            except FloatingPointError:  # unstable with so few steps: a gap in the curve
-                values.append(np.nan)
-        errors[spec] = np.array(values)
-    torch.set_num_threads(threads)
+    with one_thread():
+        for spec, integrator in members.items():
+            module = integrator.to_torch(dtype=torch.float64).module
+            errors[spec] = np.full(len(GLOBAL_STEPS), np.nan)
+            for j, n in enumerate(GLOBAL_STEPS):
+                times = time_grid("quadratic", n, made.t_max, made.t_min)
+                with suppress(FloatingPointError):  # unstable with so few steps: a gap in the curve
+                    end = trajectory(module, network, z, times)
+                    errors[spec][j] = np.sqrt(np.mean((end - exact)[:, 0] ** 2))
     with figures.style():
         figure = figures.new_figure(8.0, 4.6)
         figures.convergence(

@@ -126,3 +126,21 @@ def test_unwritable_path_is_one_clear_error_and_leaves_nothing(tmp_path: Path) -
     with pytest.raises(ia.InputError, match="cannot write"):
         write_text(tmp_path / "folder", "text")
     assert [p.name for p in tmp_path.rglob("*")] == ["folder"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "exponents"),
+    [
+        ("psld(Gamma=0.0, nu=4.0)/RVV", {"x": 3, "m": 2}),
+        ("psld(Gamma=0.0, nu=4.0)/DDIM", {"x": 3, "m": 2}),
+        ("psld(Gamma=1.0, nu=3.0)/RVV", {"x": 2, "m": 2}),
+        ("psld/ABA(reduced)", {"x": 2, "m": 2}),
+        ("psld/BAOAB(reduced)", {"f": 2}),
+        ("psld/OBABO(reduced)", {"f": 2}),
+    ],
+)
+def test_other_parameters_and_words_are_verified_as_derived(spec: str, exponents: dict[str, int]) -> None:
+    """Without position noise the h^2 term of the position is gone, and the h^3 term is what is derived and measured."""
+    integrator = ia.derive(spec)
+    assert integrator.local_error.exponents == exponents
+    assert [claim for claim in integrator.verify().claims if not claim.passed] == []
