@@ -64,12 +64,11 @@ class Conjugate:
 
         closed, table = _named_parts(self._propagator(process, matrix, generator, base))
         table |= {e.func: Definition((t, s), c) for e, c in zip(propagator.entries, closed, strict=True) if c != 0}
-        definitions = base.with_(table)
-        weights, quadratures = self._weights(process, parametrisation, propagator, weight, closed, definitions)
-        definitions = definitions.with_(weights)
+        named = sympy.Matrix(k, k, lambda i, j: propagator.entries[i, j] if closed[i, j] != 0 else 0)
+        weights, quadratures = self._weights(process, parametrisation, weight, named)
+        definitions = base.with_(table).with_(weights)
 
-        zero = {e for e, c in zip(propagator.entries, closed, strict=True) if c == 0}
-        effective = propagator.entries.xreplace(dict.fromkeys(zero, sympy.S.Zero)) * (sympy.eye(k) - h * matrix)
+        effective = named * (sympy.eye(k) - h * matrix)
         known = set(definitions) | {f for q in quadratures for f in q.functions}
         updates = []
         for i, block in enumerate(blocks):
@@ -105,19 +104,12 @@ class Conjugate:
         return exponential(integral, process.relations)
 
     def _weights(
-        self,
-        process: Process,
-        parametrisation: Parametrisation,
-        propagator: LinearFlow,
-        weight: LinearFlow,
-        closed: sympy.Matrix,
-        definitions: Definitions,
+        self, process: Process, parametrisation: Parametrisation, weight: LinearFlow, propagator: sympy.Matrix
     ) -> tuple[Mapping[sympy.Function, Definition], tuple[Quadrature, ...]]:
         if self.B == "0" and len(process.blocks) == 1:
             return _point_data_weight(process, weight.entries[0, 0].func), ()
         from_s_to_u = {t: u}
-        local = propagator.entries.xreplace({e: 0 for e, c in zip(propagator.entries, closed, strict=True) if c == 0})
-        integrand = -(local.xreplace(from_s_to_u) * parametrisation.eta.xreplace(from_s_to_u))
+        integrand = -(propagator.xreplace(from_s_to_u) * parametrisation.eta.xreplace(from_s_to_u))
         kept = [(e.func, i) for e, i in zip(weight.entries, integrand, strict=True) if i != 0]
         return {}, (Quadrature(tuple(f for f, _ in kept), tuple(i for _, i in kept)),)
 

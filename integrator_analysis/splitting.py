@@ -1,7 +1,7 @@
 """Splitting integrators: a word over A (position), B (momentum) and O (noise) becomes a step program.
 
-Knows the sub-flows and when the score is evaluated (naive, reduced); knows no conjugation. Sources: arXiv 2310.07894,
-section 3.2 and appendix; ../processes for the matrices. A word reads left to right in order of application, and a
+Knows the sub-flows and when the score is evaluated (naive, reduced); knows no conjugation. Source: arXiv 2310.07894,
+section 3.2. A word reads left to right in order of application, and a
 letter that occurs twice takes half a step each time. Sub-flows A and B are Euler steps of one block of the reverse
 dynamics; O is solved exactly. All coefficients are taken at the time of the update's score evaluation.
 """
