@@ -88,7 +88,9 @@ class Conjugate:
             parameters=parameters,
             flows=(propagator, weight),
             quadratures=quadratures,
-            derivation=self._derivation(bool(quadratures)),
+            derivation=self._derivation(
+                matrix, parametrisation.drift_matrix(process), parametrisation.eta, quadratures
+            ),
         )
 
     def _propagator(
@@ -113,14 +115,17 @@ class Conjugate:
         kept = [(e.func, i) for e, i in zip(weight.entries, integrand, strict=True) if i != 0]
         return {}, (Quadrature(tuple(f for f, _ in kept), tuple(i for _, i in kept)),)
 
-    def _derivation(self, quadrature: bool) -> tuple[str, ...]:
+    def _derivation(
+        self, matrix: sympy.Matrix, drift: sympy.Matrix, eta: sympy.Matrix, quadratures: tuple[Quadrature, ...]
+    ) -> tuple[str, ...]:
         return (
             f"Conjugation by A' = A (B - L) with B = {self.B}: the probability-flow ODE z' = L z + eta eps becomes "
             "zhat' = A B A^{-1} zhat + A eta eps for zhat = A z.",
+            f"Here L = F = {drift.tolist()}, eta = -(1/2) G G^T C_out = {eta.tolist()}, B = {matrix.tolist()}.",
             "One Euler step of that ODE, mapped back: z <- E(s, t) (I - h B) z + psi(s, t) eps, "
             "E(s, t) = A_s^{-1} A_t, psi(s, t) = -int_s^t E(s, u) eta(u) du.",
             "psi by Gauss-Legendre quadrature in sqrt(u), 32 nodes."
-            if quadrature
+            if quadratures
             else "psi in closed form: -E(s, 0) times the difference of sigma/alpha, the antiderivative of A eta.",
         )
 

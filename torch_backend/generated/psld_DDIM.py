@@ -8,6 +8,8 @@ Source: arXiv 2310.07894, section 3.1 (B = 0); arXiv 2010.02502, equation 12
 Process: phase-space Langevin diffusion (PSLD), Gamma = 0.01, nu = 4.01, M = 0.25, gamma = 0.04, beta_0 = 8.
 Conjugation by A' = A (B - L) with B = 0: the probability-flow ODE z' = L z + eta eps becomes zhat' = A B A^{-1}
     zhat + A eta eps for zhat = A z.
+Here L = F = [[-Gamma*beta(t)/2, beta(t)/(2*M)], [-beta(t)/2, -nu*beta(t)/2]], eta = -(1/2) G G^T C_out =
+    [[eta_xx(t), eta_xm(t)], [0, eta_mm(t)]], B = [[0, 0], [0, 0]].
 One Euler step of that ODE, mapped back: z <- E(s, t) (I - h B) z + psi(s, t) eps, E(s, t) = A_s^{-1} A_t, psi(s, t)
     = -int_s^t E(s, u) eta(u) du.
 psi by Gauss-Legendre quadrature in sqrt(u), 32 nodes.

@@ -8,6 +8,7 @@ Source: arXiv 2310.07894, section 3.1
 Process: variance preserving (VP), beta_min = 0.1, beta_max = 20, lambda = 0.5.
 Conjugation by A' = A (B - L) with B = lambda*ones: the probability-flow ODE z' = L z + eta eps becomes zhat' = A B
     A^{-1} zhat + A eta eps for zhat = A z.
+Here L = F = [[-beta(t)/2]], eta = -(1/2) G G^T C_out = [[eta_xx(t)]], B = [[lambda]].
 One Euler step of that ODE, mapped back: z <- E(s, t) (I - h B) z + psi(s, t) eps, E(s, t) = A_s^{-1} A_t, psi(s, t)
     = -int_s^t E(s, u) eta(u) du.
 psi by Gauss-Legendre quadrature in sqrt(u), 32 nodes.
