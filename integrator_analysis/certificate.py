@@ -41,6 +41,9 @@ SLOPE_TOLERANCE = 0.05
 MAP_TOLERANCE = 1e-10
 """Relative to the largest entry of the one-step map. Coefficients agree to about 1e-13."""
 
+LAYOUT_TOLERANCE = 1e-12
+"""Absolute, on states of size one: the same operations in another arrangement."""
+
 TIMES = (0.1, 0.4)
 """Fractions of t_max at which steps are measured. Later, near equilibrium, factors such as 1 + d_x s_x vanish and take
 the leading constants of some schemes with them: there h**2 wins over h**3 only below rounding."""
@@ -112,12 +115,20 @@ class Certificate:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        claims = [asdict(c) | {"passed": c.passed, "margin": c.margin if c.error else None} for c in self.claims]
+        claims = [
+            {key: _json(value) for key, value in asdict(c).items()} | {"passed": c.passed, "margin": _json(c.margin)}
+            for c in self.claims
+        ]
         return {"spec": self.spec, "passed": self.passed, "claims": claims, "evidence": dict(self.evidence)}
 
     def save(self, path: str | Path) -> Path:
         """Write the certificate as JSON. Raises InputError if the path cannot be written; nothing is left half-done."""
-        return write_text(path, json.dumps(self.as_dict(), indent=2) + "\n")
+        return write_text(path, json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n")
+
+
+def _json(value: Any) -> Any:
+    """JSON has no infinity and no NaN: None stands for both."""
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def write_text(path: str | Path, text: str) -> Path:
@@ -142,7 +153,7 @@ def write_text(path: str | Path, text: str) -> Path:
 def check_names(stochastic: bool) -> tuple[str, ...]:
     """What ``certify`` measures, in words, for the header of generated source."""
     first = ("weak order", "leading weak error") if stochastic else ("order", "leading local error")
-    return (*first, "network evaluations per step", "one-step map on Gaussian data")
+    return (*first, "network evaluations per step", "one-step map on Gaussian data", "tensor layout", "stated facts")
 
 
 def certify(integrator: Integrator, source: str | None = None) -> Certificate:
@@ -154,23 +165,13 @@ def certify(integrator: Integrator, source: str | None = None) -> Certificate:
 
     laboratory = _Laboratory(integrator, integrator.source if source is None else source)
     claims: list[Claim] = []
-    for measure in (laboratory.local, laboratory.evaluations, laboratory.maps):
+    for measure in (laboratory.stated, laboratory.local, laboratory.evaluations, laboratory.maps, laboratory.layout):
         try:
             with one_thread():
                 claims += measure()
-        except (
-            ArithmeticError,
-            AttributeError,
-            IndexError,
-            NameError,
-            RuntimeError,
-            SyntaxError,
-            TypeError,
-            ValueError,
-        ) as error:
-            claims.append(
-                Claim(measure.__name__, "measurable", f"{type(error).__name__}: {error}", np.inf, 0.0, "source")
-            )
+        except Exception as error:  # whatever a source under test raises is a verdict on it
+            reason = f"{type(error).__name__}: {error}"
+            claims.append(Claim(measure.__name__, "measurable", reason, np.inf, 0.0, "source"))
     return Certificate(integrator.spec, tuple(claims), laboratory.evidence)
 
 
@@ -180,14 +181,12 @@ class _Laboratory:
     def __init__(self, integrator: Integrator, source: str) -> None:
         import torch
 
-        from torch_backend.source import body_hash
-
         self.integrator, self.source = integrator, source
         self.program, self.process = integrator.program, integrator.process
         self.problem = MixtureProblem(self.process)
         self.t_max = self.process.t_max
         self.evidence: dict[str, Any] = {
-            "source_hash": f"sha256:{body_hash(source)}",
+            "source_hash": None,
             "terms_hash": self.program.lowered().terms_hash,
             "versions": {
                 "python": platform.python_version(),
@@ -226,6 +225,32 @@ class _Laboratory:
             for values in (self.problem.means, self.problem.variances, self.problem.weights)
         )
         return MixtureScore(self.kernel, means[:, None], variances, weights)
+
+    # -- what the module says of itself ------------------------------------------------------------------------
+    def stated(self) -> list[Claim]:
+        """The facts that the module states and a sampler relies on: order, cost, interval, prior, blocks."""
+        from torch_backend.source import body_hash
+
+        self.evidence["source_hash"] = f"sha256:{body_hash(self.source)}"
+        process = self.process
+        stationary = np.array(process.stationary_covariance.subs(dict(process.parameters))).astype(float)
+        derived = {
+            "SPEC": self.integrator.spec,
+            "PROCESS": process.name,
+            "BLOCKS": process.blocks,
+            "ORDER": self.integrator.order,
+            "STOCHASTIC": self.program.stochastic,
+            "NFE_PER_STEP": self.program.nfe_per_step,
+            "NOISES": len(self.program.noises),
+            "T_MAX": process.t_max,
+            "T_MIN": process.t_min,
+            "PRIOR_STD": tuple(np.sqrt(np.diag(stationary)).tolist()),
+            "COEFFICIENTS": tuple(self.program.lowered().coefficients),
+        }
+        wrong = {name: value for name, value in derived.items() if getattr(self.module, name, None) != value}
+        said = {name: getattr(self.module, name, None) for name in wrong}
+        shown = (str(wrong), str(said)) if wrong else (f"{len(derived)} facts", f"{len(derived)} facts")
+        return [Claim("stated_facts", *shown, float(len(wrong)), 0.0, "constants of the module")]
 
     # -- order and leading constant ----------------------------------------------------------------------------
     def local(self) -> list[Claim]:
@@ -360,11 +385,22 @@ class _Laboratory:
                 strict=True,
             ):
                 distance = float(np.abs(a - b).max() / max(1.0, np.abs(a).max()))
-                if distance >= worst:
+                if not distance < worst:  # NaN counts as the worst
+                    distance = np.inf if np.isnan(distance) else distance
                     worst, at = distance, np.unravel_index(np.argmax(np.abs(a - b)), a.shape)
                     shown = (float(a[at]), float(b[at]))
         problem = f"N({mean}, {variance}), {len(self._steps())} steps, worst entry"
         return [Claim("gaussian_map", *shown, worst, MAP_TOLERANCE, problem)]
+
+    def layout(self) -> list[Claim]:
+        """A step on images of two channels is the step on each of their entries: blocks lie on dimension 1."""
+        from torch_backend.measurement import layout_error
+
+        start = self._starts()[0]
+        error = layout_error(self.module, self.network, start, 0.8 * start, SEED)
+        return [
+            Claim("tensor_layout", 0.0, error, error, LAYOUT_TOLERANCE, "images (2, blocks * 2, 2, 3), entry by entry")
+        ]
 
     def _starts(self) -> list[float]:
         return [fraction * self.t_max for fraction in TIMES]

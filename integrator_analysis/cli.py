@@ -34,16 +34,22 @@ def main() -> None:
     """Run the command and exit with its status."""
     try:
         status = app(standalone_mode=False)
-    except (typer.Abort, KeyboardInterrupt):
-        print("interrupted; what was finished is on disk", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    except (typer.Abort, KeyboardInterrupt):  # older versions of typer raise, newer ones return the status
+        status = INTERRUPTED
     except (ValueError, FloatingPointError) as error:
         _refuse(str(error))  # InputError and the runtime's refusals: one sentence each
+    except ArithmeticError as error:
+        _refuse(f"{type(error).__name__}: {error}; parameters nearer to the published ones are likely to be accepted")
+    except OSError as error:
+        where = error.filename or "the output"
+        _refuse(f"cannot use {where}: {error.strerror or error}; give a path in an existing, writable folder")
     except Exception as error:
         # Usage errors of typer, whose class moved between its versions; anything else keeps its traceback.
         if not hasattr(error, "format_message"):
             raise
         _refuse(error.format_message() or "a command is needed; see --help")
+    if status == INTERRUPTED:
+        print("interrupted; what was finished is on disk", file=sys.stderr)
     sys.exit(status or 0)
 
 
@@ -55,9 +61,12 @@ def _refuse(message: str) -> NoReturn:
 def _derive(spec: str, settings: list[str] | None = None) -> Integrator:
     import integrator_analysis as ia
 
+    known = {"lambda", "lambda_"}.union(*(family.defaults for family in ia.processes().values()))
     parameters = {}
     for setting in settings or []:
         name, separator, value = setting.partition("=")
+        if separator and name not in known:
+            raise ia.InputError(f"--set {setting!r}: no parameter {name!r}; known: {', '.join(sorted(known))}")
         try:
             parameters["lambda_" if name == "lambda" else name] = float(value)
         except ValueError:
@@ -181,7 +190,8 @@ def verify(
             certificate.save(output / f"{integrator.name}.json")
         for c in certificate.claims:
             numbers = (_short(c.derived), _short(c.measured), f"{c.error:.1e}", f"{c.tolerance:.0e}")
-            table.add_row(certificate.spec, escape(c.name), *numbers, "passed" if c.passed else "FAILED")
+            verdict = "passed" if c.passed else "FAILED"
+            table.add_row(*map(escape, (certificate.spec, c.name, *numbers, verdict)))
     if as_json:
         _dump([certificate.as_dict() for certificate in certificates])
     else:
@@ -214,19 +224,21 @@ def plot(
     }
     if kind not in draw:
         raise did_you_mean(kind, draw, "kind of plot")
-    integrators = {spec: _derive(spec) for spec in specs}
     target = output or Path(f"{kind}.png")
-    _check_target(target)
+    _check_target(target, ".png")
+    integrators = {spec: _derive(spec) for spec in specs}
     for path in figures.save(draw[kind](integrators), target, svg=svg):
         print(path)
 
 
-def _check_target(path: Path) -> None:
-    """Refuse an output that cannot be written before the work is done, not after."""
+def _check_target(path: Path, *endings: str) -> None:
+    """Refuse an output that cannot be written, or has none of the ``endings``, before the work is done, not after."""
     import os
 
     from integrator_analysis.symbols import InputError
 
+    if endings and path.suffix not in endings:
+        raise InputError(f"{path.name!r} does not say what to write; give a name that ends in {' or '.join(endings)}")
     folder = path.parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise InputError(f"cannot write {path}; give a file name in an existing, writable folder")
@@ -263,11 +275,8 @@ def sample(
     from integrator_analysis import figures
     from integrator_analysis.report.digits import sample_digits
     from integrator_analysis.report.pictures import sample_figure
-    from integrator_analysis.symbols import InputError
 
-    if output.suffix not in (".png", ".npy"):
-        raise InputError(f"cannot tell what to write into {output.name!r}; accepted: a name ending in .png or .npy")
-    _check_target(output)
+    _check_target(output, ".png", ".npy")
     images = sample_digits(_derive(spec), n=n, steps=steps, grid=grid, seed=seed, progress=True)
     if output.suffix == ".npy":
         partial = output.with_name(f".{output.name}.partial")

@@ -18,6 +18,7 @@ from integrator_analysis.catalogue import SCHEMES, Scheme
 from integrator_analysis.conjugation import FAMILIES as B_FAMILIES
 from integrator_analysis.conjugation import Conjugate
 from integrator_analysis.processes import FAMILIES, Process, process
+from integrator_analysis.processes.base import as_float
 from integrator_analysis.splitting import LETTERS, Splitting
 from integrator_analysis.symbols import InputError, did_you_mean
 
@@ -57,8 +58,9 @@ def parse(text: str, **parameters: float) -> Spec:
         raise did_you_mean(left.name, FAMILIES, "process")
     if left.flags:
         raise InputError(f"process option {left.flags[0]!r} in {text!r} needs a value: name=number")
-    strength = parameters.pop("lambda_", None)
-    values = {name: _number(name, value) for name, value in left.options.items()} | parameters
+    given = {name: as_float(value, name) for name, value in parameters.items()}
+    strength = given.pop("lambda_", None)
+    values = {name: _number(name, value) for name, value in left.options.items()} | given
     scheme = _scheme(right, text, strength)
     made = process(left.name, **values)
     return Spec(_canonical(left.name, values, scheme.name), made, scheme)
@@ -75,6 +77,8 @@ def _scheme(part: _Part, text: str, strength: float | None) -> Scheme:
         return _conjugate(part, strength)
     if part.name and set(part.name) <= set(LETTERS) and part.name not in SCHEMES:
         policy = _policy(part)
+        if strength is not None:
+            raise InputError(f"scheme {part.name} has no lambda; lambda-DDIM-I, lambda-DDIM-II and conjugate have one")
         return Scheme(
             f"{part.name}({policy})", Splitting(part.name, policy), (), f"Splitting word {part.name}, {policy}.", "user"
         )
@@ -101,16 +105,20 @@ def _conjugate(part: _Part, strength: float | None) -> Scheme:
     if part.flags or set(part.options) - {"B", "lambda"}:
         raise InputError("conjugate accepts B=0, B=lambda*I or B=lambda*ones, and lambda=number")
     family = part.options.get("B", "0")
-    value = strength if strength is not None else _number("lambda", part.options.get("lambda", "0"))
+    named = "lambda" in part.options or strength is not None
     head, star, tail = family.partition("*")
-    if star and head != "lambda":
-        family, value = f"lambda*{tail}", _number("B", head)
-    elif family not in B_FAMILIES:
+    literal = star and head != "lambda"
+    if literal:
+        family = f"lambda*{tail}"
+    if family not in B_FAMILIES:
         raise InputError(
             f"B = {part.options['B']!r} is not a known family; accepted: {', '.join(B_FAMILIES)}, number*I"
         )
-    elif star and strength is None and "lambda" not in part.options:
-        raise InputError(f"conjugate(B={family}) needs lambda=number")
+    if named != (family != "0" and not literal):
+        needs = "has no lambda to set" if named else "needs lambda=number"
+        raise InputError(f"conjugate(B={part.options.get('B', '0')}) {needs}")
+    text = head if literal else part.options.get("lambda", "0")
+    value = _number("B" if literal else "lambda", text) if strength is None else strength
     method = Conjugate(family, strength=value)  # type: ignore[arg-type]
     name = f"conjugate(B={family}, lambda={value!r})" if family != "0" else "conjugate(B=0)"
     return Scheme(name, method, (), f"Conjugate Euler with B = {family}.", "arXiv 2310.07894, section 3.1")
@@ -127,7 +135,7 @@ def _policy(part: _Part) -> Literal["naive", "reduced"]:
 def _number(name: str, text: str) -> float:
     if not re.fullmatch(NUMBER, text):
         raise InputError(f"{name} = {text!r} is not a number")
-    return float(text)
+    return as_float(float(text), name)
 
 
 class _Parser:

@@ -33,8 +33,9 @@ class InputError(ValueError):
 def did_you_mean(name: str, known: Iterable[str], what: str) -> InputError:
     """The error for an unknown name, with the nearest known ones."""
     known = sorted(known)
-    by_lower = {candidate.lower(): candidate for candidate in known}
-    near = [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.5)]
+    lower = list(dict.fromkeys(candidate.lower() for candidate in known))
+    matches = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)
+    near = [candidate for match in matches for candidate in known if candidate.lower() == match]
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
     return InputError(f"unknown {what} {name!r}; {hint}")
 

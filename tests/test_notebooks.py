@@ -18,7 +18,9 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 def test_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
     notebook = nbformat.read(path, as_version=4)
-    assert all(not cell.get("outputs") for cell in notebook.cells), "clear the outputs before committing"
+    clean = all(not cell.get("outputs") and cell.get("execution_count") is None for cell in notebook.cells)
+    assert clean, "clear the outputs before committing"
+    nbformat.validate(notebook)  # format 4.5: every cell has an id, and no two share one
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     nbformat.write(notebook, tmp_path / "executed.ipynb")
 

@@ -15,7 +15,16 @@ from torch import Tensor
 
 from torch_backend.loop import Network, integrate, tabulate
 
-__all__ = ["affine_map", "count_evaluations", "local_errors", "one_thread", "take_step", "trajectory", "weak_errors"]
+__all__ = [
+    "affine_map",
+    "count_evaluations",
+    "layout_error",
+    "local_errors",
+    "one_thread",
+    "take_step",
+    "trajectory",
+    "weak_errors",
+]
 
 Array = NDArray[np.float64]
 
@@ -63,6 +72,30 @@ def affine_map(module: ModuleType, network: Network, start: float, end: float) -
         noise[j, 1 + k + j] = 1.0
     out = take_step(module, network, z, start, end, noise).numpy()
     return (out[1 : 1 + k] - out[0]).T, out[0], (out[1 + k :] - out[0]).T
+
+
+def layout_error(module: ModuleType, network: Network, start: float, end: float, seed: int) -> float:
+    """Largest difference between a step on images and the same step on their entries; inf where it is not a number.
+
+    Images are (2, k * 2, 2, 3): two channels a block. ``network`` takes points (n, k), and is applied entry by entry.
+    """
+    k, shape = len(module.BLOCKS), (2, 2, 2, 3)
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(shape[0], k * shape[1], *shape[2:], generator=generator, dtype=torch.float64)
+    noise = torch.randn(module.NOISES, *shape, generator=generator, dtype=torch.float64)
+
+    def points(z: Tensor) -> Tensor:
+        return z.reshape(shape[0], k, -1).movedim(1, 2).reshape(-1, k)
+
+    def image(z: Tensor) -> Tensor:
+        return z.reshape(shape[0], -1, k).movedim(2, 1).reshape(images.shape)
+
+    whole = take_step(
+        module, lambda z, t: image(network(points(z), t[:1].expand(len(points(z))))), images, start, end, noise
+    )
+    single = take_step(module, network, points(images), start, end, noise.flatten(1)[..., None])
+    error = float((whole - image(single)).abs().max())
+    return error if np.isfinite(error) else np.inf
 
 
 def local_errors(

@@ -60,6 +60,9 @@ def stable_difference(
             return sympy.exp(at(e.args[0], s)) * expm1(delta(e.args[0]))
         if e.is_Pow and e.exp == sympy.Rational(1, 2):
             return delta(e.base) / (at(e, t) + at(e, s))
+        if e.is_Pow and (2 * e.exp).is_Integer and not e.exp.is_Integer and e.exp > 0:
+            root, rest = sympy.sqrt(e.base), e.base ** (e.exp - sympy.Rational(1, 2))
+            return delta(root) * at(rest, t) + at(root, s) * delta(rest)
         if e.is_Pow and e.exp.is_Integer and e.exp > 0:
             power = sympy.Add(*[at(e.base, t) ** i * at(e.base, s) ** (e.exp - 1 - i) for i in range(e.exp)])
             return delta(e.base) * power

@@ -131,6 +131,8 @@ class MixtureProblem:
             return (beta(time)[0] * (state @ drift.T - self.score_numpy(state, time) @ diffusion.T / 2)).ravel()
 
         out = solve_ivp(slope, (start, ends[-1]), z.ravel(), method="DOP853", t_eval=ends, rtol=1e-13, atol=1e-14)
+        if not out.success:
+            raise ArithmeticError(f"no reference solution from t = {start:g} to {ends[-1]:g}: {out.message}")
         return out.y.T.reshape(len(ends), *shape)
 
     def sample(self, n: int, time: float, seed: int) -> np.ndarray:

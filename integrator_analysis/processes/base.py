@@ -25,13 +25,18 @@ rate = sympy.Function("beta")
 """The noise schedule beta(t): every entry of F and of G G^T is a constant times it."""
 
 
-def as_rational(value: float | int | str, name: str) -> sympy.Rational:
+def as_float(value: object, name: str) -> float:
+    """A finite number as a plain float; InputError otherwise."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise InputError(f"parameter {name} = {value!r} is not a finite number; pass an int or a float")
+    return float(value)
+
+
+def as_rational(value: float | int, name: str) -> sympy.Rational:
     """The decimal that ``value`` prints as, exactly: 0.01 is 1/100. Raises InputError unless it is a finite number."""
     if isinstance(value, sympy.Rational):
         return value
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise InputError(f"parameter {name} = {value!r} is not a finite number; pass an int or a float")
-    return sympy.Rational(str(value))
+    return sympy.Rational(str(as_float(value, name)))
 
 
 @dataclass(frozen=True)

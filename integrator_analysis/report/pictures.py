@@ -257,10 +257,14 @@ def convergence_figure(members: Integrators) -> Figure:
 
 
 def _common_process(members: Integrators) -> ia.Process:
-    processes = {i.process.name: i.process for i in members.values()}
-    if len(processes) != 1:
-        raise ia.InputError(f"the schemes run on {', '.join(processes)}; give schemes on one process for one picture")
-    return next(iter(processes.values()))
+    first, *others = (i.process for i in members.values())
+    for other in others:
+        facts = ((p.name, p.parameters, p.t_max, p.t_min) for p in (first, other))
+        if next(facts) != next(facts):
+            raise ia.InputError(
+                f"{', '.join(members)} run on different processes or parameters; give schemes on one process"
+            )
+    return first
 
 
 def _global(output: Path, process: str, members: Integrators) -> dict[str, str]:

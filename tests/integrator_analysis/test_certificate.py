@@ -23,7 +23,9 @@ def test_every_catalogue_entry_is_verified(spec: str) -> None:
     assert [claim for claim in certificate.claims if not claim.passed] == []
     names = {claim.name for claim in certificate.claims}
     blocks = ["f"] if ia.derive(spec).stochastic else list(ia.derive(spec).program.blocks)
-    expected = {"nfe_per_step", "gaussian_map"} | {f"{kind}[{b}]" for b in blocks for kind in ("order", "constant")}
+    expected = {"stated_facts", "nfe_per_step", "gaussian_map", "tensor_layout"} | {
+        f"{kind}[{b}]" for b in blocks for kind in ("order", "constant")
+    }
     assert names == expected
 
 

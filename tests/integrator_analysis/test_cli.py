@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +59,17 @@ def test_derive_as_text_with_settings(command) -> None:
     assert "integral over u from s to t" in out
 
 
+@pytest.mark.parametrize("spec", ["vp/DDIM", "psld/ROBA", "vp/conjugate(B=lambda*I, lambda=0.3)"])
+def test_facts_have_one_leading_term_for_each_exponent(command, spec: str) -> None:
+    facts = json.loads(command("derive", spec, "--json")[1])
+    keys = {"spec", "order", "stochastic", "nfe_per_step", "local_error", "parameters", "derivation", "coefficients"}
+    assert keys | {"definitions", "terms_hash"} == set(facts)
+    assert facts["derivation"]
+    assert facts["order"] == min(facts["local_error"]["exponents"].values()) - 1
+    assert set(facts["local_error"]["exponents"]) == set(facts["local_error"]["leading"])
+    assert all(set(term) == {"text", "latex"} for term in facts["local_error"]["leading"].values())
+
+
 def test_list_names_the_catalogue(command) -> None:
     status, out, _ = command("list", "--json")
     assert status == 0
@@ -66,6 +82,50 @@ def test_verify_passes_and_saves_certificates(command, tmp_path: Path) -> None:
     assert status == 0
     assert [c["passed"] for c in json.loads(out)] == [True, True]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["psld_RVV.json", "vp_DDIM.json"]
+
+
+def test_an_unmeasurable_claim_is_null_in_json_and_its_text_is_not_markup(
+    command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError("shape [/x] is not usable")
+
+    monkeypatch.setattr("integrator_analysis.certificate._Laboratory.maps", refuse)
+
+    def no_constant(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    status, out, _ = command("verify", "vp/Euler", "--json")
+    claims = json.loads(out, parse_constant=no_constant)[0]["claims"]
+    assert status == 1
+    assert [c["error"] for c in claims if not c["passed"]] == [None]
+    status, out, _ = command("verify", "vp/Euler")
+    assert status == 1
+    assert "[/x]" in out
+
+
+def test_an_interrupted_verification_keeps_its_certificates(tmp_path: Path) -> None:
+    root = Path(cli.__file__).parents[1]
+    code = "from integrator_analysis.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "verify", "-o", str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": str(root)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("*.json")) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == cli.INTERRUPTED
+    assert err.strip().splitlines()[-1] == "interrupted; what was finished is on disk"
+    saved = list(tmp_path.iterdir())
+    assert saved
+    assert all(json.loads(path.read_text())["passed"] for path in saved)
 
 
 def test_a_failed_verification_exits_one(command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,6 +172,10 @@ def test_sample_writes_digits_and_is_reproducible(command, tmp_path: Path) -> No
         (["derive", "pslx/RVV"], "did you mean psld"),
         (["derive", "psld/RVV", "--set", "Gamma"], "NAME=NUMBER"),
         (["derive", "psld/RVV", "--set", "Gama=1"], "no parameter 'Gama'"),
+        (["derive", "psld/RVV", "--set", "beta_max=1"], "no parameter 'beta_max'"),
+        (["derive", "psld/RVV", "--set", "spec=1"], "no parameter 'spec'"),  # a keyword of derive itself
+        (["derive", "psld/RVV", "--set", "self=1"], "no parameter 'self'"),
+        (["derive", "psld/__import__('os')"], "expected a name"),
         (["derive"], "[Mm]issing"),
         (["derive", "psld/RVV", "more"], "unexpected"),
         (["derive", "psld/RVV", "--jsn"], "[Nn]o such option"),
@@ -120,12 +184,13 @@ def test_sample_writes_digits_and_is_reproducible(command, tmp_path: Path) -> No
         (["plot", "stabilty", "psld/RVV"], "did you mean stability"),
         (["plot", "convergence", "psld/ROBA", "-o", "x.png"], "stochastic"),
         (["plot", "convergence", "psld/RVV", "vp/DDIM", "-o", "x.png"], "one process"),
-        (["plot", "stability", "psld/RVV", "-o", "x.pdf"], "ends in .png"),
+        (["plot", "stability", "psld/RVV", "-o", "x.pdf"], r"ends in \.png"),
         (["plot", "stability", "psld/RVV", "-o", "no/x.png"], "writable folder"),
         (["verify", "psld/RVV", "-o", "no"], "not a folder"),
         (["export", "vp/DDIM", "-o", "no/x.py"], "writable folder"),
         (["export", "vp/DDIM", "-o", "x.py", "--format", "difusers"], "unknown export format"),
         (["sample", "vp/DDIM", "-o", "x.gif"], r"\.png or \.npy"),
+        (["sample", "vp(beta_max=1e300)/DDIM", "-o", "x.png", "-n", "1", "--steps", "2"], "parameters nearer"),
         (["sample", "vp/DDIM", "-o", "no/x.png"], "writable folder"),
         (["sample", "vp/DDIM", "-o", "x.png", "--steps", "0"], "positive integer"),
         (["sample", "vp/DDIM", "-o", "x.png", "--steps", "-3"], "positive integer"),
@@ -143,6 +208,22 @@ def test_unusable_arguments_are_one_line_and_status_two(
     assert re.search(message, last[0])
     assert "Traceback" not in out + err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_write_that_the_system_refuses_is_one_line(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "x.npy")
+
+    monkeypatch.setattr("numpy.save", full)
+    status, out, err = command("sample", "vp/DDIM", "-n", 1, "--steps", 2, "-o", tmp_path / "x.npy")
+    assert (status, out) == (2, "")
+    assert err.strip().splitlines()[-1].startswith("error: cannot use x.npy: No space left on device")
+
+
+def test_help_needs_no_torch() -> None:
+    code = "import sys, integrator_analysis.cli; sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
+    root = Path(cli.__file__).parents[1]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
 
 
 def test_generate_check_is_clean_on_the_committed_sources(command) -> None:

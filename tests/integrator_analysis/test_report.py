@@ -59,3 +59,11 @@ def _failing(spec: str) -> build.Certificate:
     certificate = build.ia.verify(spec)
     broken = replace(certificate.claims[0], error=1.0)
     return replace(certificate, claims=(broken, *certificate.claims[1:]))
+
+
+def test_one_picture_is_of_one_process_with_one_set_of_parameters() -> None:
+    from integrator_analysis.report.pictures import convergence_figure
+
+    specs = ("psld/RVV", "psld(Gamma=0.02, nu=4.02)/RVV")
+    with pytest.raises(build.ia.InputError, match="different processes or parameters"):
+        convergence_figure({spec: build.ia.derive(spec) for spec in specs})

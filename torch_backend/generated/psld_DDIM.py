@@ -26,7 +26,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 270 on host scalars to tabulate a step (quadrature nodes not counted), 8 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/DDIM`: order; leading local error; network evaluations per step; one-
-    step map on Gaussian data.
+    step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:64ae08a4f08addd5602c59f7a3de4dd9d9776718842054ce7cfd593b48dc1e0b
 Body hash: sha256:55dfe130c24feae2797713bf49bb292ca155b6ab46a44655901b486349159f6d
 """

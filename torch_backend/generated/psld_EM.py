@@ -22,7 +22,7 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 238 on host scalars to tabulate a step (quadrature nodes not counted), 9 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/EM`: weak order; leading weak error; network evaluations per step; one-
-    step map on Gaussian data.
+    step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:0ac2b2ce04b797653e463af7e3aced96bf7be64b2d6617f6955faddf88d92a9f
 Body hash: sha256:4c13569186940d1fdee3b84c167c4e8b25d725f8c2eabb01a86ba5999f0ae6cc
 """

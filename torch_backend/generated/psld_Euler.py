@@ -19,7 +19,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 220 on host scalars to tabulate a step (quadrature nodes not counted), 7 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/Euler`: order; leading local error; network evaluations per step; one-
-    step map on Gaussian data.
+    step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:abc93fd33954a0835d41f915fa5f85af1c8513f829067f4ea028b781206e3f02
 Body hash: sha256:4911a9f6b5b54395f16604273f34bc738bedda21ddd283d0f3963dc74412cf80
 """

@@ -26,7 +26,7 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 246 on host scalars to tabulate a step (quadrature nodes not counted), 11 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/NOBA`: weak order; leading weak error; network evaluations per step;
-    one-step map on Gaussian data.
+    one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:f990b0c37b9f723295e89645088b335aad8855e5b5267f93a1ebdb3ad70789e3
 Body hash: sha256:9b90240f2a1f362fb9b4772246807c5a3e046d48c6729d79e967a6662f134a64
 """

@@ -21,7 +21,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 220 on host scalars to tabulate a step (quadrature nodes not counted), 7 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/NSE`: order; leading local error; network evaluations per step; one-step
-    map on Gaussian data.
+    map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:37ee6c7d1c27b40aec0793f13d4b13c4311368682b1891fe90de0590aa9c8a5f
 Body hash: sha256:14acb37eaa5aa4e0f96fee06943a3b82ca2cb079430164e8edc4154e2d6d9176
 """

@@ -20,7 +20,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 220 on host scalars to tabulate a step (quadrature nodes not counted), 10 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/NVV`: order; leading local error; network evaluations per step; one-step
-    map on Gaussian data.
+    map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:921d471b2bc0e7f7c45e554692923f556ac7079b66821fb8d74f31348dfefe28
 Body hash: sha256:538cb626fb164b0ae644fcd8999a10ff2d62e35dc05cb4972272bb0101e05c60
 """

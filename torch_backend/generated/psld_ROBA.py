@@ -27,7 +27,7 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 246 on host scalars to tabulate a step (quadrature nodes not counted), 11 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/ROBA`: weak order; leading weak error; network evaluations per step;
-    one-step map on Gaussian data.
+    one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:934403344ee7c3f5d3c45b56a9699f2a26143e5e004444fc8505e0c5b2c00eec
 Body hash: sha256:8e0dc4fb1123021a518f3a14dd268633ac73a48573e1246d43f621a5d6e18cf6
 """

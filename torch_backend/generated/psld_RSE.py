@@ -21,7 +21,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 220 on host scalars to tabulate a step (quadrature nodes not counted), 7 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/RSE`: order; leading local error; network evaluations per step; one-step
-    map on Gaussian data.
+    map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:60a98b9ac07c7bfd83d3af2df85cb2521dadffe6f22870fecd8aaf4b7ca0b1af
 Body hash: sha256:b52ca259a9b8b6aa29f5b44ff8ceb2d769ea6851cc037f37fe9254d2ee5ab114
 """

@@ -20,7 +20,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 236 on host scalars to tabulate a step (quadrature nodes not counted), 10 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/RVV`: order; leading local error; network evaluations per step; one-step
-    map on Gaussian data.
+    map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:1e6d8fe10deb6bfe7f81bc1a8d7c72e382f92b348ee2ec0c5c48fd4a626abce9
 Body hash: sha256:da10707a4d66056290b583e34dab49bb2074dac74ae2767fa754a9752449571d
 """

@@ -29,7 +29,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 285 on host scalars to tabulate a step (quadrature nodes not counted), 8 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/lambda-DDIM-I`: order; leading local error; network evaluations per
-    step; one-step map on Gaussian data.
+    step; one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:0784cc5c8c3e890d35f734dcb4f151d6f740962da76eca8f83b2295f878b1a68
 Body hash: sha256:1b30ec5d5df90def182004ae2006543071205795df5a876c73980fc0d1038cf1
 """

@@ -32,7 +32,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 341 on host scalars to tabulate a step (quadrature nodes not counted), 8 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/lambda-DDIM-II`: order; leading local error; network evaluations per
-    step; one-step map on Gaussian data.
+    step; one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:cf25d6aabcb5beefbc456a2b1c75375d639e5b67803aadb5d031cc5f12f70faf
 Body hash: sha256:4a04947ec3e8d1642ef8967f8854aebef6e2ae559ed228db522b877f25b58066
 """

@@ -19,7 +19,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 69 on host scalars to tabulate a step (quadrature nodes not counted), 2 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/DDIM`: order; leading local error; network evaluations per step; one-step
-    map on Gaussian data.
+    map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:00510ddf748641ffecccb95957b6c94b1d508f412c691b8d09d5d468eace5300
 Body hash: sha256:295240f72e5619dd48aed22a0cb3402de784fe76bcf3776cae1bbed6d86a321a
 """

@@ -14,7 +14,7 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 33 on host scalars to tabulate a step (quadrature nodes not counted), 3 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/EM`: weak order; leading weak error; network evaluations per step; one-
-    step map on Gaussian data.
+    step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:678fd84c1ff08acc9f6f281a0ae825b7e73ed902958d86e0560405f79a389f67
 Body hash: sha256:986ed2bb13c081ba381f613b99143c55b1fde8c58e4e42c792d6fa8d7197516d
 """

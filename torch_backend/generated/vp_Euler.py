@@ -14,7 +14,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 28 on host scalars to tabulate a step (quadrature nodes not counted), 2 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/Euler`: order; leading local error; network evaluations per step; one-step
-    map on Gaussian data.
+    map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:fd6dd997bf4a623b7b9bfb2b6dd193a52b00a86d821fd4b44a13b7cd2837c805
 Body hash: sha256:a9bb91811f2fda93bcae162f48ae0c43b6665d8cac9d62b28d5ac4384057d2c6
 """

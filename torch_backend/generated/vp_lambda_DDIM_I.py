@@ -20,7 +20,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 50 on host scalars to tabulate a step (quadrature nodes not counted), 2 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/lambda-DDIM-I`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data.
+    one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:021cb86e07cef03fc61ddb815f973393f7a01db2f9583630358208b00647774f
 Body hash: sha256:76ab995da0cbf7e827a1f61f0b321e67aa70d9d39a342d3e830894816d83369f
 """

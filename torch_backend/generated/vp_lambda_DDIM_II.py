@@ -20,7 +20,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 50 on host scalars to tabulate a step (quadrature nodes not counted), 2 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/lambda-DDIM-II`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data.
+    one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:021cb86e07cef03fc61ddb815f973393f7a01db2f9583630358208b00647774f
 Body hash: sha256:60f81d571325481da05216842ab8701ef91255e4ab18fb17dccc480754d22832
 """
