@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from scipy.linalg import expm
 
 import integrator_analysis as ia
+from integrator_analysis.analysis.gaussian import affine_step
 from torch_backend.measurement import take_step
 
 UNSHRUNK = (Phase.explicit, Phase.generate)
@@ -50,10 +51,11 @@ class Data:
         pull = np.linalg.inv(sigma + self.variance * np.outer(psi, psi))
         return -pull, pull @ psi * self.mean
 
-    def eps(self, z: np.ndarray, t: float) -> np.ndarray:
-        """-L^T score at z (n, k)."""
+    def eps(self, t: float) -> tuple[np.ndarray, np.ndarray]:
+        """Matrix and offset of eps = -L^T score."""
+        factor = np.linalg.cholesky(self.kernel(t)[1])
         matrix, offset = self.score(t)
-        return -(z @ matrix.T + offset) @ np.linalg.cholesky(self.kernel(t)[1])
+        return -factor.T @ matrix, -factor.T @ offset
 
 
 def psld(big_gamma: float, nu: float, mean: float, variance: float) -> Data:
@@ -154,7 +156,10 @@ def conjugate(data: Data, b: np.ndarray, t: float, s: float) -> Affine:
 
 
 def agree(i: ia.Integrator, data: Data, expected: Affine, t: float, s: float, seed: int) -> None:
-    """The generated step on random states and noises against the affine map; the network is numpy's eps."""
+    """The generated step on random states and noises, and the analysis's affine map, against the map by hand.
+
+    The network is numpy's eps, so that no score of the package takes part.
+    """
     k = len(data.drift)
     module = i.to_torch(dtype=torch.float64).module
     generator = np.random.default_rng(seed)
@@ -162,12 +167,16 @@ def agree(i: ia.Integrator, data: Data, expected: Affine, t: float, s: float, se
     assert noise.shape[1] == module.NOISES
 
     def network(y: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(data.eps(y.numpy(), float(time[0])))
+        matrix, offset = data.eps(float(time[0]))
+        return torch.from_numpy(y.numpy() @ matrix.T + offset)
 
     out = take_step(module, network, torch.from_numpy(z), t, s, torch.from_numpy(noise.T.copy())[..., None])
     reference = np.hstack([z, np.ones((5, 1)), noise]) @ expected.T
     scale = max(1.0, np.abs(expected).max())
     np.testing.assert_allclose(out.numpy(), reference, rtol=0, atol=1e-10 * scale)
+    reading = affine_step(i.program, i.table, t, s, data.eps)
+    columns = np.hstack([reading.matrix, reading.offset[:, None], reading.noise])
+    np.testing.assert_allclose(columns, expected, rtol=0, atol=1e-10 * scale)
 
 
 TIMES = st.tuples(st.floats(0.08, 1.0), st.floats(0.1, 0.99)).map(lambda p: (p[0], p[0] * p[1]))
