@@ -1,28 +1,44 @@
 """Conjugate integrators: map z by A with A' = A (B - L), take a step there, map back.
 
-Knows families of B, propagators E(s, t) = A_s^{-1} A_t and weights psi(s, t) = -int_s^t E(s, u) eta(u) du; knows no
-splitting. The global A is never formed: it overflows and loses digits; only these local quantities enter a step.
-Source: arXiv 2310.07894, section 3.1. Conjugate Euler is z_s = E(s, t) (I - h B) z_t + psi(s, t) eps_t.
+Knows families of B, propagators E(s, t) = A_s^{-1} A_t and weights psi_k(s, t) = -int_s^t E(s, u) eta(u) x(u)^k du, x the
+share of the way from t to s; turns a base method into statements; knows no splitting. The global A is never formed: it
+overflows and loses digits; only these local quantities enter a step. Source: arXiv 2310.07894, section 3.1.
+
+Every state of a step, a stage's or the end's, is E z_t + sum_j w_j n_j - int E B z: the network n is replaced by a
+polynomial through evaluations, whose weights w_j are combinations of the psi_k, and B z by one through its values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from fractions import Fraction
 
 import sympy
+from sympy.core.function import AppliedUndef
 
 from integrator_analysis.algebra.differences import stable_difference
 from integrator_analysis.algebra.jets import LinearFlow
-from integrator_analysis.algebra.matrices import commutes_with_integral, exponential, is_zero
-from integrator_analysis.algebra.special import cosh_sqrt, sinhc_sqrt
-from integrator_analysis.parametrisation import Parametrisation, epsilon_prediction
+from integrator_analysis.algebra.matrices import commutes_with_integral, exponential
+from integrator_analysis.algebra.special import cosh_sqrt, expm1, log1p, phi, sinhc_sqrt
+from integrator_analysis.base_methods import EULER, VARIABLES, Interpolatory, RungeKutta, Stage
+from integrator_analysis.parametrisation import Parametrisation, parametrisation, ratio, slope_of
 from integrator_analysis.processes import Process
 from integrator_analysis.processes.base import as_rational
 from integrator_analysis.processes.kernel import cholesky, clock, elapsed
-from integrator_analysis.program import Block, Combine, Evaluate, Output, Quadrature, StepProgram, Term
-from integrator_analysis.symbols import Definition, Definitions, InputError, h, s, t, u
+from integrator_analysis.program import (
+    Block,
+    Combine,
+    Evaluate,
+    Interpolation,
+    Node,
+    Output,
+    Quadrature,
+    StepProgram,
+    Term,
+    advance,
+)
+from integrator_analysis.symbols import PAST, Definition, InputError, h, s, t, u
 
 __all__ = ["Conjugate", "lambda_"]
 
@@ -35,99 +51,393 @@ FAMILIES = {
     "lambda*ones": lambda k: lambda_ * sympy.ones(k, k),
 }
 
+RULE_TEXT = {
+    "integral": "",
+    "middle": "; of two, the value in the middle taken for all of the interval",
+    "end": "; of two, the slope integrated against the propagator's value at the end",
+}
+
+ratio_difference = sympy.Function("ratio_difference")
+"""rho(t) - rho(s), with t - s as an exact factor."""
+
 
 @dataclass(frozen=True)
 class Conjugate:
-    """Conjugate Euler for B = 0, lambda I or lambda ones (constant in t). ``strength`` is lambda."""
+    """A base method on the ODE transformed with B = 0, lambda I or lambda ones (constant in t).
 
-    B: Literal["0", "lambda*I", "lambda*ones"] = "0"
+    ``strength`` is lambda; ``parametrisation`` says which network output the base method sees, whatever the network
+    itself returns. Raises InputError for a B, a parametrisation or a combination that is not known.
+    """
+
+    B: str = "0"
     strength: float = 0.0
+    base: Interpolatory | RungeKutta = EULER
+    parametrisation: str = "eps"
 
     def __post_init__(self) -> None:
         if self.B not in FAMILIES:
             raise InputError(f"B = {self.B!r} is not a known family; accepted: {', '.join(FAMILIES)}")
+        history = isinstance(self.base, Interpolatory) and self.base.depth < 0
+        if self.B != "0" and (history or self.base.variable != "t"):
+            raise InputError(
+                f"B = {self.B} needs a one-step method in t; a method in {self.base.variable} that reads "
+                f"{'earlier' if history else 'no earlier'} steps takes B = 0"
+            )
 
     def lower(self, process: Process) -> StepProgram:
         """The step program. Raises InputError where B - L does not commute with its integral."""
-        parametrisation = epsilon_prediction(process)
-        k, blocks = len(process.blocks), process.blocks
-        matrix = FAMILIES[self.B](k)
-        parameters = dict(process.parameters)
-        if self.B != "0":
-            parameters[lambda_] = as_rational(self.strength, "lambda")
-        generator = matrix - parametrisation.drift_matrix(process)
-        base = process.definitions.with_(parametrisation.definitions)
-        propagator = LinearFlow.named("propagator", blocks, generator, sympy.eye(k), None, t, s)
-        weight = LinearFlow.named(
-            "weight", blocks, generator, sympy.zeros(k, k), parametrisation.eta.as_mutable(), t, s
+        return _Lowering(self, process).program()
+
+
+class _Lowering:
+    """One method on one process: the named functions and the statements of its step."""
+
+    def __init__(self, method: Conjugate, process: Process) -> None:
+        self.method, self.base, self.process = method, method.base, process
+        self.blocks, self.k = process.blocks, len(process.blocks)
+        self.par: Parametrisation = parametrisation(method.parametrisation, process)
+        self.par.check()
+        self.matrix: sympy.Matrix = FAMILIES[method.B](self.k)
+        self.parameters = dict(process.parameters)
+        if method.B != "0":
+            self.parameters[lambda_] = as_rational(method.strength, "lambda")
+        self.variable = VARIABLES[self.base.variable]
+        self.nodes: dict[Fraction, Node] = {}
+        self.interpolations: list[Interpolation] = []
+        degree = 0
+        if isinstance(self.base, Interpolatory):
+            degree = max(len(self.base.mend), *(_moments(stage) for stage in self.base.stages))
+        self.flow = LinearFlow.named(
+            self.blocks, self.matrix - self.par.drift, self.par.eta.as_mutable(), degree, self.variable
         )
+        self.base_table = process.definitions.with_(self.par.definitions)
 
-        closed, table = _named_parts(self._propagator(process, matrix, generator, base))
-        table |= {e.func: Definition((t, s), c) for e, c in zip(propagator.entries, closed, strict=True) if c != 0}
-        named = sympy.Matrix(k, k, lambda i, j: propagator.entries[i, j] if closed[i, j] != 0 else 0)
-        weights, quadratures = self._weights(process, parametrisation, weight, named)
-        definitions = base.with_(table).with_(weights)
-
-        effective = named * (sympy.eye(k) - h * matrix)
-        known = set(definitions) | {f for q in quadratures for f in q.functions}
-        updates = []
-        for i, block in enumerate(blocks):
-            terms = [Term(effective[i, j], Block(b)) for j, b in enumerate(blocks) if effective[i, j] != 0]
-            terms += [
-                Term(weight.entries[i, j], Output("eps_0", b))
-                for j, b in enumerate(blocks)
-                if weight.entries[i, j].func in known
-            ]
-            updates.append((block, tuple(terms)))
+    # -- the program ---------------------------------------------------------------------------------------------
+    def program(self) -> StepProgram:
+        table = dict(self._propagator())
+        self.known = set(table)
+        table |= self._advance()
+        weights, quadratures = self._weights()
+        table |= weights
+        self.known |= set(weights) | {f for q in quadratures for f in q.names}
+        statements = self._interpolatory() if isinstance(self.base, Interpolatory) else self._tableau(self.base)
+        history = -self.base.depth if isinstance(self.base, Interpolatory) else 0
         return StepProgram(
-            process=process,
-            parametrisation=parametrisation,
-            unknown="eps",
-            statements=(Evaluate("eps_0", t), Combine(tuple(updates), "conjugate Euler step of all blocks")),
-            definitions=definitions,
-            parameters=parameters,
-            flows=(propagator, weight),
+            process=self.process,
+            parametrisation=self.par,
+            statements=tuple(statements),
+            definitions=self.base_table.with_(table),
+            parameters=self.parameters,
+            flows=(self.flow,),
             quadratures=quadratures,
-            derivation=self._derivation(
-                matrix, parametrisation.drift_matrix(process), parametrisation.eta, quadratures
-            ),
+            derivation=self._derivation(quadratures),
+            variable=self.variable,
+            nodes=tuple(self.nodes.values()),
+            interpolations=tuple(self.interpolations),
+            history=history,
+            kept="eps_0" if history else "",
+            cycle=2 if isinstance(self.base, Interpolatory) and self.base.mend else 0,
         )
 
-    def _propagator(
-        self, process: Process, matrix: sympy.Matrix, generator: sympy.Matrix, definitions: Definitions
-    ) -> sympy.Matrix:
-        """exp(int_s^t (B - L)), which is E(s, t) only where the integrand commutes with its own integral."""
-        if not commutes_with_integral(generator.applyfunc(definitions.resolve), t):
+    # -- functions of two times ----------------------------------------------------------------------------------
+    def _propagator(self) -> dict[sympy.Function, Definition]:
+        """E(s, t) in closed form: m_s / m_t times exp(int B) on one block, exp(int_s^t (B - L)) where that commutes."""
+        entries, m = self.flow.entries, self.par.homogeneous
+        if not any(self.par.drift):
+            closed, table = exponential((t - s) * self.matrix, self.process.relations), {}
+        elif m is not None and self.par.name != "eps":
+            closed, table = sympy.Matrix([[m.xreplace({t: s}) / m * sympy.exp((t - s) * self.matrix[0, 0])]]), {}
+        elif any(self.par.c_skip):
             raise InputError(
-                f"B = {self.B} on process {process.name}: B - L does not commute with its integral, "
-                "so E(s, t) has no exponential form; accepted here: B = 0, lambda*I, or a constant noise schedule"
+                f"parametrisation {self.par.name} on process {self.process.name}: L has no closed-form propagator; "
+                "accepted here: eps, x0, velocity"
             )
-        integral = (t - s) * matrix - elapsed(t, s) * process.drift_per_unit
-        return exponential(integral, process.relations)
+        else:
+            generator = (self.matrix - self.par.drift).applyfunc(self.base_table.resolve)
+            if not commutes_with_integral(generator, t):
+                raise InputError(
+                    f"B = {self.method.B} on process {self.process.name}: B - L does not commute with its integral, "
+                    "so E(s, t) has no exponential form; accepted here: B = 0, lambda*I, or a constant noise schedule"
+                )
+            integral = (t - s) * self.matrix - elapsed(t, s) * self.process.drift_per_unit
+            closed, table = _named_parts(exponential(integral, self.process.relations))
+        self.closed = closed
+        return table | {
+            e.func: Definition((t, s), c) for e, c in zip(entries, closed, strict=True) if c != 0
+        }
 
-    def _weights(
-        self, process: Process, parametrisation: Parametrisation, weight: LinearFlow, propagator: sympy.Matrix
-    ) -> tuple[Mapping[sympy.Function, Definition], tuple[Quadrature, ...]]:
-        if self.B == "0" and len(process.blocks) == 1:
-            return _point_data_weight(process, weight.entries[0, 0].func), ()
-        from_s_to_u = {t: u}
-        integrand = -(propagator.xreplace(from_s_to_u) * parametrisation.eta.xreplace(from_s_to_u))
-        kept = [(e.func, i) for e, i in zip(weight.entries, integrand, strict=True) if i != 0]
-        return {}, (Quadrature(tuple(f for f, _ in kept), tuple(i for _, i in kept)),)
+    def _advance(self) -> dict[sympy.Function, Definition]:
+        """The change of the variable from t to s, and of rho, without cancellation on one block."""
+        table = {}
+        if self.k == 1:
+            table[ratio_difference] = Definition((t, s), _ratio_difference(self.process))
+        difference = ratio_difference(t, s) if self.k == 1 else ratio(t) - ratio(s)
+        log_difference = log1p(difference / ratio(s))
+        body = {"t": -h, "rho": -difference, "log-SNR": log_difference}[self.base.variable]
+        return table | {advance: Definition((t, s), body)}
 
-    def _derivation(
-        self, matrix: sympy.Matrix, drift: sympy.Matrix, eta: sympy.Matrix, quadratures: tuple[Quadrature, ...]
-    ) -> tuple[str, ...]:
-        return (
-            f"Conjugation by A' = A (B - L) with B = {self.B}: the probability-flow ODE z' = L z + eta eps becomes "
-            "zhat' = A B A^{-1} zhat + A eta eps for zhat = A z.",
-            f"Here L = F = {drift.tolist()}, eta = -(1/2) G G^T C_out = {eta.tolist()}, B = {matrix.tolist()}.",
-            "One Euler step of that ODE, mapped back: z <- E(s, t) (I - h B) z + psi(s, t) eps, "
-            "E(s, t) = A_s^{-1} A_t, psi(s, t) = -int_s^t E(s, u) eta(u) du.",
-            "psi by Gauss-Legendre quadrature in sqrt(u), 32 nodes."
-            if quadratures
-            else "psi in closed form: -E(s, 0) times the difference of sigma/alpha, the antiderivative of A eta.",
+    def _weights(self) -> tuple[dict[sympy.Function, Definition], tuple[Quadrature, ...]]:
+        """psi_k: in closed form where eta = m d(rho**p)/dt suits the variable, else by quadrature."""
+        p, m = self.par.power, self.par.homogeneous
+        functions = tuple(tuple(e.func for e in moment) for moment in self.flow.moments)
+        if not functions:
+            return {}, ()
+        if self.method.B == "0" and self.par.name == "velocity" and self.base.variable == "t":
+            return {
+                e.func: Definition((t, s), -h / (k + 1))
+                for k, moment in enumerate(self.flow.moments)
+                for i, e in enumerate(moment)
+                if i % (self.k + 1) == 0
+            }, ()
+        if self.method.B == "0" and self.k == 1 and p is not None and m is not None:
+            closed = [self._closed_weight(k, p, m) for k in range(len(functions))]
+            if all(c is not None for c in closed):
+                return {f: Definition((t, s), c) for (f,), c in zip(functions, closed, strict=True)}, ()
+        at = {t: u}
+        propagator = sympy.Matrix(self.k, self.k, lambda i, j: self.flow.entries[i, j].func(u, s)
+                                  if self.closed[i, j] != 0 else 0)
+        integrand = -(propagator * self.par.eta.xreplace(at))
+        kept = [n for n, e in enumerate(integrand) if e != 0]
+        groups = tuple(tuple(group[n] for n in kept) for group in functions)
+        return {}, (Quadrature(groups, tuple(integrand[n] for n in kept)),)
+
+    def _closed_weight(self, k: int, p: sympy.Rational, m: sympy.Expr) -> sympy.Expr | None:
+        """-int_s^t (m_s / m_u) eta x^k du = m_s times the integral of x^k d(rho**p) from t to s."""
+        end = m.xreplace({t: s})
+        if k == 0 and p == 1:
+            return -end * ratio_difference(t, s)
+        if k == 0 and p == -1:
+            return end * ratio_difference(t, s) / (ratio(t) * ratio(s))
+        if self.base.variable == "rho" and p == 1:
+            return -end * ratio_difference(t, s) / (k + 1)
+        if self.base.variable == "log-SNR":
+            step = advance(t, s)
+            if k == 0:
+                return -end * ratio(s) ** p * expm1(p * step)
+            return -p * end * ratio(s) ** p * step * sympy.factorial(k) * phi(k + 1, p * step)
+        return None
+
+    # -- statements ----------------------------------------------------------------------------------------------
+    def _interpolatory(self) -> list[Evaluate | Combine]:
+        base = self.base
+        assert isinstance(base, Interpolatory)
+        statements: list[Evaluate | Combine] = [Evaluate("eps_0", t)]
+        if base.mend:
+            statements.append(self._mend(base))
+        times: dict[int, sympy.Expr] = {0: t} | {-j - 1: p for j, p in enumerate(PAST)}
+        for n, stage in enumerate(base.stages):
+            last = n == len(base.stages) - 1
+            end = s if last else self._time(stage.share)
+            weights = self._stage_weights(stage, end, times, f"share_{n}" if n else "share")
+            label = f"the state at {stage.share} of the way" if not last else "the state at the end of the step"
+            names = self.blocks if last else tuple(f"{b}_{n + 1}" for b in self.blocks)
+            statements.append(self._state(names, end, weights, self._frozen(stage, end, times), label))
+            if not last:
+                times[n + 1] = end
+                statements.append(Evaluate(f"eps_{n + 1}", end, names))
+        return statements
+
+    def _tableau(self, base: RungeKutta) -> list[Evaluate | Combine]:
+        statements: list[Evaluate | Combine] = []
+        times: list[sympy.Expr] = []
+        for i, row in enumerate((*base.a, base.b)):
+            last = i == len(base.a)
+            share = Fraction(1) if last else base.c[i]
+            end = s if share == 1 else t if share == 0 else self._time(share)
+            names = self.blocks if last else tuple(f"{b}_{i}" for b in self.blocks)
+            if i > 0:
+                weights, frozen = {}, []
+                for j, a in enumerate(row):
+                    if a:
+                        size = sympy.Rational(a.numerator, a.denominator) * advance(t, s) / self._slope(times[j])
+                        carried = self._between(times[j], end)
+                        weights[j] = size * carried * self.par.eta.xreplace({t: times[j]})
+                        if any(self.matrix):
+                            frozen.append((j, size * carried * self.matrix))
+                label = "the state at the end of the step" if last else f"the state at {share} of the way"
+                statements.append(self._state(names, end, weights, frozen, label))
+            if not last:
+                times.append(end)
+                statements.append(Evaluate(f"eps_{i}", end, names if i else ()))
+        return statements
+
+    def _state(
+        self,
+        names: Sequence[str],
+        end: sympy.Expr,
+        weights: Mapping[int, sympy.Matrix],
+        frozen: Sequence[tuple[int, sympy.Matrix]],
+        label: str,
+    ) -> Combine:
+        """names <- E(end, t) z_t + sum_j weights[j] n_j + sum frozen_j z_j."""
+        linear = self._between(t, end) + sum((m for j, m in frozen if j == 0), sympy.zeros(self.k, self.k))
+        updates = []
+        for i, name in enumerate(names):
+            terms = [Term(linear[i, j], Block(b)) for j, b in enumerate(self.blocks)]
+            terms += [Term(m[i, c], Block(f"{b}_{j}")) for j, m in frozen if j for c, b in enumerate(self.blocks)]
+            terms += [
+                Term(matrix[i, j], Output(_evaluation(number), b))
+                for number, matrix in weights.items()
+                for j, b in enumerate(self.blocks)
+            ]
+            updates.append((name, tuple(term for term in terms if term.coefficient != 0)))
+        return Combine(tuple(updates), label)
+
+    def _mend(self, base: Interpolatory) -> Combine:
+        """z <- z + (weights through the evaluations of ``mend``) - (those that the step before used)."""
+        before = PAST[0]
+        times = {0: t} | {-j - 1: p for j, p in enumerate(PAST)}
+        last = base.stages[-1]
+        new = self._stage_weights(Stage(through=base.mend, rule=last.rule), t, times, "mend", start=before)
+        used = Stage(through=tuple(n - 1 for n in last.through), rule=last.rule)
+        old = self._stage_weights(used, t, times, "used", start=before)
+        updates = []
+        for i, block in enumerate(self.blocks):
+            terms = [Term(sympy.S.One, Block(block))]
+            for number in dict.fromkeys([*new, *old]):
+                difference = new.get(number, sympy.zeros(self.k)) - old.get(number, sympy.zeros(self.k))
+                terms += [
+                    Term(difference[i, j], Output(_evaluation(number), b)) for j, b in enumerate(self.blocks)
+                ]
+            updates.append((block, tuple(term for term in terms if term.coefficient != 0)))
+        return Combine(tuple(updates), "the last step mended with the evaluation at its end")
+
+    def _stage_weights(
+        self, stage: Stage, end: sympy.Expr, times: Mapping[int, sympy.Expr], name: str, start: sympy.Expr = t
+    ) -> dict[int, sympy.Matrix]:
+        """The weight matrix of each evaluation of a stage."""
+        rows = self._share_rows(stage, start, end, times, name)
+        moments = [self._moment(k, start, end) for k in range(len(stage.through))]
+        weights = {
+            number: sum((c * m for c, m in zip(row, moments, strict=True)), sympy.zeros(self.k))
+            for number, row in zip(stage.through, rows, strict=True)
+        }
+        if stage.rule != "integral" and len(stage.through) > 1:
+            if stage.rule == "middle":
+                simple = moments[0] / 2
+            else:
+                slope = advance(start, end) / self._slope(end)
+                simple = slope * self.par.eta.xreplace({t: end}) / 2
+            line = self.interpolations[-1].line if len(stage.through) > 2 else sympy.S.One
+            for number, row in zip(stage.through, rows, strict=True):
+                weights[number] = (weights[number] + line * row[1] * (simple - moments[1])).applyfunc(sympy.expand)
+        return weights
+
+    def _share_rows(
+        self, stage: Stage, start: sympy.Expr, end: sympy.Expr, times: Mapping[int, sympy.Expr], name: str
+    ) -> list[list[sympy.Expr]]:
+        """Coefficients of the Lagrange polynomials in x: numbers within a step, symbols where earlier steps enter."""
+        if stage.through == (0,):
+            return [[sympy.S.One]]
+        if all(number >= 0 for number in stage.through):
+            shares = {n.symbol: n.share for n in self.nodes.values()} | {t: sympy.S.Zero}
+            positions = [shares[times[number]] / shares.get(end, sympy.S.One) for number in stage.through]
+            x = sympy.Symbol("x")
+            rows = []
+            for j, own in enumerate(positions):
+                factors = [(x - other) / (own - other) for m, other in enumerate(positions) if m != j]
+                rows.append(sympy.Poly(sympy.Mul(*factors), x).all_coeffs()[::-1])
+            return rows
+        interpolation = Interpolation(name, start, end, tuple(times[number] for number in stage.through))
+        self.interpolations.append(interpolation)
+        return [list(row) for row in interpolation.symbols]
+
+    def _frozen(
+        self, stage: Stage, end: sympy.Expr, times: Mapping[int, sympy.Expr]
+    ) -> list[tuple[int, sympy.Matrix]]:
+        """-int E B z du with E B z replaced by the stage's polynomial through its values."""
+        if not any(self.matrix):
+            return []
+        rows = self._share_rows(stage, t, end, times, "frozen")
+        out = []
+        for number, row in zip(stage.through, rows, strict=True):
+            value = sum(c / (k + 1) for k, c in enumerate(row))
+            length = h if end == s else t - end
+            out.append((number, -length * value * self._between(times[number], end) * self.matrix))
+        return out
+
+    # -- pieces --------------------------------------------------------------------------------------------------
+    def _time(self, share: Fraction) -> sympy.Symbol:
+        if share not in self.nodes:
+            symbol = sympy.Symbol(f"t_{len(self.nodes) + 1}", positive=True)
+            self.nodes[share] = Node(symbol, sympy.Rational(share.numerator, share.denominator))
+        return self.nodes[share].symbol
+
+    def _between(self, start: sympy.Expr, end: sympy.Expr) -> sympy.Matrix:
+        """E(end, start) by its named entries."""
+        if start == end:
+            return sympy.eye(self.k)
+        return sympy.Matrix(
+            self.k,
+            self.k,
+            lambda i, j: self._entry(self.closed[i, j], self.flow.entries[i, j].func(start, end)),
         )
+
+    @staticmethod
+    def _entry(closed: sympy.Expr, name: sympy.Expr) -> sympy.Expr:
+        return closed if closed.is_Rational else name
+
+    def _moment(self, k: int, start: sympy.Expr, end: sympy.Expr) -> sympy.Matrix:
+        """psi_k from start to end by its named entries; symbols that cancel where a rule does without psi_k."""
+        if k >= len(self.flow.moments):
+            return sympy.Matrix(self.k, self.k, lambda i, j: sympy.Symbol(f"unused_{k}{i}{j}"))
+        return sympy.Matrix(
+            self.k,
+            self.k,
+            lambda i, j: f(start, end) if (f := self.flow.moments[k][i, j].func) in self.known else 0,
+        )
+
+    def _slope(self, time: sympy.Expr) -> sympy.Expr:
+        """The derivative of the variable at a time."""
+        return sympy.S.One if self.variable is None else slope_of(self.variable.func)(time)
+
+    def _derivation(self, quadratures: tuple[Quadrature, ...]) -> tuple[str, ...]:
+        drift, eta = self.par.drift, self.par.eta
+        lines = [
+            f"Conjugation by A' = A (B - L) with B = {self.method.B}: the probability-flow ODE z' = L z + eta n, n the "
+            f"{self.par.name} prediction, becomes zhat' = A B A^{{-1}} zhat + A eta n for zhat = A z.",
+            f"Here L = {drift.tolist()}, eta = -(1/2) G G^T C_out = {eta.tolist()}, B = {self.matrix.tolist()}.",
+            "Mapped back, each state of the step is E(s, t) z plus the weights psi_k(s, t) = -int_s^t E(s, u) eta(u) "
+            "x(u)^k du times the coefficients of the network's polynomial in x, the share of the way from t to s in "
+            f"{self.base.variable}; E(s, t) = A_s^{{-1}} A_t.",
+        ]
+        if isinstance(self.base, RungeKutta):
+            lines.append(f"Runge-Kutta tableau on the transformed ODE in {self.base.variable}, nodes {_list(self.base.c)}.")
+        else:
+            lines += [
+                f"State at {st.share} of the step: polynomial through evaluation(s) {_list(st.through)}"
+                f"{RULE_TEXT[st.rule]}."
+                for st in self.base.stages
+            ]
+            if self.base.depth < 0:
+                lines.append(
+                    "Evaluations -1, -2, ... are those of earlier steps; while there are fewer, the polynomial has "
+                    "fewer nodes, so the first step has order one. No extra evaluations."
+                )
+            if self.base.mend:
+                lines.append(f"Each step first mends the one before through evaluations {_list(self.base.mend)}.")
+        if self.flow.moments:
+            lines.append(
+                "psi by Gauss-Legendre quadrature in sqrt(u), 32 nodes."
+                if quadratures
+                else f"psi in closed form, with m' = L m solved by m = {self.par.homogeneous} and eta = m d(rho^p)/dt, "
+                f"p = {self.par.power}."
+            )
+        return tuple(lines)
+
+
+def _moments(stage: Stage) -> int:
+    """How many powers of x a stage integrates."""
+    simplified = stage.rule != "integral" and len(stage.through) == 2
+    return 1 if simplified else len(stage.through)
+
+
+def _evaluation(number: int) -> str:
+    return f"eps_{number}" if number >= 0 else f"past_{-number}"
+
+
+def _list(values: Sequence[object]) -> str:
+    return ", ".join(map(str, values))
 
 
 def _named_parts(matrix: sympy.Matrix) -> tuple[sympy.Matrix, dict[sympy.Function, Definition]]:
@@ -146,32 +456,15 @@ def _named_parts(matrix: sympy.Matrix) -> tuple[sympy.Matrix, dict[sympy.Functio
     return matrix, table
 
 
-def _point_data_weight(process: Process, weight: sympy.Function) -> dict[sympy.Function, Definition]:
-    """Definition of ``weight`` = psi(s, t) for B = 0 on one block: -alpha_s (Phi_t - Phi_s) with Phi = sigma/alpha.
-
-    For data at a point eps is constant along a trajectory, so z = alpha x_0 + sigma eps solves the ODE, which makes
-    sigma/alpha the antiderivative of A eta. That is checked by differentiation before it is used.
-    """
-    kernel = process.kernel
-    b = sympy.Symbol("b", positive=True)
-    in_clock = {clock(t): b}
-    alpha = kernel.transition[0, 0].xreplace(in_clock)
-    sigma = sympy.sqrt(kernel.covariance[0, 0].xreplace(in_clock))
-    eta = process.diffusion_per_unit[0, 0] / (2 * sigma)
-    drift = process.drift_per_unit[0, 0]
-    residual = (sympy.diff(sigma / alpha, b) - sympy.exp(-drift * b) * eta).rewrite(sympy.exp)
-    if not is_zero(sympy.simplify(residual)):
-        raise ArithmeticError(f"sigma/alpha is not an antiderivative of A eta on process {process.name}")
+def _ratio_difference(process: Process) -> sympy.Expr:
+    """rho(t) - rho(s) of one block, rho = sigma/alpha, with t - s as an exact factor."""
+    table = process.definitions
+    moments = {c: table[c.func](t) for c in process.kernel.in_time[1][0, 0].atoms(AppliedUndef) if c.func != clock}
+    transition, covariance = (m[0, 0].xreplace(moments).xreplace({t: u}) for m in process.kernel.in_time)
     mean, factor = sympy.Function("mean_x"), cholesky(process.blocks, 0, 0)
-    covariance = kernel.covariance[0, 0].xreplace({clock(t): clock(u)})
-    transition = kernel.transition[0, 0].xreplace({clock(t): clock(u)})
-    in_clock_time = {clock: elapsed}
-    rules = in_clock_time | {
-        mean: lambda t, s: stable_difference(transition, u, t, s, in_clock_time),
-        factor: lambda t, s: stable_difference(covariance, u, t, s, in_clock_time) / (factor(t) + factor(s)),
+    rules = {
+        clock: elapsed,
+        mean: lambda t, s: stable_difference(transition, u, t, s, {clock: elapsed}),
+        factor: lambda t, s: stable_difference(covariance, u, t, s, {clock: elapsed}) / (factor(t) + factor(s)),
     }
-    ratio = sympy.Function("ratio_difference")
-    return {
-        ratio: Definition((t, s), stable_difference(factor(u) / mean(u), u, t, s, rules)),
-        weight: Definition((t, s), -mean(s) * ratio(t, s)),
-    }
+    return stable_difference(factor(u) / mean(u), u, t, s, rules)

@@ -16,7 +16,7 @@ import sympy
 
 from integrator_analysis.algebra.special import expm1
 from integrator_analysis.base_methods import forward_step
-from integrator_analysis.parametrisation import epsilon_prediction
+from integrator_analysis.parametrisation import parametrisation
 from integrator_analysis.processes import Process
 from integrator_analysis.program import Block, Combine, Evaluate, Noise, StepProgram, Term
 from integrator_analysis.symbols import InputError, h, s, t
@@ -65,9 +65,12 @@ class Splitting:
                 f"splitting {self.word} needs a phase-space process (position and momentum); "
                 f"{process.name} has the block(s) {', '.join(process.blocks)}"
             )
+        stationary = process.stationary_covariance
+        if stationary is None:
+            raise InputError(f"splitting {self.word} needs a stationary distribution; {process.name} has none")
         counts, seen = Counter(self.word), Counter[str]()
         # The reverse SDE's linear part is split as -F + S (for A and B) and -S (for O), S = (1/2) G G^T Sigma_inf^{-1}.
-        relaxation = process.diffusion * process.stationary_covariance**-1 / 2
+        relaxation = process.diffusion * stationary**-1 / 2
         linear = -process.drift + (relaxation if self.stochastic else sympy.zeros(*relaxation.shape))
         score_factor = sympy.S.One if self.stochastic else sympy.Rational(1, 2)
         statements: list[Evaluate | Combine] = []
@@ -78,7 +81,7 @@ class Splitting:
             size = fraction * h
             label = letter if fraction == 1 else f"{letter}, half step"
             if letter == NOISE:
-                statements.append(Combine(self._noise(process, relaxation, size, seen[letter]), label))
+                statements.append(Combine(self._noise(process, stationary, relaxation, size, seen[letter]), label))
                 continue
             time = s if self.policy == "reduced" and self._closing(counts[letter], seen[letter], current) else t
             if current is None or self.policy == "naive" or time != current.time:
@@ -86,13 +89,11 @@ class Splitting:
                 statements.append(current)
             row = SCORE_LETTERS.index(letter)
             statements.append(Combine((forward_step(process, row, linear, score_factor, size, current),), label))
-        parametrisation = epsilon_prediction(process)
         return StepProgram(
             process=process,
-            parametrisation=parametrisation,
-            unknown="score",
+            parametrisation=parametrisation("score", process),
             statements=tuple(statements),
-            definitions=process.definitions.with_(parametrisation.definitions),
+            definitions=process.definitions,
             parameters=process.parameters,
             derivation=self._derivation(),
         )
@@ -102,14 +103,16 @@ class Splitting:
         """Whether this occurrence is a closing half step, or follows one."""
         return (count == 2 and seen == 2) or (current is not None and current.time == s)
 
-    def _noise(self, process: Process, relaxation: sympy.Matrix, size: sympy.Expr, occurrence: int) -> tuple:
+    def _noise(
+        self, process: Process, stationary: sympy.Matrix, relaxation: sympy.Matrix, size: sympy.Expr, occurrence: int
+    ) -> tuple:
         """O: dz = -S z dt + G dw in reverse time, solved exactly with beta at the step's start."""
         updates = []
         for i, block in enumerate(process.blocks):
             if relaxation[i, i] == 0:
                 continue
             exponent = size * relaxation[i, i]
-            variance = -process.stationary_covariance[i, i] * expm1(-2 * exponent)
+            variance = -stationary[i, i] * expm1(-2 * exponent)
             terms = (
                 Term(sympy.exp(-exponent), Block(block)),
                 Term(sympy.sqrt(variance), Noise(f"xi_{block}_{occurrence}")),

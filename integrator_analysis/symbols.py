@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import sympy
 from sympy.core.function import AppliedUndef, UndefinedFunction
 
-__all__ = ["Definition", "Definitions", "InputError", "did_you_mean", "h", "s", "t", "u"]
+__all__ = ["PAST", "Definition", "Definitions", "InputError", "did_you_mean", "h", "s", "t", "u"]
 
 t = sympy.Symbol("t", positive=True)
 """Forward diffusion time at which a step starts."""
@@ -24,6 +24,9 @@ h = sympy.Symbol("h", positive=True)
 """The step size t - s, kept as a symbol of its own so that t - s is subtracted once."""
 u = sympy.Symbol("u", positive=True)
 """A time between s and t, the variable of integration of a weight."""
+
+PAST = sympy.symbols("p1:6", positive=True)
+"""Times at which earlier steps started, newest first: ... > p2 > p1 > t."""
 
 
 class InputError(ValueError):

@@ -98,14 +98,16 @@ def check_times(times: Iterable[float], t_max: float = math.inf) -> list[float]:
     return values
 
 
-def tabulate(coefficients: Callable[[float, float], Sequence[float]], times: Iterable[float]) -> Tensor:
+def tabulate(coefficients: Callable[..., Sequence[float]], times: Iterable[float], history: int = 0) -> Tensor:
     """The scheme's coefficients on a grid: a float64 CPU tensor of shape ``(n_steps, n_coefficients)``.
 
-    ``coefficients(t, s)`` gives the numbers of the step from time t to s < t. Raises ValueError for times that
+    ``coefficients(t, s)`` gives the numbers of the step from time t to s < t; a multistep scheme, with ``history``,
+    also takes the times at which that many steps before started, newest first. Raises ValueError for times that
     ``check_times`` refuses and for a coefficient that is not finite.
     """
     walk = check_times(times)
-    rows = [tuple(coefficients(t, s)) for t, s in pairwise(walk)]
+    past = [(walk[max(0, i - history) : i][::-1],) if history else () for i in range(len(walk))]
+    rows = [tuple(coefficients(t, s, *past[i])) for i, (t, s) in enumerate(pairwise(walk))]
     for i, row in enumerate(rows):
         for j, value in enumerate(row):
             if not math.isfinite(value):
@@ -200,6 +202,7 @@ def integrate(
     *,
     blocks: int = 1,
     noises: int = 0,
+    history: int = 0,
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
     progress: Progress = False,
@@ -210,6 +213,8 @@ def integrate(
     - ``table``: ``(n_steps, n_coefficients)``, float64; ``times``: the ``n_steps + 1`` forward diffusion times.
     - ``network(z, t)``: eps of z's shape; z in the caller's dtype, t of shape ``(n,)`` in the state's dtype.
     - ``z``: ``(n, blocks * c, ...)``, floating point: the state at ``times[0]``, and the device of the whole walk.
+    - ``history``: how many earlier outputs a step reads; it then takes them as ``past``, newest first, zeros where
+      there was no step, and returns ``(z, kept)``.
     - ``noises``: standard-normal draws per step, ``(noises, n, c, ...)``, from ``generator`` on its own device.
     - ``callback(step_index, s, z)`` after every step: index from 0, the time reached, the state (not to be changed).
     - ``progress``: True, False or a callable; on a GPU it counts the steps issued, which run behind.
@@ -235,11 +240,16 @@ def integrate(
     watch = _Watch(network, dtype, walk)
     z = z.to(state)
     watch.close_step(z)
+    past = [torch.zeros_like(z)] * history
     for i, row in enumerate(rows.unbind()):
         noise = None
         if noises and generator is not None:
             noise = torch.randn(noise_shape, generator=generator, device=generator.device, dtype=state).to(z.device)
-        z = step(z, row[0], row[1], row[2:], watch, noise)
+        if history:
+            z, kept = step(z, row[0], row[1], row[2:], watch, noise, past)
+            past = [kept, *past[:-1]]
+        else:
+            z = step(z, row[0], row[1], row[2:], watch, noise)
         watch.close_step(z)
         if callback is not None:
             callback(i, walk[i + 1], z)
@@ -282,12 +292,13 @@ def sample_scheme(
     with torch.no_grad():
         return integrate(
             scheme.step,
-            tabulate(scheme.coefficients, walk),
+            tabulate(scheme.coefficients, walk, scheme.HISTORY),
             walk,
             network,
             z_T,
             blocks=len(scheme.BLOCKS),
             noises=scheme.NOISES,
+            history=scheme.HISTORY,
             generator=generator,
             callback=callback,
             progress=progress,

@@ -4,9 +4,11 @@ Knows how to run a step; does not know what the results should be, nor where the
 States here are (n, k): n points, one number per block.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,10 +18,12 @@ from torch import Tensor
 from torch_backend.loop import Network, integrate, tabulate
 
 __all__ = [
+    "Past",
     "affine_map",
     "count_evaluations",
     "layout_error",
     "local_errors",
+    "mended_step",
     "one_thread",
     "take_step",
     "trajectory",
@@ -40,13 +44,94 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+class Past(NamedTuple):
+    """What a multistep scheme has behind it: start times of earlier steps, newest first, and the exact states there."""
+
+    times: Sequence[float]
+    states: Sequence[Tensor]
+
+
 def take_step(
-    module: ModuleType, network: Network, z: Tensor, start: float, end: float, noise: Tensor | None = None
+    module: ModuleType,
+    network: Network,
+    z: Tensor,
+    start: float,
+    end: float,
+    noise: Tensor | None = None,
+    past: Past | None = None,
 ) -> Tensor:
-    """One step of the generated source from ``start`` to ``end``: z (n, k) float64, noise (noises, n, 1) or None."""
-    times = torch.tensor([start, end], dtype=torch.float64)
-    row = tabulate(module.coefficients, (start, end))[0]
-    return module.step(z, times[0], times[1], row, lambda y, t: network(y, t.expand(len(y))), noise)
+    """One step of the generated source from ``start`` to ``end``: z (n, k) float64, noise (noises, n, 1) or None.
+
+    A multistep scheme steps from ``past``, or as if it had none.
+    """
+    if not module.HISTORY:
+        return _call(module, network, z, start, end, (), noise, [])
+    times, kept = kept_outputs(module, network, z, start, past)
+    return _call(module, network, z, start, end, times, noise, kept)[0]
+
+
+def kept_outputs(
+    module: ModuleType, network: Network, z: Tensor, start: float, past: Past | None
+) -> tuple[Sequence[float], list[Tensor]]:
+    """The times of ``past``, and what the steps from there would have kept; zeros where there was no step."""
+    zeros = [torch.zeros_like(z)] * module.HISTORY
+    if past is None:
+        return (), zeros
+    ends = [start, *past.times]
+    kept = [
+        _call(module, network, state, time, end, (), None, zeros)[1]
+        for state, time, end in zip(past.states, past.times, ends, strict=False)
+    ]
+    return past.times, kept
+
+
+def _call(
+    module: ModuleType,
+    network: Network,
+    z: Tensor,
+    start: float,
+    end: float,
+    times: Sequence[float],
+    noise: Tensor | None,
+    kept: list[Tensor],
+    change: Callable[[Tensor], Tensor] = lambda row: row,
+) -> Any:
+    """The generated ``step`` on one row of coefficients, ``change`` applied to the row."""
+    ends = torch.tensor([start, end], dtype=torch.float64)
+    values = module.coefficients(start, end, times) if module.HISTORY else module.coefficients(start, end)
+    if not all(map(math.isfinite, values)):
+        raise ValueError(f"the coefficients of the step from {start!r} to {end!r} are not finite: {values}")
+    row = change(torch.tensor(values, dtype=torch.float64))
+    extra = (kept,) if module.HISTORY else ()
+    return module.step(z, ends[0], ends[1], row, lambda y, t: network(y, t.expand(len(y))), noise, *extra)
+
+
+def mended_step(
+    module: ModuleType,
+    network: Network,
+    z: Tensor,
+    start: float,
+    end: float,
+    past: Past,
+    mending: Sequence[bool],
+    still: Sequence[float],
+) -> Tensor:
+    """The state at ``end`` of a predictor-corrector: one step without mending, then the mending alone.
+
+    Per coefficient, ``mending`` tells those of the mending from those of the step, and ``still`` gives the latter
+    the values with which the step stands still.
+    """
+    first = torch.tensor(mending)
+    at_rest = torch.tensor(still, dtype=torch.float64)
+    times, kept = kept_outputs(module, network, z, start, past)
+    predicted, now = _call(module, network, z, start, end, times, None, kept, lambda row: row.masked_fill(first, 0.0))
+    later = ([start, *times][: module.HISTORY], [now, *kept][: module.HISTORY])
+    beyond = end - (start - end)
+
+    def mend_only(row: Tensor) -> Tensor:
+        return torch.where(first | at_rest.isnan(), row, at_rest)
+
+    return _call(module, network, predicted, end, beyond, later[0], None, later[1], mend_only)[0]
 
 
 def count_evaluations(module: ModuleType, start: float, end: float) -> int:
@@ -63,15 +148,23 @@ def count_evaluations(module: ModuleType, start: float, end: float) -> int:
     return calls
 
 
-def affine_map(module: ModuleType, network: Network, start: float, end: float) -> tuple[Array, Array, Array]:
-    """Matrix (k, k), offset (k) and noise factor (k, noises) of one step with a network that is affine in z."""
-    k, noises = len(module.BLOCKS), module.NOISES
-    z = torch.cat([torch.zeros(1, k), torch.eye(k), torch.zeros(noises, k)]).double()
-    noise = torch.zeros(noises, len(z), 1, dtype=torch.float64)
+def affine_map(
+    module: ModuleType, network: Network, start: float, end: float, past: Sequence[float] = ()
+) -> tuple[Array, Array, Array]:
+    """Matrix, offset and noise factor of one step with a network that is affine in z.
+
+    For a multistep scheme with ``past`` times behind it, on z followed by the kept outputs: k (1 + history) in all.
+    """
+    k, noises, history = len(module.BLOCKS), module.NOISES, module.HISTORY
+    size = k * (1 + history)
+    inputs = torch.cat([torch.zeros(1, size), torch.eye(size), torch.zeros(noises, size)]).double()
+    noise = torch.zeros(noises, len(inputs), 1, dtype=torch.float64)
     for j in range(noises):
-        noise[j, 1 + k + j] = 1.0
-    out = take_step(module, network, z, start, end, noise).numpy()
-    return (out[1 : 1 + k] - out[0]).T, out[0], (out[1 + k :] - out[0]).T
+        noise[j, 1 + size + j] = 1.0
+    z, *kept = inputs.split(k, dim=1)
+    result = _call(module, network, z, start, end, past, noise, kept)
+    out = (torch.cat([*result, *kept[:-1]], dim=1) if history else result).numpy()
+    return (out[1 : 1 + size] - out[0]).T, out[0], (out[1 + size :] - out[0]).T
 
 
 def layout_error(module: ModuleType, network: Network, start: float, end: float, seed: int) -> float:
@@ -99,11 +192,28 @@ def layout_error(module: ModuleType, network: Network, start: float, end: float,
 
 
 def local_errors(
-    module: ModuleType, network: Network, z: Array, start: float, ends: Sequence[float], exact: Array
+    module: ModuleType,
+    network: Network,
+    z: Array,
+    start: float,
+    ends: Sequence[float],
+    exact: Array,
+    pasts: Sequence[Past | None],
+    mending: tuple[Sequence[bool], Sequence[float]] | None = None,
 ) -> Array:
-    """One-step errors, numerical minus exact: (len(ends), n, k) for exact solutions of that shape."""
+    """One-step errors, numerical minus exact: (len(ends), n, k) for exact solutions of that shape.
+
+    ``pasts``: per end, the exact past of a multistep scheme; ``mending``: see ``mended_step``.
+    """
     state = torch.from_numpy(z)
-    return np.stack([take_step(module, network, state, start, end).numpy() for end in ends]) - exact
+    found = []
+    for end, past in zip(ends, pasts, strict=True):
+        if mending is None:
+            found.append(take_step(module, network, state, start, end, past=past).numpy())
+        else:
+            assert past is not None
+            found.append(mended_step(module, network, state, start, end, past, *mending).numpy())
+    return np.stack(found) - exact
 
 
 def weak_errors(
@@ -132,5 +242,6 @@ def weak_errors(
 def trajectory(module: ModuleType, network: Network, z: Array, times: Sequence[float]) -> Array:
     """The state (n, k) at the last of ``times``, for a deterministic scheme."""
     state = torch.from_numpy(z)
-    table = tabulate(module.coefficients, times)
-    return integrate(module.step, table, times, network, state, blocks=len(module.BLOCKS)).numpy()
+    table = tabulate(module.coefficients, times, module.HISTORY)
+    blocks, history = len(module.BLOCKS), module.HISTORY
+    return integrate(module.step, table, times, network, state, blocks=blocks, history=history).numpy()

@@ -35,6 +35,7 @@ _NAMES = (
     "ORDER",
     "STOCHASTIC",
     "NFE_PER_STEP",
+    "HISTORY",
     "NOISES",
     "T_MAX",
     "T_MIN",
@@ -84,7 +85,7 @@ class Sampler:
 
     def table(self, times: Iterable[float]) -> Float[Tensor, "n_steps n_coefficients"]:
         """The scheme's coefficients on a grid, float64 on the CPU. Raises ValueError for times not in (0, t_max]."""
-        return tabulate(self.module.coefficients, check_times(times, self.t_max))
+        return tabulate(self.module.coefficients, check_times(times, self.t_max), self.module.HISTORY)
 
     def prior(self, n: int, shape: Iterable[int], seed: int) -> Float[Tensor, "n channels *space"]:
         """n draws of z_T from the prior, for data of shape ``(c, ...)``: blocks concatenated on dimension 1.
@@ -135,7 +136,7 @@ def load(spec_or_path: str | Path, device: str | torch.device = "cpu", dtype: to
     """
     if isinstance(spec_or_path, Path) or spec_or_path.endswith(".py"):
         return Sampler(source.load_file(Path(spec_or_path)), device, dtype)
-    path = source.GENERATED / (re.sub(r"[^0-9A-Za-z]", "_", spec_or_path) + ".py")
+    path = source.GENERATED / (re.sub(r"[^0-9A-Za-z]+", "_", spec_or_path).strip("_") + ".py")
     specs = available()
     if spec_or_path not in specs:
         raise ValueError(unknown("spec", spec_or_path, specs))

@@ -1,7 +1,8 @@
 """Differences f(t) - f(s) written so that nothing cancels when s is close to t.
 
-Knows sums, products, integer and half-integer powers, exp, expm1 and functions with a stated difference; knows
-nothing of samplers. A difference that it has no rule for raises: a silent subtraction is what it exists to prevent.
+Knows sums, products, integer and half-integer powers, exp, expm1, log, log1p, cos, sin, the decay along a table and
+functions with a stated difference; knows nothing of samplers. A difference that it has no rule for raises: a silent
+subtraction is what it exists to prevent.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import sympy
-from sympy.codegen.cfunctions import expm1
+from sympy.codegen.cfunctions import expm1, log1p
 from sympy.core.function import AppliedUndef, UndefinedFunction
+
+from integrator_analysis.algebra.special import decay
 
 __all__ = ["stable_difference"]
 
@@ -31,6 +34,10 @@ def stable_difference(
     exp(s)*expm1(-s + t)
     >>> stable_difference(sympy.sqrt(u), u, t, s)
     (-s + t)/(sqrt(s) + sqrt(t))
+    >>> stable_difference(sympy.log(u), u, t, s)
+    log1p((-s + t)/s)
+    >>> stable_difference(sympy.cos(u), u, t, s)
+    2*sin(s/2 - t/2)*sin(s/2 + t/2)
 
     Raises NotImplementedError for an expression without a rule.
     """
@@ -58,6 +65,16 @@ def stable_difference(
             return sympy.exp(at(e.args[0], s)) * expm1(delta(e.args[0]))
         if isinstance(e, expm1):
             return sympy.exp(at(e.args[0], s)) * expm1(delta(e.args[0]))
+        if isinstance(e, sympy.log):
+            return log1p(delta(e.args[0]) / at(e.args[0], s))
+        if isinstance(e, log1p):
+            return log1p(delta(e.args[0]) / (1 + at(e.args[0], s)))
+        if isinstance(e, (sympy.cos, sympy.sin)):
+            other, sign = (sympy.sin, -1) if isinstance(e, sympy.cos) else (sympy.cos, 1)
+            middle = (at(e.args[0], t) + at(e.args[0], s)) / 2
+            return 2 * sign * other(sympy.expand(middle)) * sympy.sin(delta(e.args[0]) / 2)
+        if isinstance(e, decay) and not e.args[1].has(u):
+            return decay(at(e.args[0], t), at(e.args[0], s), e.args[2])
         if e.is_Pow and e.exp == sympy.Rational(1, 2):
             return delta(e.base) / (at(e, t) + at(e, s))
         if e.is_Pow and (2 * e.exp).is_Integer and not e.exp.is_Integer and e.exp > 0:

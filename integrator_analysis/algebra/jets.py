@@ -1,7 +1,7 @@
 """Jets: the derivatives at one point (z, t) of unknown smooth functions, as generators of a polynomial ring.
 
-Knows how to expand an expression in t and s = t - h, an evaluation of an unknown function at a nearby point, and a
-linear matrix ODE, as series in h; and how to differentiate in the ring. Knows nothing of schemes.
+Knows how to expand an expression in times near t, an evaluation of an unknown function at a nearby point, a linear
+matrix ODE and its weights, as series in h; and how to differentiate in the ring. Knows nothing of schemes.
 
 The step size enters through g with h = g**grade: grade 1 for deterministic expansions, 2 where noise of size sqrt(h)
 occurs. Each block is taken to be one-dimensional: scalar jets decide order conditions up to order four.
@@ -27,6 +27,7 @@ __all__ = ["JetRing", "LinearFlow", "multi_indices"]
 
 Index = tuple[int, ...]
 Key = tuple[str, Any]
+Times = Mapping[sympy.Symbol, Series]
 
 
 def multi_indices(variables: int, order: int) -> list[Index]:
@@ -41,34 +42,41 @@ def multi_indices(variables: int, order: int) -> list[Index]:
 
 @dataclass(frozen=True)
 class LinearFlow:
-    """The matrix X(t, s) with d/dh X(t, t - h) = generator(t - h) X - source(t - h) and X(t, t) = ``initial``.
+    """The linear ODE z' = -generator z, its propagator E and its weights, each entry a named function of two times.
 
-    With ``initial`` the identity and no source it is the propagator E, with zero and eta it is the weight psi_0.
-    ``entries`` are the functions that name its entries, so that a coefficient can mention ``entries[i, j](t, s)``.
+    ``entries[i, j](a, b)`` is E(b, a): dE(b, u)/du = E generator(u), E(b, b) = I. ``moments[k][i, j](a, b)`` is
+    psi_k = -int_b^a E(b, u) source(u) x(u)**k du with x(u) = (variable(u) - variable(a)) / (variable(b) -
+    variable(a)), the share of the way from a to b in the ``variable``, a function of time; None is time itself.
     """
 
     entries: sympy.ImmutableMatrix
     generator: sympy.ImmutableMatrix
-    initial: sympy.ImmutableMatrix
+    moments: tuple[sympy.ImmutableMatrix, ...] = ()
     source: sympy.ImmutableMatrix | None = None
+    variable: sympy.Expr | None = None
 
     @classmethod
     def named(
         cls,
-        name: str,
         blocks: Sequence[str],
         generator: sympy.Matrix,
-        initial: sympy.Matrix,
-        source: sympy.Matrix | None,
-        t: sympy.Symbol,
-        s: sympy.Symbol,
+        source: sympy.Matrix,
+        degree: int,
+        variable: sympy.Expr | None = None,
     ) -> LinearFlow:
-        """The flow whose entry (i, j) is called name_ij(t, s)."""
-        entries = sympy.ImmutableMatrix(
-            initial.rows, initial.cols, lambda i, j: sympy.Function(f"{name}_{blocks[i]}{blocks[j]}")(t, s)
-        )
-        frozen = None if source is None else source.as_immutable()
-        return cls(entries, generator.as_immutable(), initial.as_immutable(), frozen)
+        """The flow with entries propagator_ij and weights psi_k_ij, k < ``degree``."""
+        size = len(blocks)
+
+        def matrix(name: str) -> sympy.ImmutableMatrix:
+            return sympy.ImmutableMatrix(
+                size, size, lambda i, j: sympy.Symbol(f"{name}_{blocks[i]}{blocks[j]}")
+            ).applyfunc(lambda e: sympy.Function(e.name)(*_ENDS))
+
+        moments = tuple(matrix(f"psi_{k}") for k in range(degree))
+        return cls(matrix("propagator"), generator.as_immutable(), moments, source.as_immutable(), variable)
+
+
+_ENDS = sympy.symbols("a b")
 
 
 @dataclass
@@ -77,7 +85,9 @@ class JetRing:
 
     ``unknown`` names the components of a smooth vector field on (z, t), e.g. ("s_x", "s_m"); ``observable`` a smooth
     scalar field on z, absent if empty; ``noises`` are standard normal variables, each carrying a factor g.
-    ``functions`` maps the name of each function of time to whether it is constant (no jets but its value).
+    ``functions`` maps the name of each function of time to whether it is constant (no jets but its value);
+    ``slopes`` names those whose first derivative may be divided by (variables that times are measured in).
+    ``clocks`` are the symbols that stand for times, beside ``time`` and ``end``.
     ``zeros`` names parameters and functions that are exactly 0: an error term that they multiply is not there.
     ``order`` is the highest power of h kept; jets are kept to the total order that a term of that size can show.
     """
@@ -94,15 +104,20 @@ class JetRing:
     noises: tuple[str, ...] = ()
     flows: tuple[LinearFlow, ...] = ()
     zeros: frozenset[str] = frozenset()
+    slopes: tuple[str, ...] = ()
+    clocks: frozenset[sympy.Symbol] = frozenset()
 
     def __post_init__(self) -> None:
+        self.clocks |= {self.time, self.end}
         self.grade = 2 if self.noises else 1
         self.truncation = self.order * self.grade
-        keys: list[Key] = [("time", "t"), *(("state", b) for b in self.blocks), *(("noise", n) for n in self.noises)]
+        keys: list[Key] = [("time", "t"), ("share", "y")]
+        keys += [*(("state", b) for b in self.blocks), *(("noise", n) for n in self.noises)]
         keys += [("parameter", p) for p in self.parameters] + [("reciprocal", p) for p in self.parameters]
         keys += [
             ("function", (f, i)) for f, c in self.functions.items() for i in range(1 if c else self.truncation + 1)
         ]
+        keys += [("reciprocal slope", f) for f in self.slopes]
         in_state_and_time = multi_indices(len(self.blocks) + 1, self.truncation)
         keys += [("unknown", (c, i)) for c in self.unknown for i in in_state_and_time]
         if self.observable:
@@ -111,8 +126,14 @@ class JetRing:
         self.position = {key: n for n, key in enumerate(keys)}
         self.ring, *self.generators = ring([f"g{n}" for n in range(len(keys))], QQ)
         self._reciprocals = [(self.position["parameter", p], self.position["reciprocal", p]) for p in self.parameters]
-        self._flow_entries = {e.func: (flow, i, j) for flow in self.flows for (i, j), e in _indexed(flow.entries)}
-        self._flow_series: dict[LinearFlow, list[list[Series]]] = {}
+        self._reciprocals += [
+            (self.position["function", (f, 1)], self.position["reciprocal slope", f]) for f in self.slopes
+        ]
+        self._flow_entries: dict[sympy.Function, tuple[LinearFlow, int | None, int, int]] = {}
+        for flow in self.flows:
+            for k, matrix in [(None, flow.entries), *enumerate(flow.moments)]:
+                self._flow_entries |= {e.func: (flow, k, i, j) for (i, j), e in _indexed(matrix)}
+        self._memory: dict[Any, Any] = {}
 
     # -- elements ----------------------------------------------------------------------------------------------
     def __getitem__(self, key: Key) -> PolyElement:
@@ -150,56 +171,106 @@ class JetRing:
         return self.ring.from_dict({k: c for k, c in out.items() if c})
 
     # -- expansion ---------------------------------------------------------------------------------------------
-    def expand(self, expression: sympy.Expr, offset: Series | None = None) -> Series:
-        """The series of an expression in time, end = time - h, parameters, functions of time and flow entries.
+    def expand(self, expression: sympy.Expr, at: Times | None = None) -> Series:
+        """The series of an expression in times, parameters, functions of time and flow entries.
 
-        ``offset`` moves the point at which ``time`` is taken. Raises NotImplementedError for anything else.
+        ``at`` gives symbols their series: a time its offset from ``time``, any other its value. By default the start
+        is at offset 0 and the end at -h. Raises NotImplementedError for anything else.
         """
         e = sympy.sympify(expression)
+        at = self.step_times() if at is None else at
         if e.is_Rational:
             return self.constant(QQ(int(e.p), int(e.q)))
-        if e == self.time:
-            start = self.series(self["time", "t"])
-            return start if offset is None else start + offset
-        if e == self.end:
-            return self.series(self["time", "t"]) - self.h
         if e == self.step:
-            return self.h
+            return at[self.time] - at[self.end]
+        if e in at:
+            return at[e] + self.series(self["time", "t"]) if e in self.clocks else at[e]
         if str(e.func if isinstance(e, AppliedUndef) else e) in self.zeros:
             return self.constant(0)
         if ("parameter", e) in self.position:
             return self.series(self["parameter", e])
         if e.is_Add:
-            return sum((self.expand(a, offset) for a in e.args), self.constant(0))
+            return sum((self.expand(a, at) for a in e.args), self.constant(0))
         if e.is_Mul:
-            return math.prod((self.expand(a, offset) for a in e.args), start=self.constant(1))
+            return math.prod((self.expand(a, at) for a in e.args), start=self.constant(1))
         if e.is_Pow and e.exp.is_Integer:
             if e.exp >= 0:
-                return self.expand(e.base, offset) ** int(e.exp)
+                return self.expand(e.base, at) ** int(e.exp)
             if ("parameter", e.base) in self.position:
                 return self.series(self["reciprocal", e.base]) ** int(-e.exp)
+            if self._slope(e.base):
+                return self.reciprocal(self.expand(e.base, at)) ** int(-e.exp)
         if isinstance(e, sympy.exp):
-            return self.expand(e.args[0], offset).compose_exp()
+            return self.expand(e.args[0], at).compose_exp()
         if isinstance(e, expm1):
-            return self.expand(e.args[0], offset).compose_exp() - self.constant(1)
+            return self.expand(e.args[0], at).compose_exp() - self.constant(1)
         if isinstance(e, AppliedUndef) and e.func in self._flow_entries:
-            flow, i, j = self._flow_entries[e.func]
-            return self.flow(flow)[i][j]
+            flow, k, i, j = self._flow_entries[e.func]
+            begin, stop = (self.offset(a, at) for a in e.args)
+            matrix = self.propagator(flow, begin, stop) if k is None else self.moment(flow, k, begin, stop)
+            return matrix[i][j]
         if isinstance(e, AppliedUndef) and str(e.func) in self.functions:
-            return self.function_at(str(e.func), self.expand(e.args[0], offset) - self.series(self["time", "t"]))
+            return self.function_at(str(e.func), self.offset(e.args[0], at))
+        if isinstance(e, AppliedUndef) and str(e.func) == "advance":
+            variable = self.flows[0].variable
+            first, last = (self.offset(a, at) for a in e.args)
+            return self.difference(variable, first, last)
+        if name := self._slope(e):
+            return self.function_at(name, self.offset(e.args[0], at), derivative=1)
         raise NotImplementedError(f"no series in h for {e}")
 
-    def offset(self, time: sympy.Expr) -> Series:
-        """``time`` minus the start time, as a series in h: 0 for t, -h for s, -h/2 for (t + s)/2."""
-        return self.expand(time) - self.series(self["time", "t"])
+    def _slope(self, e: sympy.Expr) -> str:
+        """The function whose derivative e is, by the name slope_f(time); empty if e is not of that form."""
+        name = str(e.func).removeprefix("slope_") if isinstance(e, AppliedUndef) else ""
+        return name if name in self.slopes and name != str(e.func) else ""
 
-    def function_at(self, name: str, offset: Series) -> Series:
-        """f(t + offset) as a Taylor series in the jets of f at t."""
+    def step_times(self) -> dict[sympy.Symbol, Series]:
+        """The offsets of a step's start and end."""
+        return {self.time: self.constant(0), self.end: -self.h}
+
+    def moved(self, offset: Series) -> dict[sympy.Symbol, Series]:
+        """Times for an expression in ``time`` alone that is wanted at time + offset."""
+        return {self.time: offset}
+
+    def offset(self, time: sympy.Expr, at: Times | None = None) -> Series:
+        """``time`` minus the start time, as a series in h: 0 for t, -h for s, -h/2 for (t + s)/2."""
+        return self.expand(time, at) - self.series(self["time", "t"])
+
+    def function_at(self, name: str, offset: Series, derivative: int = 0) -> Series:
+        """f(t + offset), or a derivative of f there, as a Taylor series in the jets of f at t."""
         out, power = self.constant(0), self.constant(1)
-        for i in range(1 if self.functions[name] else self.truncation + 1):
-            out = out + power.scale(self["function", (name, i)] * QQ(1, math.factorial(i)))
+        for i in range(derivative, 1 if self.functions[name] else self.truncation + 1):
+            out = out + power.scale(self["function", (name, i)] * QQ(1, math.factorial(i - derivative)))
             power = power * offset
         return out
+
+    def reciprocal(self, series: Series) -> Series:
+        """1 / series, for a leading coefficient that is a rational number times powers of invertible generators."""
+        lead = self.reduce(series.coefficients[0])
+        terms = lead.terms()
+        if len(terms) != 1:
+            raise NotImplementedError(f"no reciprocal of a series that begins with {lead}")
+        ((exponents, coefficient),) = terms
+        partner = {p: q for p, q in self._reciprocals} | {q: p for p, q in self._reciprocals}
+        inverse = [0] * len(exponents)
+        for n, e in enumerate(exponents):
+            if e:
+                inverse[partner[n]] = e
+        first = self.ring.from_dict({tuple(inverse): 1 / coefficient})
+        rest = Series((self.ring(0), *series.coefficients[1:])).scale(-first)
+        out = term = self.constant(1)
+        for _ in range(self.truncation):
+            term = self._normal(term * rest)
+            out = out + term
+        return self._normal(out.scale(first))
+
+    def quotient(self, numerator: Series, denominator: Series) -> Series:
+        """A quotient of two series that both vanish at h = 0, the denominator to first order: one power is lost."""
+        parts = [part.divide(self.grade).truncate(self.truncation) for part in (numerator, denominator)]
+        return self._normal(parts[0] * self.reciprocal(parts[1]))
+
+    def _normal(self, series: Series) -> Series:
+        return Series(tuple(self.reduce(c) for c in series.coefficients))
 
     def unknown_at(self, state: Mapping[str, Series], offset: Series) -> dict[str, Series]:
         """The unknown field's components at (state, t + offset), expanded about (z, t)."""
@@ -233,26 +304,121 @@ class JetRing:
             out.append(out[-1] * delta)
         return out
 
+    # -- linear flows, their weights, and polynomials through nodes ---------------------------------------------
     def flow(self, flow: LinearFlow) -> list[list[Series]]:
-        """The entries of a LinearFlow as series in h, by Picard iteration of its differential equation."""
-        if flow not in self._flow_series:
-            initial = self._matrix(flow.initial)
+        """E(t - h, t) as series in h, by Picard iteration of its differential equation."""
+        if flow not in self._memory:
+            size = flow.generator.rows
+            identity = [[self.constant(int(i == j)) for j in range(size)] for i in range(size)]
             generator = self._matrix(flow.generator, -self.h)
-            source = None if flow.source is None else self._matrix(flow.source, -self.h)
-            x = initial
+            x = identity
             for _ in range(self.order):
                 slope = _multiply(generator, x)
-                if source is not None:
-                    slope = [[a - b for a, b in zip(p, q, strict=True)] for p, q in zip(slope, source, strict=True)]
                 x = [
                     [a + self.integrate(b) for a, b in zip(p, q, strict=True)]
-                    for p, q in zip(initial, slope, strict=True)
+                    for p, q in zip(identity, slope, strict=True)
                 ]
-            self._flow_series[flow] = x
-        return self._flow_series[flow]
+            self._memory[flow] = x
+        return self._memory[flow]
+
+    def propagator(self, flow: LinearFlow, start: Series, end: Series) -> list[list[Series]]:
+        """E between two times near t, given by their offsets."""
+        key = (flow, start, end)
+        if key not in self._memory:
+            forth, back = (
+                [[self.along(e, offset) for e in row] for row in self.flow(flow)] for offset in (end, start)
+            )
+            self._memory[key] = _multiply(forth, self._inverse(back)) if any(start.coefficients) else forth
+        return self._memory[key]
+
+    def moment(self, flow: LinearFlow, k: int, start: Series, end: Series) -> list[list[Series]]:
+        """The weights psi_k between two times: an integral over the share y of the way, exact in the ring."""
+        key = (flow, k, start, end)
+        if key not in self._memory:
+            length = start - end
+            between = start - length.scale(self["share", "y"])
+            integrand = _multiply(
+                self.propagator(flow, between, end), self._matrix(flow.source, between)  # type: ignore[arg-type]
+            )
+            factor = -length
+            if k:
+                factor = factor * self.position_of(flow.variable, between, start, end) ** k
+            self._memory[key] = [[self._integrate_share(e * factor) for e in row] for row in integrand]
+        return self._memory[key]
+
+    def position_of(self, variable: sympy.Expr | None, between: Series, start: Series, end: Series) -> Series:
+        """The share of the way from start to end, measured in ``variable``, at which ``between`` lies."""
+        return self.quotient(self.difference(variable, start, between), self.difference(variable, start, end))
+
+    def difference(self, variable: sympy.Expr | None, start: Series, end: Series) -> Series:
+        """The variable at end minus that at start."""
+        if variable is None:
+            return end - start
+        return self.expand(variable, self.moved(end)) - self.expand(variable, self.moved(start))
+
+    def node(self, variable: sympy.Expr | None, share: sympy.Rational, start: Series, end: Series) -> Series:
+        """The offset of the time that lies at ``share`` of the way from start to end, measured in ``variable``."""
+        part = self.constant(QQ(int(share.p), int(share.q)))
+        guess = start + (end - start) * part
+        if variable is None:
+            return guess
+        first, last = (self.expand(variable, self.moved(v)) for v in (start, end))
+        target = first + (last - first) * part
+        slope = self.reciprocal(self.function_at(str(variable.func), start, derivative=1))
+        for _ in range(self.order):
+            guess = self._normal(guess - (self.expand(variable, self.moved(guess)) - target) * slope)
+        return guess
+
+    def shares(self, positions: Sequence[Series]) -> list[list[Series]]:
+        """Row j: the coefficients of 1, x, x**2, ... of the Lagrange polynomial of position j."""
+        rows = []
+        for j, own in enumerate(positions):
+            row = [self.constant(1)]
+            for m, other in enumerate(positions):
+                if m != j:
+                    scale = self.reciprocal(own - other)
+                    shifted, lowered = [self.constant(0), *row], [*row, self.constant(0)]
+                    row = [(a - b * other) * scale for a, b in zip(shifted, lowered, strict=True)]
+            rows.append(row)
+        return rows
+
+    def along(self, series: Series, offset: Series) -> Series:
+        """A series in h that stands for f(t - h), taken at t + offset instead."""
+        elapsed = -offset
+        out, power = self.constant(0), self.constant(1)
+        for n in range(0, self.truncation + 1, self.grade):
+            out = out + power.scale(series.coefficients[n])
+            power = power * elapsed
+        return out
+
+    def _inverse(self, matrix: list[list[Series]]) -> list[list[Series]]:
+        """The inverse of identity + O(h), by its Neumann series."""
+        size = len(matrix)
+        identity = [[self.constant(int(i == j)) for j in range(size)] for i in range(size)]
+        rest = [[b - a for a, b in zip(p, q, strict=True)] for p, q in zip(matrix, identity, strict=True)]
+        out = identity
+        for _ in range(self.order):
+            out = [
+                [a + b for a, b in zip(p, q, strict=True)]
+                for p, q in zip(identity, _multiply(rest, out), strict=True)
+            ]
+        return out
+
+    def _integrate_share(self, series: Series) -> Series:
+        """int_0^1 dy of a series whose coefficients are polynomials in the share y."""
+        n = self.position["share", "y"]
+        out = []
+        for element in series.coefficients:
+            total: dict[tuple[int, ...], Any] = {}
+            for exponents, coefficient in element.terms():
+                key = (*exponents[:n], 0, *exponents[n + 1 :])
+                total[key] = total.get(key, 0) + coefficient / (exponents[n] + 1)
+            out.append(self.reduce(self.ring.from_dict({k: c for k, c in total.items() if c})))
+        return Series(tuple(out))
 
     def _matrix(self, matrix: sympy.Matrix, offset: Series | None = None) -> list[list[Series]]:
-        return [[self.expand(e, offset) for e in row] for row in matrix.tolist()]
+        at = None if offset is None else self.moved(offset)
+        return [[self.expand(e, at) for e in row] for row in matrix.tolist()]
 
     def integrate(self, series: Series) -> Series:
         """int_0^h of a series in h."""

@@ -12,10 +12,12 @@ from typing import Any, Literal
 import mpmath
 import numpy as np
 import sympy
+from scipy.optimize import brentq
+from sympy.core.function import AppliedUndef
 
 from integrator_analysis.numeric import function
-from integrator_analysis.program import Quadrature, StepProgram
-from integrator_analysis.symbols import InputError, s, t, u
+from integrator_analysis.program import Quadrature, StepProgram, advance
+from integrator_analysis.symbols import PAST, InputError, s, t, u
 
 __all__ = ["CoefficientTable", "check_times"]
 
@@ -43,43 +45,129 @@ class CoefficientTable:
         self.program = program.lowered()
         self.names = tuple(self.program.coefficients)
         self.backend = backend
-        self._known: dict[tuple[float, float], list] = {}
+        self._known: dict[tuple[float, ...], list] = {}
+        self._functions: dict[int, Callable[..., Any]] = {}
         definitions, parameters = self.program.definitions, self.program.parameters
-        weights = [f for q in self.program.quadratures for f in q.functions]
-        symbols = [sympy.Symbol(f"_{f}") for f in weights]
-        named = {f(t, s): symbol for f, symbol in zip(weights, symbols, strict=True)}
-        expressions = [e.xreplace(named) for e in self.program.coefficients.values()]
-        self._coefficients = function(expressions, (t, s, *symbols), definitions, parameters, backend)
+        weights = {f for q in self.program.quadratures for f in q.names}
+        calls = {c for e in self.program.coefficients.values() for c in e.atoms(AppliedUndef) if c.func in weights}
+        self._weights = {c: sympy.Symbol(f"_weight_{n}") for n, c in enumerate(sorted(calls, key=str))}
         self._integrands = [
             (q, function(q.integrands, (u, s), definitions, parameters, backend)) for q in self.program.quadratures
         ]
+        if advance in definitions:
+            self._advance = function([advance(t, s)], (t, s), definitions, parameters, backend)
 
-    def __call__(self, start: float, end: float) -> list:
-        """The coefficients of the step from ``start`` to ``end``, in the order of ``names``; kept once known."""
-        if (start, end) not in self._known:
-            self._known[start, end] = self._compute(start, end)
-        return self._known[start, end]
+    def __call__(self, start: float, end: float, past: Sequence[float] = ()) -> list:
+        """The coefficients of the step from ``start`` to ``end``, in the order of ``names``; kept once known.
 
-    def _compute(self, start: float, end: float) -> list:
+        ``past`` are the times at which earlier steps started, newest first; a multistep method reads the first few.
+        """
+        key = (start, end, *past[: self.program.history])
+        if key not in self._known:
+            self._known[key] = self._compute(start, end, key[2:])
+        return self._known[key]
+
+    def _compute(self, start: float, end: float, past: Sequence[float]) -> list:
+        values: dict[sympy.Symbol, Any] = {t: start, s: end} | dict(zip(PAST, past, strict=False))
+        for node in self.program.nodes:
+            values[node.symbol] = self._node(start, end, node.share)
+        for interpolation in self.program.interpolations:
+            times = [values[n] for n in interpolation.available(len(past))]
+            shares = iter(self._shares(times, *(values.get(x) for x in (interpolation.start, interpolation.end))))
+            values[interpolation.line] = int(len(times) == 2)
+            for row, node in zip(interpolation.symbols, interpolation.nodes, strict=True):
+                found = next(shares) if node in interpolation.available(len(past)) else []
+                values |= dict(zip(row, [*found, *[0] * (len(row) - len(found))], strict=True))
+        for call, symbol in self._weights.items():
+            ends = [values.get(a) for a in call.args]
+            values[symbol] = 0 if None in ends else self._weight(call.func, *ends)
+        return list(self._function(len(past))(*(values[a] for a in self._arguments(len(past)))))
+
+    def _arguments(self, past: int) -> list[sympy.Symbol]:
+        shares = [x for i in self.program.interpolations for x in (i.line, *(x for row in i.symbols for x in row))]
+        nodes = [node.symbol for node in self.program.nodes]
+        return [t, s, *PAST[:past], *nodes, *shares, *self._weights.values()]
+
+    def _function(self, past: int) -> Callable[..., Any]:
+        """The coefficients as a function of times, shares and weights, with ``past`` earlier steps."""
+        if past not in self._functions:
+            missing: dict[sympy.Expr, sympy.Expr] = dict(self._weights)
+            for interpolation in self.program.interpolations:
+                for row, node in zip(interpolation.symbols, interpolation.nodes, strict=True):
+                    if node not in interpolation.available(past):
+                        missing |= dict.fromkeys(row, sympy.S.Zero)
+            expressions = [e.xreplace(missing) for e in self.program.coefficients.values()]
+            program = self.program
+            self._functions[past] = function(
+                expressions, self._arguments(past), program.definitions, program.parameters, self.backend
+            )
+        return self._functions[past]
+
+    def _node(self, start: Any, end: Any, share: sympy.Rational) -> Any:
+        """The time at ``share`` of the way from start to end, in the program's variable."""
+        part = mpmath.mpf(share.p) / share.q if self.backend == "mpmath" else float(share)
+        if self.program.variable is None:
+            return start + part * (end - start)
+        whole = self._advance(start, end)[0]
+
+        def miss(time: Any) -> Any:
+            return self._advance(start, time)[0] / whole - part
+
+        if self.backend == "mpmath":
+            return mpmath.findroot(miss, (end, start), solver="anderson", tol=mpmath.eps * 100)
+        return brentq(miss, end, start, xtol=1e-300, rtol=1e-15)
+
+    def _shares(self, times: Sequence[Any], start: Any, end: Any) -> list[list[Any]]:
+        """Coefficients of the Lagrange polynomials of ``times``, in x from 0 at start to 1 at end."""
+        if not times:
+            return []
+        whole = self._advance(start, end)[0]
+        positions = [self._advance(start, time)[0] / whole for time in times]
+        rows = []
+        for j, own in enumerate(positions):
+            row = [whole / whole]
+            for m, other in enumerate(positions):
+                if m != j:
+                    padded = zip([0, *row], [*row, 0], strict=True)
+                    row = [(low - other * high) / (own - other) for low, high in padded]
+            rows.append(row)
+        return rows
+
+    def _weight(self, name: sympy.Function, start: Any, end: Any) -> Any:
         integrate = _gauss_legendre if self.backend == "numpy" else _mpmath_quadrature
-        weights = [value for q, integrand in self._integrands for value in integrate(q, integrand, start, end)]
-        return list(self._coefficients(start, end, *weights))
+        for q, integrand in self._integrands:
+            for k, group in enumerate(q.functions):
+                if name in group:
+                    at = self._position(start, end) if k else None
+                    return integrate(q, integrand, start, end, group.index(name), k, at)
+        raise KeyError(str(name))
+
+    def _position(self, start: Any, end: Any) -> Callable[[Any], Any]:
+        whole = self._advance(start, end)[0]
+        return lambda time: self._advance(start, time)[0] / whole
 
     def on_grid(self, times: Sequence[float]) -> np.ndarray:
         """float64 (len(times) - 1, len(names)): one row per step of the grid."""
-        grid = check_times(times)
-        rows = [self(start, end) for start, end in pairwise(grid)]
+        grid = [float(time) for time in check_times(times)]
+        rows = [self(start, end, grid[:i][::-1]) for i, (start, end) in enumerate(pairwise(grid))]
         return np.array(rows, dtype=float).reshape(len(grid) - 1, len(self.names))
 
 
-def _gauss_legendre(q: Quadrature, integrand: Callable[..., Any], start: float, end: float) -> np.ndarray:
+def _gauss_legendre(
+    q: Quadrature, integrand: Callable[..., Any], start: float, end: float, entry: int, power: int, position: Any
+) -> float:
     nodes, weights = np.polynomial.legendre.leggauss(q.nodes)
     low, width = np.sqrt(end), (start - end) / (np.sqrt(start) + np.sqrt(end))
     roots = low + width * (1 + nodes) / 2
-    values = integrand(roots**2, end)
-    return np.array([np.sum(weights * width * roots * np.asarray(v)) for v in values])
+    values = np.asarray(integrand(roots**2, end)[entry])
+    if power:
+        values = values * np.asarray(position(roots**2)) ** power
+    return float(np.sum(weights * width * roots * values))
 
 
-def _mpmath_quadrature(q: Quadrature, integrand: Callable[..., Any], start: Any, end: Any) -> list[Any]:
+def _mpmath_quadrature(
+    q: Quadrature, integrand: Callable[..., Any], start: Any, end: Any, entry: int, power: int, position: Any
+) -> Any:
     ends = [mpmath.sqrt(end), mpmath.sqrt(start)]
-    return [mpmath.quad(lambda r, i=i: 2 * r * integrand(r * r, end)[i], ends) for i in range(len(q.functions))]
+    factor = (lambda time: position(time) ** power) if power else (lambda time: 1)
+    return mpmath.quad(lambda r: 2 * r * integrand(r * r, end)[entry] * factor(r * r), ends)

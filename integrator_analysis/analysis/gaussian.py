@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from integrator_analysis.analysis.coefficients import CoefficientTable, check_times
+from integrator_analysis.parametrisation import network_from_eps
 from integrator_analysis.processes import Process
 from integrator_analysis.program import Block, Evaluate, Noise, Output, StepProgram
 from integrator_analysis.symbols import InputError, s, t
@@ -25,7 +26,10 @@ Eps = Callable[[float], tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class AffineMap:
-    """z -> matrix z + offset + noise xi: k x k, k and k x (number of noises)."""
+    """z -> matrix z + offset + noise xi: k x k, k and k x (number of noises).
+
+    For a multistep method z is followed by the outputs that are kept, newest first: k (1 + history) in all.
+    """
 
     matrix: np.ndarray
     offset: np.ndarray
@@ -36,24 +40,29 @@ class AffineMap:
         return self.matrix @ mean + self.offset, self.matrix @ covariance @ self.matrix.T + self.noise @ self.noise.T
 
 
-def affine_step(program: StepProgram, table: CoefficientTable, start: float, end: float, eps: Eps) -> AffineMap:
-    """The map of one step from ``start`` to ``end`` when the network is affine in z."""
+def affine_step(
+    program: StepProgram, table: CoefficientTable, start: float, end: float, eps: Eps, past: Sequence[float] = ()
+) -> AffineMap:
+    """The map of one step from ``start`` to ``end`` when the network is affine in z; ``past`` as in the table."""
     lowered = table.program
-    values = dict(zip(table.names, table(start, end), strict=True))
+    values = dict(zip(table.names, table(start, end, past), strict=True))
     k, n = len(program.blocks), len(lowered.noises)
-    rows = np.hstack([np.eye(k), np.zeros((k, 1 + n))]).astype(complex)
-    state = dict(zip(program.blocks, rows, strict=True))
-    outputs: dict[tuple[str, str], np.ndarray] = {}
+    size = k * (1 + lowered.history)
+    rows = np.hstack([np.eye(size), np.zeros((size, 1 + n))]).astype(complex)
+    state = dict(zip(program.blocks, rows[:k], strict=True))
+    names = [(name, b) for name in lowered.past for b in program.blocks]
+    outputs: dict[tuple[str, str], np.ndarray] = dict(zip(names, rows[k:], strict=True))
     for st in lowered.statements:
         if isinstance(st, Evaluate):
-            jacobian, offset = eps(float(st.time.subs({t: start, s: end})))
-            result = jacobian @ np.stack([state[b] for b in program.blocks])
-            result[:, k] += offset
+            time = values.get(f"time_{st.name}", {t: start, s: end}.get(st.time))
+            jacobian, offset = eps(float(time))
+            result = jacobian @ np.stack([state[b] for b in st.state or program.blocks])
+            result[:, size] += offset
             outputs |= {(st.name, b): row for b, row in zip(program.blocks, result, strict=True)}
             continue
         before = dict(state)
         for block, terms in st.updates:
-            total = np.zeros(k + 1 + n, dtype=complex)
+            total = np.zeros(size + 1 + n, dtype=complex)
             for term in terms:
                 factor = values.get(str(term.coefficient), 1.0)
                 match term.operand:
@@ -62,11 +71,15 @@ def affine_step(program: StepProgram, table: CoefficientTable, start: float, end
                     case Output(evaluation, component):
                         total += factor * outputs[evaluation, component]
                     case Noise(name):
-                        total[k + 1 + lowered.noises.index(name)] += factor
+                        total[size + 1 + lowered.noises.index(name)] += factor
             state[block] = total
-    full = np.stack([state[b] for b in program.blocks])
-    full = full.real if np.all(full.imag == 0) else full
-    return AffineMap(full[:, :k], full[:, k], full[:, k + 1 :])
+    full = [state[b] for b in program.blocks]
+    if lowered.history:
+        now = [state.get(f"{lowered.kept}_{b}", outputs.get((lowered.kept, b))) for b in program.blocks]
+        full += [*now, *rows[k : size - k]]  # what was newest is now one step older
+    stacked = np.stack(full)
+    stacked = stacked.real if np.all(stacked.imag == 0) else stacked
+    return AffineMap(stacked[:, :size], stacked[:, size], stacked[:, size + 1 :])
 
 
 def marginal(process: Process, time: float, mean: float, variance: float) -> tuple[np.ndarray, np.ndarray]:
@@ -76,13 +89,15 @@ def marginal(process: Process, time: float, mean: float, variance: float) -> tup
 
 
 def gaussian_eps(process: Process, mean: float, variance: float) -> Eps:
-    """The exact eps of data N(mean, variance) as an affine function of z at each time."""
+    """What a network of the process returns, exact for data N(mean, variance), as an affine function of z."""
+    convert = network_from_eps(process)
 
     def eps(time: float) -> tuple[np.ndarray, np.ndarray]:
         center, covariance = marginal(process, time, mean, variance)
         factor = np.linalg.cholesky(process.covariance(time))
         jacobian = factor.T @ np.linalg.inv(covariance)
-        return jacobian, -jacobian @ center
+        skip, scale = convert(time)
+        return skip + scale @ jacobian, -scale @ jacobian @ center
 
     return eps
 
@@ -111,12 +126,14 @@ def gaussian_error(
     mean_errors, covariance_errors = [], []
     for mu, variance in zip(center, variances, strict=True):
         eps = gaussian_eps(process, mu, variance)
-        moments = marginal(process, grid[0], mu, variance)
-        for start, end in pairwise(grid):
-            moments = affine_step(program, table, start, end, eps).moments(*moments)
+        k, kept = len(process.blocks), program.history * len(process.blocks)
+        first, second = marginal(process, grid[0], mu, variance)
+        moments = np.pad(first, (0, kept)), np.pad(second, (0, kept))  # no outputs are kept before the first step
+        for i, (start, end) in enumerate(pairwise(grid)):
+            moments = affine_step(program, table, start, end, eps, grid[:i][::-1]).moments(*moments)
         exact = marginal(process, grid[-1], mu, variance)
-        mean_errors.append(moments[0] - exact[0])
-        covariance_errors.append(moments[1] - exact[1])
+        mean_errors.append(moments[0][:k] - exact[0])
+        covariance_errors.append(moments[1][:k, :k] - exact[1])
     return GaussianError(variances, np.array(mean_errors), np.array(covariance_errors))
 
 

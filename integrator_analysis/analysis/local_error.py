@@ -21,12 +21,12 @@ from sympy.polys.rings import PolyElement
 from integrator_analysis.algebra.jets import JetRing
 from integrator_analysis.algebra.series import Series
 from integrator_analysis.numeric import function
-from integrator_analysis.program import Block, Evaluate, Noise, Output, StepProgram
-from integrator_analysis.symbols import InputError, h, s, t
+from integrator_analysis.program import Block, Evaluate, Noise, Output, StepProgram, advance
+from integrator_analysis.symbols import PAST, InputError, h, s, t
 
 __all__ = ["LocalError", "derive_local_error"]
 
-MAX_ORDER = 4
+MAX_ORDER = 5
 """Highest power of h that is looked at. Scalar jets decide order conditions no further."""
 
 FACTOR_TERMS = 60
@@ -126,7 +126,8 @@ class _Point:
             return self.time
         if kind in ("parameter", "reciprocal"):
             value = self.program.parameters[label]
-            number = mpmath.mpf(value.p) / value.q
+            number = mpmath.mpf(value.p) / value.q if value.is_Rational else sympy.N(value, mpmath.mp.dps + 5)
+            number = mpmath.mpmathify(number)
             return number if kind == "parameter" else 1 / number
         if kind == "function":
             name, order = label
@@ -136,6 +137,8 @@ class _Point:
             component, index = label
             position = self.jets.unknown.index(component)
             return mpmath.diff(lambda *a: self.field(a[:-1], a[-1])[position], (*self.z, self.time), index)
+        if kind == "reciprocal slope":
+            return 1 / self._compute("function", (label, 1))
         if kind == "observable":
             return mpmath.diff(lambda *a: self.observable(a), tuple(self.z), label)
         raise NotImplementedError(f"generator {kind} {label} in a leading term")
@@ -162,12 +165,14 @@ def derive_local_error(program: StepProgram, max_order: int = MAX_ORDER) -> Loca
 
 
 def _jet_ring(program: StepProgram, order: int) -> JetRing:
-    prefix = "s" if program.unknown == "score" else "eps"
-    flow_entries = {e.func for flow in program.flows for e in flow.entries}
-    drift = program.parametrisation.drift_matrix(program.process)
-    expressions = [term.coefficient for term in program.terms] + list(drift) + list(program.process.diffusion)
-    expressions += list(program.parametrisation.eta) if program.unknown == "eps" else []
+    prefix = "s" if program.unknown == "score" else program.unknown
+    flow_entries = {e.func for flow in program.flows for m in (flow.entries, *flow.moments) for e in m}
+    expressions = [term.coefficient for term in program.terms]
+    expressions += [*program.parametrisation.drift, *program.parametrisation.eta, *program.process.diffusion]
+    expressions += [] if program.variable is None else [program.variable]
     calls = {c.func for e in expressions for c in e.atoms(AppliedUndef)} - flow_entries
+    slopes = () if program.variable is None else (str(program.variable.func),)
+    calls -= {sympy.Function(f"slope_{name}") for name in slopes} | {advance}
     resolved = {str(c): program.definitions.resolve(c(t)) for c in sorted(calls, key=str)}
     off = {p: sympy.S.Zero for p, value in program.parameters.items() if value == 0}
     return JetRing(
@@ -183,6 +188,8 @@ def _jet_ring(program: StepProgram, order: int) -> JetRing:
         noises=program.noises,
         flows=program.flows,
         zeros=frozenset(map(str, off)) | {name for name, body in resolved.items() if body.xreplace(off) == 0},
+        slopes=slopes,
+        clocks=frozenset({*PAST, *(node.symbol for node in program.nodes)}),
     )
 
 
@@ -201,16 +208,51 @@ def _difference(program: StepProgram, jets: JetRing) -> dict[str, Series]:
     return {b: numerical[b] - exact[b] for b in program.blocks}
 
 
+def _times(program: StepProgram, jets: JetRing, moved: int = 0) -> dict[sympy.Symbol, Series]:
+    """What the symbols of a step stand for, when it is the step ``moved`` steps after the one from t; uniform steps."""
+    h_ = jets.h
+    at = {t: -h_.scale(jets.ring(moved)), s: -h_.scale(jets.ring(moved + 1))}
+    at |= {p: h_.scale(jets.ring(j + 1 - moved)) for j, p in enumerate(PAST)}
+    for node in program.nodes:
+        at[node.symbol] = jets.node(program.variable, node.share, at[t], at[s])
+    for interpolation in program.interpolations:
+        start, end = (jets.offset(time, at) for time in (interpolation.start, interpolation.end))
+        positions = [
+            jets.position_of(program.variable, jets.offset(n, at), start, end) for n in interpolation.nodes
+        ]
+        at[interpolation.line] = jets.constant(int(len(interpolation.nodes) == 2))
+        for row, values in zip(interpolation.symbols, jets.shares(positions), strict=True):
+            at |= dict(zip(row, values, strict=True))
+    return at
+
+
 def _run(program: StepProgram, jets: JetRing) -> tuple[dict[str, Series], dict[str, Series]]:
-    """The state after one step of the program, and the variance of each noise divided by h."""
+    """The state after one step of the program from exact past values, and the variance of each noise divided by h.
+
+    The statements before ``cycle`` mend the step before, so they are taken last, at the step after: what is compared
+    with the exact solution is the mended state.
+    """
     state = jets.initial_state()
     outputs: dict[tuple[str, str], Series] = {}
     variances: dict[str, Series] = {}
-    for st in program.statements:
+    times = _times(program, jets)
+    exact = _flow(program, jets) if program.history else {}
+    for j, name in enumerate(program.past):
+        offset = times[PAST[j]]
+        outputs |= _outputs(program, jets, name, {b: jets.along(exact[b], offset) for b in program.blocks}, offset)
+    if program.cycle:
+        outputs |= _outputs(program, jets, "eps_0", state, times[t])
+    order = [(st, 0) for st in program.statements[program.cycle :]]
+    order += [(st, 1) for st in program.statements[: program.cycle]]
+    for st, moved in order:
+        if moved and times[t] == jets.constant(0):
+            times = _times(program, jets, moved)
+            names = ["eps_0", *program.past]
+            for older, newer in zip(names[:0:-1], names[-2::-1], strict=True):
+                outputs |= {(older, b): outputs[newer, b] for b in program.blocks}
         if isinstance(st, Evaluate):
-            values = jets.unknown_at(state, jets.offset(st.time))
-            for block, component in zip(program.blocks, jets.unknown, strict=True):
-                outputs[st.name, block] = values[component]
+            at = dict(zip(program.blocks, (state[b] for b in st.state or program.blocks), strict=True))
+            outputs |= _outputs(program, jets, st.name, at, jets.offset(st.time, times))
             continue
         before = dict(state)
         for block, terms in st.updates:
@@ -221,11 +263,18 @@ def _run(program: StepProgram, jets: JetRing) -> tuple[dict[str, Series], dict[s
                         variances[name] = _noise_variance(jets, term.coefficient, name, variances)
                         total = total + jets.series(jets["noise", name]).shift(1)
                     case Output(evaluation, component):
-                        total = total + jets.expand(term.coefficient) * outputs[evaluation, component]
+                        total = total + jets.expand(term.coefficient, times) * outputs[evaluation, component]
                     case Block(name):
-                        total = total + jets.expand(term.coefficient) * before[name]
+                        total = total + jets.expand(term.coefficient, times) * before[name]
             state[block] = total
-    return state, variances
+    return {b: state[b] for b in program.blocks}, variances
+
+
+def _outputs(
+    program: StepProgram, jets: JetRing, name: str, state: Mapping[str, Series], offset: Series
+) -> dict[tuple[str, str], Series]:
+    values = jets.unknown_at(state, offset)
+    return {(name, b): values[c] for b, c in zip(program.blocks, jets.unknown, strict=True)}
 
 
 def _noise_variance(jets: JetRing, coefficient: sympy.Expr, name: str, seen: Mapping[str, Series]) -> Series:
@@ -236,20 +285,19 @@ def _noise_variance(jets: JetRing, coefficient: sympy.Expr, name: str, seen: Map
 
 
 def _drift(program: StepProgram, jets: JetRing, state: Mapping[str, Series], offset: Series) -> list[Series]:
-    """The right-hand side of the exact dynamics in forward time: z' = F z - (1/2 or 1) G G^T s, or L z + eta eps."""
+    """The right-hand side of the exact dynamics in forward time: z' = F z - (1/2 or 1) G G^T s, or L z + eta n."""
     process = program.process
     values = jets.unknown_at(state, offset)
+    linear, factor = program.parametrisation.drift, program.parametrisation.eta
     if program.unknown == "score":
-        linear = process.drift
         factor = -process.diffusion * (1 if program.stochastic else sympy.Rational(1, 2))
-    else:
-        linear, factor = program.parametrisation.drift_matrix(process), program.parametrisation.eta
+    at = jets.moved(offset)
     out = []
     for i in range(len(program.blocks)):
         total = jets.constant(0)
         for j, block in enumerate(program.blocks):
-            total = total + jets.expand(linear[i, j], offset) * state[block]
-            total = total + jets.expand(factor[i, j], offset) * values[jets.unknown[j]]
+            total = total + jets.expand(linear[i, j], at) * state[block]
+            total = total + jets.expand(factor[i, j], at) * values[jets.unknown[j]]
         out.append(total)
     return out
 
@@ -299,6 +347,8 @@ def _symbol(blocks: Sequence[str], kind: str, label: Any) -> sympy.Expr:
     letters = (*blocks, "t")
     if kind == "reciprocal":
         return 1 / label
+    if kind == "reciprocal slope":
+        return 1 / _derivative("t", label)
     if kind == "parameter":
         return label
     if kind == "function":

@@ -11,16 +11,21 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import mpmath
 import numpy as np
 from scipy.integrate import solve_ivp
 
 from integrator_analysis.numeric import function
+from integrator_analysis.parametrisation import parametrisation
 from integrator_analysis.processes import Process
 from integrator_analysis.symbols import t
 
 __all__ = ["MixtureProblem", "WaveObservable"]
+
+RELATIVE, ABSOLUTE = 2.3e-14, 1e-16
+"""Tolerances of reference solutions: scipy accepts no smaller relative one."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +90,25 @@ class MixtureProblem:
         return [-(l_xx * score[0] + l_mx * score[1]), -l_mm * score[1]]
 
     def field(self, unknown: str) -> Callable[[Sequence[mpmath.mpf], mpmath.mpf], list[mpmath.mpf]]:
-        """``score`` or ``eps``, by name."""
-        return self.score if unknown == "score" else self.eps
+        """What a network of the parametrisation ``unknown`` returns: C_out^{-1} (s - C_skip z), or z' for velocity."""
+        if unknown in ("score", "eps"):
+            return self.score if unknown == "score" else self.eps
+        process, k = self.process, len(self.process.blocks)
+        if unknown == "velocity":
+            entries = [*process.drift, *(process.diffusion / 2)]
+        else:
+            chosen = parametrisation(unknown, process)
+            inverse = chosen.c_out**-1
+            entries = [*(-inverse * chosen.c_skip), *(-inverse)]
+        values = function(entries, (t,), process.definitions, process.parameters, "mpmath")
+
+        def field(z: Sequence[mpmath.mpf], time: mpmath.mpf) -> list[mpmath.mpf]:
+            found, score = values(time), self.score(z, time)
+            return [
+                sum(found[i * k + j] * z[j] - found[k * k + i * k + j] * score[j] for j in range(k)) for i in range(k)
+            ]
+
+        return field
 
     def _split(self, time: mpmath.mpf) -> tuple[list[mpmath.mpf], list[mpmath.mpf]]:
         values = self._kernel(time)
@@ -117,23 +139,25 @@ class MixtureProblem:
     def solve(self, z: np.ndarray, start: float, ends: Sequence[float]) -> np.ndarray:
         """The probability-flow ODE from z (n, k) at ``start`` to each of ``ends`` (decreasing): (len(ends), n, k).
 
-        scipy's DOP853 at rtol 1e-13: four orders below the smallest local error that is measured.
+        scipy's DOP853 at its smallest rtol, begun anew at every end: its dense output would be of lower order.
         """
         process, shape = self.process, z.shape
-        beta = function([process.schedule], (t,), process.definitions, process.parameters)
-        drift, diffusion = (
-            np.array(m.subs(dict(process.parameters))).astype(float)
-            for m in (process.drift_per_unit, process.diffusion_per_unit)
-        )
+        k = len(process.blocks)
+        values = function([*process.drift, *process.diffusion], (t,), process.definitions, process.parameters)
 
         def slope(time: float, flat: np.ndarray) -> np.ndarray:
             state = flat.reshape(shape)
-            return (beta(time)[0] * (state @ drift.T - self.score_numpy(state, time) @ diffusion.T / 2)).ravel()
+            drift, diffusion = np.array(values(time), dtype=float).reshape(2, k, k)
+            return (state @ drift.T - self.score_numpy(state, time) @ diffusion.T / 2).ravel()
 
-        out = solve_ivp(slope, (start, ends[-1]), z.ravel(), method="DOP853", t_eval=ends, rtol=1e-13, atol=1e-14)
-        if not out.success:
-            raise ArithmeticError(f"no reference solution from t = {start:g} to {ends[-1]:g}: {out.message}")
-        return out.y.T.reshape(len(ends), *shape)
+        found, state = [], z.ravel()
+        for begin, end in pairwise([start, *ends]):
+            out = solve_ivp(slope, (begin, end), state, method="DOP853", rtol=RELATIVE, atol=ABSOLUTE)
+            if not out.success:
+                raise ArithmeticError(f"no reference solution from t = {begin:g} to {end:g}: {out.message}")
+            state = out.y[:, -1]
+            found.append(state.reshape(shape))
+        return np.array(found)
 
     def sample(self, n: int, time: float, seed: int) -> np.ndarray:
         """n draws of z_time, float64 (n, k)."""

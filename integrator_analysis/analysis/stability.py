@@ -15,6 +15,7 @@ import numpy as np
 
 from integrator_analysis.analysis.coefficients import CoefficientTable
 from integrator_analysis.analysis.gaussian import affine_step
+from integrator_analysis.parametrisation import network_from_eps
 from integrator_analysis.program import StepProgram
 from integrator_analysis.symbols import InputError
 
@@ -37,6 +38,7 @@ class Stability:
     def amplification(self, h: float, jacobian: complex | np.ndarray, t: float | None = None) -> np.ndarray:
         """The k x k matrix of one step from t to t - h when eps = jacobian z, frozen in time.
 
+        For a multistep method it acts on z and the kept outputs, k (1 + history) in all, the past in steps of h too.
         ``jacobian`` is k x k, or a number that multiplies the identity. t defaults to t_max. Raises InputError for
         a step that leaves (0, t_max].
         """
@@ -45,19 +47,25 @@ class Stability:
         matrix = np.asarray(jacobian) * np.eye(k) if np.ndim(jacobian) == 0 else np.asarray(jacobian)
         if matrix.shape != (k, k):
             raise InputError(f"the Jacobian of eps has shape {matrix.shape}; accepted: a number or {k} x {k}")
-        return affine_step(self.program, self._table, start, start - h, lambda _: (matrix, np.zeros(k))).matrix
+        eps = (matrix, np.zeros(k))
+        return affine_step(self.program, self._table, start, start - h, lambda _: eps, self._past(start, h)).matrix
+
+    def _past(self, start: float, h: float) -> list[float]:
+        """Earlier times in steps of h; those beyond t_max are as good, because the Jacobian is frozen."""
+        return [start + (j + 1) * h for j in range(self.program.history)]
 
     def score_jacobian(self, eigenvalue: complex, t: float) -> np.ndarray:
-        """The Jacobian of eps when the position score has this eigenvalue and momentum is at equilibrium.
+        """The Jacobian of the network when the position score has this eigenvalue and momentum is at equilibrium.
 
         eps = -L^T s, so K = -L^T diag(eigenvalue, -1/M): on one block K = -sigma * eigenvalue. Unit-variance Gaussian
         data have the eigenvalue -1; data of small width sigma_d at small t about -1/sigma_d^2.
         """
         process = self.program.process
-        stationary = np.array(process.stationary_covariance.subs(dict(process.parameters))).astype(float)
-        diagonal = np.concatenate([[eigenvalue], -1 / np.diag(stationary)[1:]])
+        prior = np.array(process.prior_covariance.subs(dict(process.parameters))).astype(float)
+        diagonal = np.concatenate([[eigenvalue], -1 / np.diag(prior)[1:]])
         factor = np.linalg.cholesky(process.covariance(t))
-        return -factor.T @ np.diag(diagonal)
+        skip, scale = network_from_eps(process)(t)
+        return skip - scale @ factor.T @ np.diag(diagonal)
 
     def radius(self, h: float, eigenvalue: complex, t: float | None = None) -> float:
         """The spectral radius of one step for a position score with this eigenvalue, frozen over the step."""
@@ -68,6 +76,7 @@ class Stability:
             start,
             start - h,
             lambda time: (self.score_jacobian(eigenvalue, time), np.zeros(len(self.program.blocks))),
+            self._past(start, h),
         )
         return float(np.max(np.abs(np.linalg.eigvals(step.matrix))))
 

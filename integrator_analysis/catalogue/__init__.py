@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from integrator_analysis.catalogue import baselines, conjugate, splitting
+from integrator_analysis.catalogue import baselines, conjugate, exponential, splitting
 from integrator_analysis.catalogue.entry import Scheme
 from integrator_analysis.symbols import InputError
 
 __all__ = ["SCHEMES", "Scheme", "register"]
 
-_SCHEMES = {scheme.name: scheme for family in (baselines, conjugate, splitting) for scheme in family.SCHEMES}
+_SCHEMES = {scheme.name: scheme for family in (baselines, conjugate, exponential, splitting) for scheme in family.SCHEMES}
 
 SCHEMES: Mapping[str, Scheme] = MappingProxyType(_SCHEMES)
 

@@ -7,15 +7,15 @@ integrands of weights by a third, so that each quantity has one line that can be
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import sympy
 from sympy.core.function import AppliedUndef
 
-from integrator_analysis.codegen.printer import HELPERS, SourcePrinter
-from integrator_analysis.program import Block, Evaluate, Noise, Operand, Output, StepProgram, Term
-from integrator_analysis.symbols import Definitions, h, s, t, u
+from integrator_analysis.codegen.printer import HELPERS, SourcePrinter, local_name
+from integrator_analysis.program import Block, Evaluate, Noise, Operand, Output, StepProgram, Term, advance
+from integrator_analysis.symbols import PAST, Definitions, h, s, t, u
 
 __all__ = ["SourceFunction", "lower_coefficients", "lower_kernel", "lower_step", "special_functions"]
 
@@ -30,6 +30,7 @@ class SourceFunction:
     signature: str
     docstring: str
     lines: tuple[str, ...]
+    result: str = "tuple[float, ...]"
 
 
 def special_functions(expressions: Iterable[sympy.Expr]) -> tuple[str, ...]:
@@ -43,84 +44,185 @@ def lower_coefficients(program: StepProgram) -> tuple[tuple[SourceFunction, ...]
 
     Raises ValueError for anything the printer has no spelling for.
     """
-    definitions, coefficients = program.definitions, list(program.coefficients.values())
-    integrands = [i for q in program.quadratures for i in q.integrands]
-    weights = [f for q in program.quadratures for f in q.functions]
-    two_times = _needed([*coefficients, *integrands], definitions, 2)
-    bodies = [definitions[f](t, s) for f in two_times]
-    users = [*coefficients, *bodies, *integrands]
-    shared = [f for f in _needed(users, definitions, 1) if any(_called(f, time, users) for time in (t, s, u))]
-    passed = [f for f in two_times if _called(f, None, [*coefficients, *integrands])]
-    printer = SourcePrinter("math")
-    functions, printed = [], [*users]
+    return _Coefficients(program).functions()
 
-    if shared:
-        chain = _needed([f(t) for f in shared], definitions, 1)
-        printed += [definitions[f].body for f in chain]
-        functions.append(_at(chain, shared, definitions))
-    if two_times:
-        lines = _fetch(shared, bodies, (t, s))
-        for f, body in zip(two_times, bodies, strict=True):
+
+class _Coefficients:
+    """The functions of one program: ``_at`` (one time), ``_advance`` and ``_between`` (two), integrands, the table."""
+
+    def __init__(self, program: StepProgram) -> None:
+        self.program, self.definitions = program, program.definitions
+        self.coefficients = dict(program.coefficients)
+        self.integrands = [i for q in program.quadratures for i in q.integrands]
+        self.weights = [f for q in program.quadratures for f in q.names]
+        self.measured = bool(program.interpolations) or any(len(q.functions) > 1 for q in program.quadratures)
+        self.measured |= bool(program.nodes) and program.variable is not None
+        used = [*self.coefficients.values(), *self.integrands]
+        inside = {f: d for f, d in self.definitions.items() if not self.measured or f != advance}
+        self.two_times = _needed(used, Definitions(inside), 2)
+        self.bodies = [self.definitions[f](t, s) for f in self.two_times]
+        chain = _needed([advance(t, s)], self.definitions, 2) if self.measured else []
+        self.measure = [self.definitions[f](t, s) for f in chain]
+        self.measure_names = chain[:-1]
+        self.users = [*self.coefficients.values(), *self.bodies, *self.integrands, *self.measure]
+        times = (t, s, u, *(node.symbol for node in program.nodes))
+        self.shared = [
+            f for f in _needed(self.users, self.definitions, 1) if any(_called(f, time, self.users) for time in times)
+        ]
+        self.passed = [f for f in self.two_times if _called(f, None, used)]
+
+    def functions(self) -> tuple[tuple[SourceFunction, ...], tuple[sympy.Expr, ...]]:
+        out, printed = [], [*self.users]
+        if self.shared:
+            chain = _needed([f(t) for f in self.shared], self.definitions, 1)
+            printed += [self.definitions[f].body for f in chain]
+            out.append(_at(chain, self.shared, self.definitions))
+        if self.measured:
+            out.append(self._advance())
+        if self.passed:
+            out.append(self._between())
+        if self.weights:
+            out.append(self._integrands())
+        out.append(self._table())
+        return tuple(out), tuple(printed)
+
+    def _advance(self) -> SourceFunction:
+        variable = "t" if self.program.variable is None else str(self.program.variable.func)
+        lines = self._assignments(self.measure_names, self.measure)
+        last = SourcePrinter("math").doprint(self.measure[-1].xreplace({h: t - s}))
+        docstring = f"The change of {variable} from time t to time s."
+        return SourceFunction("_advance(t: float, s: float)", docstring, (*lines, f"return {last}"), "float")
+
+    def _between(self) -> SourceFunction:
+        lines = self._assignments(self.two_times, self.bodies)
+        return SourceFunction(
+            "_between(t: float, s: float)",
+            f"{_list(self.passed)} for the step from t to s.",
+            (*lines, *_return([str(f) for f in self.passed])),
+        )
+
+    def _assignments(self, names: Sequence[sympy.Function], bodies: Expressions) -> list[str]:
+        """Lines that compute functions of (t, s), and before them what they need at t and s."""
+        printer = SourcePrinter("math")
+        lines = ["h = t - s"] if any(e.has(h) for e in bodies[: len(names)]) else []
+        lines += _fetch(self.shared, bodies, (t, s))
+        if self.measured and _called(advance, None, bodies):
+            lines.append("advance = _advance(t, s)")
+        for f, body in zip(names, bodies, strict=False):
             lines += _assign(str(f), body, printer)
-        functions.append(
-            SourceFunction(
-                "_between(t: float, s: float)",
-                f"{_list(passed)} for the step from t to s.",
-                (*lines, *_return([str(f) for f in passed])),
-            )
+        return lines
+
+    def _integrands(self) -> SourceFunction:
+        lines = _fetch(self.shared, self.integrands, (u, s))
+        if any(_called(f, None, self.integrands) for f in self.passed):
+            lines.append(f"{self._targets(self.integrands, (u, s), (u, s))} = _between(u, s)")
+        printer = SourcePrinter("math", ends=(u, s))
+        lines += _return([printer.doprint(e) for e in self.integrands])
+        names = self.program.quadratures[0].functions[0]
+        return SourceFunction(
+            "_integrands(u: float, s: float)", f"The integrands of {_list(names)} at u, s < u < t.", tuple(lines)
         )
-    if weights:
-        lines = _fetch(shared, integrands, (u, s))
-        if any(_called(f, None, integrands) for f in passed):
-            lines.append(f"{_targets(passed, integrands)} = _between(u, s)")
-        lines += _return([printer.doprint(e) for e in integrands])
-        functions.append(
-            SourceFunction(
-                "_integrands(u: float, s: float)", f"The integrands of {_list(weights)} at u, s < u < t.", tuple(lines)
-            )
-        )
-    lines = [f"{h} = t - s"] if any(e.has(h) for e in coefficients) else []
-    lines += _fetch(shared, coefficients, (t, s))
-    if any(_called(f, None, coefficients) for f in passed):
-        lines.append(f"{_targets(passed, coefficients)} = _between(t, s)")
-    if weights:
-        lines.append(_unpack(map(str, weights)) + " = _integrate(t, s)")
-    for name, e in program.coefficients.items():
-        lines += _assign(name, e, printer)
-    lines += _return(list(program.coefficients))
-    docstring = "The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."
-    functions.append(SourceFunction("coefficients(t: float, s: float)", docstring, tuple(lines)))
-    return tuple(functions), tuple(printed)
+
+    def _table(self) -> SourceFunction:
+        program = self.program
+        behind = {n: e for n, e in self.coefficients.items() if any(p in e.free_symbols for p in PAST)}
+        ahead = {n: e for n, e in self.coefficients.items() if n not in behind}
+        lines = [f"{h} = t - s"] if any(e.has(h) for e in self.coefficients.values()) else []
+        for node in program.nodes:
+            share = SourcePrinter("math").doprint(node.share)
+            where = f"t + {share} * (s - t)" if program.variable is None else f"_time_at({share}, t, s)"
+            lines.append(f"{node.symbol} = {where}")
+        lines += self._block(ahead)
+        if behind:
+            lines += ["if past:", "    p1 = past[0]", *(f"    {line}" for line in self._block(behind)), "else:"]
+            lines.append("    " + " = ".join(behind) + " = 0.0")
+        lines += _return(list(program.coefficients))
+        docstring = "The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."
+        past = ""
+        if program.history:
+            past = ", past: Sequence[float] = ()"
+            docstring += " ``past``: start times of earlier steps, newest first; a weight without its step is 0."
+        return SourceFunction(f"coefficients(t: float, s: float{past})", docstring, tuple(lines))
+
+    def _block(self, coefficients: Mapping[str, sympy.Expr]) -> list[str]:
+        """Lines that compute coefficients: functions of one and of two times, shares, then the coefficients."""
+        expressions, printer = list(coefficients.values()), SourcePrinter("math")
+        nodes = [node.symbol for node in self.program.nodes]
+        lines = _fetch(self.shared, expressions, (t, s, *nodes))
+        calls = {c for e in expressions for c in e.atoms(AppliedUndef) if len(c.args) == 2}
+        if self.measured:
+            measured = sorted((c for c in calls if c.func == advance), key=str)
+            lines += [f"{local_name(c)} = _advance({c.args[0]}, {c.args[1]})" for c in measured]
+        for pair in sorted({c.args for c in calls}, key=str):
+            ends = ", ".join(map(str, pair))
+            if any(c.args == pair and c.func in self.passed for c in calls):
+                lines.append(f"{self._targets(expressions, pair)} = _between({ends})")
+            if any(c.args == pair and c.func in self.weights for c in calls):
+                names = [local_name(f(*pair)) if f(*pair) in calls else "_" for f in self.weights]
+                lines.append(_unpack(names) + f" = _integrate({ends})")
+        used = {x for e in expressions for x in e.free_symbols}
+        for i in self.program.interpolations:
+            if used & {x for row in i.symbols for x in row}:
+                single = "," * (len(i.nodes) == 1)
+                rows = ", ".join("(" + ", ".join(map(str, row)) + single + ")" for row in i.symbols)
+                own = [str(n) for n in i.nodes if n not in PAST]
+                own += [f"*past[:{sum(n in PAST for n in i.nodes)}]"]
+                ends = f"{i.start}, {i.end}, [{', '.join(own)}]"
+                lines.append(f"{rows}{',' * (len(i.nodes) == 1)} = _shares({ends}, {len(i.nodes)})")
+            if i.line in used:
+                lines.append(f"{i.line} = float(len([{', '.join(own)}]) == 2)")
+        for name, e in coefficients.items():
+            lines += _assign(name, e, printer)
+        return lines
+
+    def _targets(
+        self, expressions: Expressions, pair: tuple[sympy.Expr, ...], ends: tuple[sympy.Expr, ...] = (t, s)
+    ) -> str:
+        """The names that ``_between`` of a pair of times is unpacked to, "_" for what is not used."""
+        calls = {c for e in expressions for c in e.atoms(AppliedUndef)}
+        return _unpack([local_name(f(*pair), ends) if f(*pair) in calls else "_" for f in self.passed])
 
 
 def lower_step(program: StepProgram) -> tuple[str, ...]:
     """The body of ``step``: each Evaluate and Combine of a lowered program as a line of torch source."""
     blocks, lines, changed = program.blocks, [], False
     used = {(o.evaluation, o.component) for term in program.terms if isinstance(o := term.operand, Output)}
+    used |= {(program.kept, b) for b in blocks}
     lines += _bracketed(list(program.coefficients), "(", ") = c", _unpack(program.coefficients) + " = c")
     if program.noises:
         lines.append(_unpack(program.noises) + " = noise")
-    lines.append(f"{blocks[0]} = z" if len(blocks) == 1 else f"{', '.join(blocks)} = z.chunk({len(blocks)}, dim=1)")
+    lines.append(_split(blocks, "z"))
+    for j, name in enumerate(program.past):
+        lines.append(_split([f"{name}_{b}" for b in blocks], f"past[{j}]"))
     for st in program.statements:
         if isinstance(st, Evaluate):
-            if st.time not in (t, s):
-                raise ValueError(f"an evaluation at time {st.time}; generated steps evaluate at t or s")
-            state = _cat(blocks) if changed else "z"
+            state = _cat(st.state) if st.state else _cat(blocks) if changed else "z"
+            time = st.time if st.time in (t, s) else f"time_{st.name}"
             names = [f"{st.name}_{b}" if (st.name, b) in used else "_" for b in blocks]
-            call = f"network({state}, {st.time})"
-            lines.append(
-                f"{names[0]} = {call}"
-                if len(blocks) == 1
-                else f"{', '.join(names)} = {call}.chunk({len(blocks)}, dim=1)"
-            )
+            lines.append(_split(names, f"network({state}, {time})"))
         else:
-            changed = True
+            changed |= any(block in blocks for block, _ in st.updates)
             targets = ", ".join(block for block, _ in st.updates)
-            sources = [" + ".join(_term(term) for term in terms) for _, terms in st.updates]
+            sources = [_sum(terms) for _, terms in st.updates]
             lines.append(f"# {st.label}")
-            lines += _bracketed(sources, f"{targets} = (", ")", f"{targets} = {', '.join(sources)}")
-    lines.append(f"return {_cat(blocks)}")
+            single = f"{targets} = {', '.join(sources)}"
+            if len(sources) == 1 and len(single) > WIDTH:
+                first, *rest = map(_term, st.updates[0][1])
+                lines += [f"{targets} = (", f"    {first}", *(f"    + {term}" for term in rest), ")"]
+            else:
+                lines += _bracketed(sources, f"{targets} = (", ")", single)
+    out = _cat(blocks)
+    if program.history:
+        out += ", " + _cat([f"{program.kept}_{b}" for b in blocks])
+    lines.append(f"return {out}")
     return tuple(lines)
+
+
+def _split(names: Sequence[str], source: str) -> str:
+    """names = the blocks of a tensor."""
+    if len(names) == 1:
+        return f"{names[0]} = {source}"
+    return f"{', '.join(names)} = {source}.chunk({len(names)}, dim=1)"
 
 
 def lower_kernel(
@@ -130,7 +232,9 @@ def lower_kernel(
     chain = _needed([f(t) for f in program_functions], definitions, 1)
     printer = SourcePrinter("torch", (t,))
     lines = [line for f in chain for line in _assign(str(f), definitions[f].body, printer)]
-    return (*lines, *_return([str(f) for f in program_functions])), tuple(definitions[f].body for f in chain)
+    constant = {f for f in program_functions if not definitions[f].body.has(t)}
+    results = [f"torch.full_like(t, {f})" if f in constant else str(f) for f in program_functions]
+    return (*lines, *_return(results)), tuple(definitions[f].body for f in chain)
 
 
 def _needed(expressions: Iterable[sympy.Expr], definitions: Definitions, arity: int) -> list[sympy.Function]:
@@ -171,11 +275,6 @@ def _fetch(shared: Sequence[sympy.Function], expressions: Expressions, times: Se
     return lines
 
 
-def _targets(functions: Sequence[sympy.Function], expressions: Expressions) -> str:
-    names = [str(f) if _called(f, None, expressions) else "_" for f in functions]
-    return _unpack(names)
-
-
 def _assign(name: str, expression: sympy.Expr, printer: SourcePrinter) -> list[str]:
     """name = expression, a long sum with one term a line; nothing for a name that is its own value."""
     source = printer.doprint(expression)
@@ -212,6 +311,10 @@ def _unpack(names: Iterable[str]) -> str:
 
 def _cat(blocks: Sequence[str]) -> str:
     return blocks[0] if len(blocks) == 1 else f"torch.cat(({', '.join(blocks)}), dim=1)"
+
+
+def _sum(terms: Sequence[Term]) -> str:
+    return " + ".join(_term(term) for term in terms) if terms else "0.0"
 
 
 def _term(term: Term) -> str:

@@ -14,9 +14,19 @@ from sympy.core.function import AppliedUndef
 from sympy.printing.precedence import PRECEDENCE
 from sympy.printing.pycode import PythonCodePrinter
 
+from integrator_analysis.symbols import s, t
+
 __all__ = ["HELPERS", "SourcePrinter", "join_sum", "local_name", "parameter_name"]
 
-HELPERS = {"phi": "_phi", "cosh_sqrt": "_sqrt_functions", "sinhc_sqrt": "_sqrt_functions"}
+HELPERS = {
+    "phi": "_phi",
+    "cosh_sqrt": "_sqrt_functions",
+    "sinhc_sqrt": "_sqrt_functions",
+    "damped_moment": "_damped_moment",  # uses _sinhc_sqrt, which its process's propagator brings along
+    "decay": "_decay",
+    "decay_rate": "_decay",
+    "Table": "_decay",
+}
 """Special functions that generated source brings along, and the template that holds each."""
 
 KNOWN = {"exp": "exp", "expm1": "expm1", "log1p": "log1p", "log": "log", "sin": "sin", "cos": "cos", "atan": "atan"}
@@ -38,20 +48,29 @@ def join_sum(terms: Sequence[str]) -> str:
     return out
 
 
-def local_name(call: AppliedUndef) -> str:
-    """The local variable that holds f(t), f(s) or g(t, s): f_t, f_s, g."""
-    if len(call.args) == 1:
-        return f"{call.func}_{call.args[0]}"
-    return str(call.func)
+def local_name(call: AppliedUndef, ends: tuple[sympy.Expr, ...] = (t, s)) -> str:
+    """The local variable that holds f(t), f(s) or g(t, s): f_t, f_s, g; g between other times is g_t1_s and so on.
+
+    ``ends`` are the times that go without saying.
+    """
+    if call.args == ends:
+        return str(call.func)
+    return "_".join(map(str, (call.func, *call.args)))
 
 
 class SourcePrinter(PythonCodePrinter):
     """``namespace`` is the module that elementary functions come from; undefined functions become local variables."""
 
-    def __init__(self, namespace: Literal["math", "torch"], called_with: tuple[sympy.Symbol, ...] = ()) -> None:
+    def __init__(
+        self,
+        namespace: Literal["math", "torch"],
+        called_with: tuple[sympy.Symbol, ...] = (),
+        ends: tuple[sympy.Expr, ...] = (t, s),
+    ) -> None:
         super().__init__({"fully_qualified_modules": True, "strict": False})
         self.namespace = namespace
         self.called_with = called_with
+        self.ends = ends
 
     def doprint(self, expr: sympy.Expr, assign_to: str | None = None) -> str:
         """The source of an expression. Raises ValueError for a node that has no spelling here."""
@@ -111,7 +130,7 @@ class SourcePrinter(PythonCodePrinter):
         name = type(call).__name__
         arguments = ", ".join(self._print(a) for a in call.args)
         if isinstance(call, AppliedUndef):
-            return str(call.func) if call.args == self.called_with else local_name(call)
+            return str(call.func) if call.args == self.called_with else local_name(call, self.ends)
         if name in KNOWN:
             return f"{self.namespace}.{KNOWN[name]}({arguments})"
         if name in HELPERS:
@@ -119,7 +138,8 @@ class SourcePrinter(PythonCodePrinter):
         raise ValueError(f"no source for the function {name}")
 
     _print_exp = _print_expm1 = _print_log1p = _print_log = _print_sin = _print_cos = _print_atan = _print_Function
-    _print_phi = _print_cosh_sqrt = _print_sinhc_sqrt = _print_Function
+    _print_phi = _print_cosh_sqrt = _print_sinhc_sqrt = _print_damped_moment = _print_Function
+    _print_decay = _print_decay_rate = _print_Function
 
     def emptyPrinter(self, expr: object) -> str:
         raise ValueError(f"no source for {type(expr).__name__} {expr}")

@@ -58,6 +58,8 @@ def scheme_source(
             parameters=_parameters(lowered.parameters, printed),
             special=special_functions(printed),
             quadrature=_rule() if lowered.quadratures else None,
+            powers=max((len(q.functions) for q in lowered.quadratures), default=1),
+            network=lowered.unknown,
             functions=functions,
             step=lower_step(lowered),
         )
@@ -65,7 +67,7 @@ def scheme_source(
     operations = sum(int(sympy.count_ops(e)) for e in dict.fromkeys(printed))
     kind = "stochastic" if program.stochastic else "deterministic"
     plural = "s" if program.nfe_per_step > 1 else ""
-    unknown = "s_x: score" if program.unknown == "score" else "eps_x: network"
+    unknown = "s_x: score" if program.unknown == "score" else f"{program.unknown}_x: {program.unknown} prediction's"
     what = "weak error of an observable f" if program.stochastic else "numerical - exact"
     exponent = next(iter(error.exponents.values()))
     header = [
@@ -75,7 +77,7 @@ def scheme_source(
         "Do not edit: `integrator-analysis generate` rewrites this file.",
         "",
         f"Source: {source}",
-        f"Process: {program.process.title}, {_values(program)}.",
+        f"Process: {', '.join([program.process.title, *_values(program)])}.",
         *program.derivation,
         f"{'Weak order' if program.stochastic else 'Order'} {error.order} for a general smooth score; "
         f"{program.nfe_per_step} network evaluation{plural} per step; {kind}.",
@@ -140,9 +142,9 @@ def _parameters(values: Mapping[sympy.Symbol, sympy.Expr], printed: Sequence[sym
 
 
 def _prior(process: Process) -> tuple[float, ...]:
-    """Standard deviation of each block under the stationary distribution."""
-    stationary = process.stationary_covariance.subs(dict(process.parameters))
-    return tuple(float(sympy.sqrt(stationary[i, i])) for i in range(len(process.blocks)))
+    """Standard deviation of each block under the prior."""
+    covariance = process.prior_covariance.subs(dict(process.parameters))
+    return tuple(float(sympy.sqrt(covariance[i, i])) for i in range(len(process.blocks)))
 
 
 def _rule() -> list[tuple[str, str]]:
@@ -155,8 +157,8 @@ def _tuple_source(names: Sequence[str]) -> str:
     return "(" + ", ".join(f'"{name}"' for name in names) + ("," if len(names) == 1 else "") + ")"
 
 
-def _values(program: StepProgram) -> str:
-    return ", ".join(f"{p} = {float(v):g}" for p, v in program.parameters.items())
+def _values(program: StepProgram) -> list[str]:
+    return [f"{p} = {float(v):g}" for p, v in program.parameters.items()]
 
 
 def _wrap(text: str) -> list[str]:

@@ -6,48 +6,92 @@ Knows F, G G^T and parameters, and asks kernel.py for everything that follows fr
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sympy
 
+from integrator_analysis.algebra.special import Table
 from integrator_analysis.symbols import Definition, Definitions, InputError, t
 
 if TYPE_CHECKING:
     from integrator_analysis.processes.kernel import Kernel
 
-__all__ = ["Process", "ProcessFamily", "as_rational"]
+__all__ = ["Parameter", "Process", "ProcessFamily", "as_rational", "clock", "one_block", "require", "unit_diffusion"]
 
 rate = sympy.Function("beta")
-"""The noise schedule beta(t): every entry of F and of G G^T is a constant times it."""
+"""The noise schedule beta(t), a factor of every entry of F and of G G^T."""
+clock = sympy.Function("clock")
+"""clock(t) = int_0^t beta."""
+unit_diffusion = sympy.Function("unit_diffusion_xx")
+"""D(t) of a process on one block where it depends on time: G G^T = beta(t) unit_diffusion_xx(t)."""
+
+Parameter = float | Sequence[float] | None
+"""What a user gives for a parameter: a number, a table, or None for one that may be left out."""
 
 
 def as_float(value: object, name: str) -> float:
     """A finite number as a plain float; InputError otherwise."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise InputError(f"parameter {name} = {value!r} is not a finite number; pass an int or a float")
     return float(value)
 
 
-def as_rational(value: float | int, name: str) -> sympy.Rational:
+def as_rational(value: object, name: str) -> sympy.Rational:
     """The decimal that ``value`` prints as, exactly: 0.01 is 1/100. Raises InputError unless it is a finite number."""
     if isinstance(value, sympy.Rational):
         return value
     return sympy.Rational(str(as_float(value, name)))
 
 
-@dataclass(frozen=True)
+def as_table(values: object, name: str) -> tuple[sympy.Rational, ...]:
+    """A row of numbers as exact decimals. Raises InputError unless it is a non-empty sequence of finite numbers."""
+    if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
+        raise InputError(
+            f"parameter {name} = {values!r} is not a sequence of numbers; pass a tuple of floats in Python"
+        )
+    table = tuple(as_rational(value, f"{name}[{k}]") for k, value in enumerate(values))
+    if not table:
+        raise InputError(f"parameter {name} is empty; pass at least one number")
+    return table
+
+
+def require(holds: bool, process: str, conditions: str, **values: object) -> None:
+    """Raise the InputError that says what ``process`` needs and what it got, unless ``holds``."""
+    if not holds:
+        got = ", ".join(f"{name}={value}" for name, value in values.items())
+        raise InputError(f"process {process} needs {conditions}, got {got}")
+
+
+def one_block(drift: sympy.Expr, diffusion: sympy.Expr, initial: sympy.Expr, stationary: object) -> dict[str, Any]:
+    """The fields of a process on one block x: N, D, Sigma(0) and the stationary covariance, which may be None."""
+    return {
+        "blocks": ("x",),
+        "drift_per_unit": sympy.Matrix([[drift]]),
+        "diffusion_per_unit": sympy.Matrix([[diffusion]]),
+        "initial_covariance": sympy.Matrix([[initial]]),
+        "stationary_covariance": None if stationary is None else sympy.Matrix([[stationary]]),
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
 class Process:
     """A forward process z' = F z + G w' with F = beta(t) N and G G^T = beta(t) D, on the blocks of z.
 
-    ``drift_per_unit`` (N) and ``diffusion_per_unit`` (D) are constant k x k matrices in the parameter symbols;
-    ``schedule`` is beta(t) as an expression in t; ``initial_covariance`` is Sigma(0) (hybrid score matching:
-    diag(0, gamma M) on phase space); ``stationary_covariance`` is that of the prior.
+    ``drift_per_unit`` (N) is a constant k x k matrix in the parameter symbols; ``diffusion_per_unit`` (D) another,
+    or on one block a function of time through clock(t) = int_0^t beta (sub-VP: -expm1(-2 clock)).
+    ``schedule`` is beta(t) as an expression in t, ``integrated`` its integral clock(t) in closed form; one of the two
+    is enough. A clock stated as -c log f(t), f(0) = 1, may be infinite at t_max: the kernel is then written in f.
+    ``initial_covariance`` is Sigma(0) (hybrid score matching: diag(0, gamma M) on phase space).
+    ``stationary_covariance`` is the limit of Sigma for clock -> infinity, None where there is none;
+    ``prior_covariance`` that of the prior, from which samplers start at t_max: the stationary one unless given.
     ``parameters`` gives every symbol its exact value, dependent ones (M at critical damping) included;
     ``relations`` are the substitutions that make N defective at critical damping visible, empty otherwise.
+    ``network`` is what networks trained on this process return: "eps" or "velocity".
     Time t is forward diffusion time in [0, t_max]; samplers stop at t_min > 0.
     """
 
@@ -56,14 +100,24 @@ class Process:
     blocks: tuple[str, ...]
     drift_per_unit: sympy.Matrix
     diffusion_per_unit: sympy.Matrix
-    schedule: sympy.Expr
+    schedule: sympy.Expr = None
     initial_covariance: sympy.Matrix
-    stationary_covariance: sympy.Matrix
-    parameters: Mapping[sympy.Symbol, sympy.Rational]
+    stationary_covariance: sympy.Matrix | None
+    parameters: Mapping[sympy.Symbol, sympy.Expr]
     t_max: float
     t_min: float
     source: str
-    relations: Mapping[sympy.Symbol, sympy.Expr]
+    relations: Mapping[sympy.Symbol, sympy.Expr] = field(default_factory=dict)
+    integrated: sympy.Expr | None = None
+    prior_covariance: sympy.Matrix = None
+    network: str = "eps"
+
+    def __post_init__(self) -> None:
+        if self.schedule is None and self.integrated is not None:
+            object.__setattr__(self, "schedule", self.integrated.diff(t))
+        if self.prior_covariance is None:
+            object.__setattr__(self, "prior_covariance", self.stationary_covariance)
+        require(0 < self.t_min < self.t_max, self.name, "0 < t_min < t_max", t_min=self.t_min, t_max=self.t_max)
 
     @property
     def drift(self) -> sympy.Matrix:
@@ -72,7 +126,9 @@ class Process:
 
     @property
     def diffusion(self) -> sympy.Matrix:
-        """G(t) G(t)^T, k x k, in beta(t) and the parameters."""
+        """G(t) G(t)^T, k x k, in beta(t) and the parameters; where D depends on time, in the function that names D."""
+        if self.diffusion_per_unit.has(clock):
+            return rate(t) * sympy.Matrix([[unit_diffusion(t)]])
         return rate(t) * self.diffusion_per_unit
 
     @cached_property
@@ -86,6 +142,11 @@ class Process:
     def definitions(self) -> Definitions:
         """beta, its integral, and the kernel's mean, covariance and Cholesky factor, as named functions of time."""
         return Definitions({rate: Definition((t,), self.schedule)}).with_(self.kernel.definitions)
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The tables of numbers that the schedule is made of, for generated source."""
+        return tuple(sorted(self.definitions[clock].body.atoms(Table), key=str))
 
     @property
     def symbolic_covariance(self) -> sympy.Matrix:
@@ -104,7 +165,7 @@ class Process:
     def _kernel_values(self) -> Callable[[float], list[float]]:
         from integrator_analysis.numeric import function
 
-        entries = [*self.kernel.transition, *self.kernel.covariance]
+        entries = [entry for matrix in self.kernel.in_time for entry in matrix]
         return function(entries, (t,), self.definitions, self.parameters)
 
     def _evaluate(self, time: float) -> np.ndarray:
@@ -117,18 +178,27 @@ class Process:
 
 @dataclass(frozen=True)
 class ProcessFamily:
-    """A process with its published parameters: ``build(**parameters)`` makes one, for these or for others."""
+    """A process with its published parameters: ``build(**parameters)`` makes one, for these or for others.
+
+    A parameter whose default is None may be left out; those named in ``tables`` take a sequence of numbers.
+    """
 
     name: str
     summary: str
-    defaults: Mapping[str, float]
+    defaults: Mapping[str, float | None]
     build: Callable[..., Process]
+    tables: tuple[str, ...] = ()
 
-    def __call__(self, **parameters: float) -> Process:
+    def __call__(self, **parameters: Parameter) -> Process:
         """The process for ``parameters`` on top of the published ones. Raises InputError for an unknown name."""
         for name in parameters:
             if name not in self.defaults:
                 accepted = ", ".join(self.defaults)
                 raise InputError(f"process {self.name} has no parameter {name!r}; accepted: {accepted}")
-        values = {name: as_rational(parameters.get(name, value), name) for name, value in self.defaults.items()}
+        values = {name: self._exact(name, parameters.get(name, value)) for name, value in self.defaults.items()}
         return self.build(**values)
+
+    def _exact(self, name: str, value: Parameter) -> sympy.Rational | tuple[sympy.Rational, ...] | None:
+        if value is None and self.defaults[name] is None:
+            return None
+        return as_table(value, name) if name in self.tables else as_rational(value, name)

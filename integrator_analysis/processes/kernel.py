@@ -1,27 +1,30 @@
 """The perturbation kernel N(Psi(t) (x_0, 0), Sigma(t)) of a process, from its Lyapunov equation.
 
-Knows F = beta N, G G^T = beta D and Sigma(0) and derives the rest. In the clock b = int_0^t beta the equations have
-constant coefficients: Psi = exp(N b), Sigma = E Sigma(0) E^T + int_0^b E(r) D E(r)^T dr with E(r) = exp(N r).
-Every entry of the integrand is a polynomial times an exponential, so the integral is a sum of phi functions, none of
-which cancels near t = 0, where the stationary form Sigma_inf + E (Sigma(0) - Sigma_inf) E^T loses all its digits.
+Knows F = beta N, G G^T = beta D and Sigma(0) and derives the rest; noise.py integrates. In the clock b = int_0^t beta
+the equations have a constant N: Psi = exp(N b), Sigma = E(b) Sigma(0) E(b)^T + int_0^b E(b-r) D(r) E(b-r)^T dr with
+E(r) = exp(N r). No form here cancels near t = 0, where the stationary form Sigma_inf + E (Sigma(0) - Sigma_inf) E^T
+loses all its digits. Wherever the clock is -c log f(t), its exponentials are written as powers of f: they stay exact
+where f = 0.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import mpmath
 import sympy
+from sympy.codegen.cfunctions import expm1, log1p
 
 from integrator_analysis.algebra.differences import stable_difference
-from integrator_analysis.algebra.matrices import exponential
-from integrator_analysis.algebra.special import cosh_sqrt, exp_moment
-from integrator_analysis.processes.base import Process
+from integrator_analysis.algebra.matrices import exponential, is_zero
+from integrator_analysis.algebra.special import DAMPED_DECAY, DAMPED_PHASE, damped_moment
+from integrator_analysis.numeric import function
+from integrator_analysis.processes.base import Process, clock, unit_diffusion
+from integrator_analysis.processes.noise import integrated_noise
 from integrator_analysis.symbols import Definition, Definitions, InputError, s, t
 
 __all__ = ["Kernel", "cholesky", "clock", "derive_kernel", "elapsed"]
 
-clock = sympy.Function("clock")
-"""clock(t) = int_0^t beta."""
 elapsed = sympy.Function("elapsed")
 """elapsed(t, s) = clock(t) - clock(s), with t - s as an exact factor."""
 
@@ -30,11 +33,15 @@ _r = sympy.Symbol("r", positive=True)
 
 @dataclass(frozen=True)
 class Kernel:
-    """Psi (k x k) and Sigma (k x k) in clock(t) and the parameters, and both as named functions of t."""
+    """Psi (k x k) and Sigma (k x k) in clock(t) and the parameters, and both as named functions of t.
+
+    ``in_time`` are the same two as they are evaluated: exponentials of a logarithmic clock as powers.
+    """
 
     blocks: tuple[str, ...]
     transition: sympy.Matrix
     covariance: sympy.Matrix
+    in_time: tuple[sympy.Matrix, sympy.Matrix]
     definitions: Definitions
 
     @property
@@ -50,78 +57,139 @@ def cholesky(blocks: tuple[str, ...], i: int, j: int) -> sympy.Function:
     return sympy.Function(f"cholesky_{blocks[i]}{blocks[j]}")
 
 
+@dataclass(frozen=True)
+class _Clock:
+    """The closed form of clock(t). Where it is -c log f(t), ``base`` is f and ``power`` c; elsewhere ``base`` is 1."""
+
+    closed: sympy.Expr
+    base: sympy.Expr = sympy.S.One
+    power: sympy.Expr = sympy.S.Zero
+
+    @classmethod
+    def of(cls, process: Process) -> _Clock:
+        if process.integrated is None:
+            return cls(sympy.integrate(process.schedule.xreplace({t: _r}), (_r, 0, t)))
+        factor, rest = process.integrated.as_independent(sympy.log)
+        if isinstance(rest, sympy.log):
+            return cls(process.integrated, rest.args[0], -factor)
+        return cls(process.integrated)
+
+    @property
+    def drop(self) -> sympy.Expr:
+        """f(t) - 1 = f(t) - f(0), with its zero at t = 0 as a factor."""
+        return stable_difference(self.base.xreplace({t: _r}), _r, t, sympy.S.Zero)
+
+    @property
+    def definitions(self) -> dict[sympy.Function, Definition]:
+        body = self.closed if self.base == 1 else -self.power * log1p(self.drop)
+        return {
+            clock: Definition((t,), body),
+            elapsed: Definition((t, s), stable_difference(self.closed.xreplace({t: _r}), _r, t, s)),
+        }
+
+    def in_time(self, entry: sympy.Expr) -> sympy.Expr:
+        """``entry`` with exp(-p clock) = f^(c p), and 1 - exp(-p clock) = (1 - f)(1 + f + ... + f^(c p - 1))."""
+        if self.base == 1:
+            return entry
+
+        def power(exponent: sympy.Expr) -> sympy.Expr:
+            return -self.power * sympy.cancel(exponent / clock(t))
+
+        def less_one(exponent: sympy.Expr) -> sympy.Expr:
+            n = power(exponent)
+            if not (n.is_Integer and n > 0):
+                raise NotImplementedError(f"f**{n} - 1 is not f - 1 times a sum of powers of f")
+            return self.drop * sympy.Add(*[self.base**i for i in range(int(n))])
+
+        return entry.replace(expm1, less_one).replace(sympy.exp, lambda exponent: self.base ** power(exponent))
+
+
 def derive_kernel(process: Process) -> Kernel:
     """Solve the mean and Lyapunov equations of ``process``.
 
-    Raises InputError if the drift is neither scalar nor critically damped (a double eigenvalue).
+    Raises InputError for an off-critical process too stiff to evaluate, ArithmeticError for a derivation that fails a
+    check.
     """
-    b = clock(t)
-    propagator = _propagator(process, _r)
+    b, time = clock(t), _Clock.of(process)
+    propagator = exponential(process.drift_per_unit * _r, process.relations)
     transition = propagator.xreplace({_r: b})
-    moments: dict[tuple[sympy.Expr, int], sympy.Function] = {}
-    noise = (propagator * process.diffusion_per_unit * propagator.T).applyfunc(lambda e: _integrate(e, moments))
+    noise, moments = integrated_noise(process, propagator, _r)
     covariance = transition * process.initial_covariance * transition.T + noise
 
     blocks = process.blocks
-    integrated = sympy.integrate(process.schedule.xreplace({t: _r}), (_r, 0, t))
-    table = {
-        clock: Definition((t,), integrated),
-        elapsed: Definition((t, s), stable_difference(integrated.xreplace({t: _r}), _r, t, s)),
-    }
-    table |= {name: Definition((t,), exp_moment(k, a, b)) for (a, k), name in moments.items()}
-    table |= {sympy.Function(f"mean_{name}"): Definition((t,), transition[i, 0]) for i, name in enumerate(blocks)}
+    table = time.definitions
+    if process.diffusion_per_unit.has(clock):
+        table[unit_diffusion] = Definition((t,), time.in_time(process.diffusion_per_unit[0, 0]))
+    table |= {name: Definition((t,), time.in_time(body)) for name, body in moments.items()}
+    in_time = (transition.applyfunc(time.in_time), covariance.applyfunc(time.in_time))
+    table |= {sympy.Function(f"mean_{name}"): Definition((t,), in_time[0][i, 0]) for i, name in enumerate(blocks)}
     lower = [
         (i, j, sympy.Function(f"covariance_{blocks[i]}{blocks[j]}")) for i in range(len(blocks)) for j in range(i + 1)
     ]
-    table |= {entry: Definition((t,), covariance[i, j]) for i, j, entry in lower}
+    table |= {entry: Definition((t,), in_time[1][i, j]) for i, j, entry in lower}
     for i, j, entry in lower:
         rest = entry(t) - sum(cholesky(blocks, i, m)(t) * cholesky(blocks, j, m)(t) for m in range(j))
         body = sympy.sqrt(rest) if i == j else rest / cholesky(blocks, j, j)(t)
         table[cholesky(blocks, i, j)] = Definition((t,), body)
 
-    definitions = Definitions(table)
-    covariance = covariance.applyfunc(
-        lambda e: e.xreplace({name(t): definitions[name].body for name in moments.values()})
-    )
+    covariance = covariance.applyfunc(lambda e: e.xreplace({name(t): body for name, body in moments.items()}))
+    kernel = Kernel(blocks, transition, covariance, in_time, Definitions(table))
+    _check_clock(process, time)
     _check_lyapunov(process, covariance.xreplace({b: _r}))
-    return Kernel(blocks, transition, covariance, definitions)
+    _check_in_time(process, kernel)
+    _check_stationary(process)
+    _check_damped_range(process, kernel)
+    return kernel
 
 
-def _propagator(process: Process, b: sympy.Symbol) -> sympy.Matrix:
-    """exp(N b). Raises InputError unless its entries are polynomials times one exponential."""
-    propagator = exponential(process.drift_per_unit * b, process.relations)
-    if propagator.has(cosh_sqrt):
-        raise InputError(
-            f"process {process.name}: the drift has two distinct eigenvalues; kernels are derived for critical damping"
-        )
-    return propagator
-
-
-def _integrate(entry: sympy.Expr, moments: dict[tuple[sympy.Expr, int], sympy.Function]) -> sympy.Expr:
-    """int_0^clock(t) of a sum of (polynomial in r) * exp(-a r) dr, in named moments int r^k e^{-a r} dr."""
-    collected: dict[tuple[sympy.Expr, int], sympy.Expr] = {}
-    for term in sympy.Add.make_args(sympy.expand(sympy.powsimp(sympy.expand(entry)))):
-        constant, rest = term.as_independent(_r)
-        exponent = sum((f.args[0] for f in sympy.Mul.make_args(rest) if isinstance(f, sympy.exp)), sympy.S.Zero)
-        polynomial = sympy.expand(rest * sympy.exp(-exponent))
-        power = sympy.degree(polynomial, _r) if polynomial.has(_r) else 0
-        decay = sympy.factor_terms(sympy.cancel(-exponent / _r))
-        if decay.has(_r) or polynomial != _r**power:
-            raise NotImplementedError(f"{term} is not a polynomial times an exponential")
-        collected[decay, int(power)] = collected.get((decay, int(power)), sympy.S.Zero) + constant
-    total = sympy.S.Zero
-    for key, constant in sorted(collected.items(), key=lambda item: (str(item[0][0]), item[0][1])):
-        name = moments.setdefault(key, sympy.Function(f"moment_{len(moments)}"))
-        total += sympy.factor(constant) * name(t)
-    return total
+def _check_clock(process: Process, time: _Clock) -> None:
+    """clock(0) = 0 and clock' = beta, at a rational time in 40 digits: a closed form that is stated is checked."""
+    at = sympy.Rational(str(process.t_max)) * sympy.Rational(7, 10)
+    body = time.definitions[clock].body
+    for residual in (body.subs(t, 0), time.closed.subs(t, 0), (time.closed.diff(t) - process.schedule).subs(t, at)):
+        if abs(sympy.N(residual.xreplace(dict(process.parameters)), 40)) > sympy.Float(10) ** -30:
+            raise ArithmeticError(f"the clock of {process.name} is not the integral of its schedule from 0")
 
 
 def _check_lyapunov(process: Process, covariance: sympy.Matrix) -> None:
     """Sigma' = N Sigma + Sigma N^T + D in the clock r, at a rational point in 40 digits: a wrong integral is a bug."""
     values = dict(process.parameters)
     point = sympy.Rational(7, 10)
-    n, d = process.drift_per_unit, process.diffusion_per_unit
+    n, d = process.drift_per_unit, process.diffusion_per_unit.xreplace({clock(t): _r})
     residual = covariance.diff(_r) - n * covariance - covariance * n.T - d
     for entry in residual:
         if abs(sympy.N(entry.subs(values).subs(_r, point), 40)) > sympy.Float(10) ** -30:
             raise ArithmeticError(f"the derived covariance of {process.name} violates its Lyapunov equation")
+
+
+def _check_in_time(process: Process, kernel: Kernel) -> None:
+    """The two forms of Psi and Sigma are equal, at a time in 40 digits."""
+    at = sympy.Rational(str(process.t_max)) * sympy.Rational(7, 10)
+    pairs = zip((*kernel.transition, *kernel.covariance), (e for m in kernel.in_time for e in m), strict=True)
+    entries = [a - b for a, b in pairs if a != b]
+    with mpmath.workdps(40):
+        values = function(entries, (t,), kernel.definitions, process.parameters, "mpmath")(mpmath.mpf(at.p) / at.q)
+        if any(abs(value) > mpmath.mpf(10) ** -30 for value in values):
+            raise ArithmeticError(f"the kernel of {process.name} changes when its clock is resolved")
+
+
+def _check_stationary(process: Process) -> None:
+    """N Sigma + Sigma N^T + D = 0 for the stationary covariance, with D at clock = infinity."""
+    sigma, n = process.stationary_covariance, process.drift_per_unit
+    if sigma is not None:
+        d = process.diffusion_per_unit.replace(expm1, lambda z: -sympy.S.One if z.has(clock) else expm1(z))
+        if not all(is_zero(entry) for entry in n * sigma + sigma * n.T + d):
+            raise ArithmeticError(f"the stationary covariance of {process.name} is not the limit of its covariance")
+
+
+def _check_damped_range(process: Process, kernel: Kernel) -> None:
+    """Raise InputError where the moments of an off-critical process lie beyond the reach of their quadrature."""
+    for moment in {m for entry in kernel.covariance for m in entry.atoms(damped_moment)}:
+        _, c, x, _ = (argument.xreplace(dict(process.parameters)) for argument in moment.args)
+        (b,) = function([clock(t)], (t,), kernel.definitions, process.parameters)(process.t_max)
+        damping, phase = float(c) * b, max(-float(x), 0.0) ** 0.5 * b
+        if damping > DAMPED_DECAY or phase > DAMPED_PHASE:
+            raise InputError(
+                f"process {process.name}: int beta times damping is {damping:.3g} and times frequency {phase:.3g} at "
+                f"t_max, accepted up to {DAMPED_DECAY:g} and {DAMPED_PHASE:g}; choose M nearer to critical damping"
+            )

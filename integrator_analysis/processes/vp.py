@@ -4,34 +4,25 @@ from __future__ import annotations
 
 import sympy
 
-from integrator_analysis.processes.base import Process, ProcessFamily
-from integrator_analysis.symbols import InputError, t
+from integrator_analysis.processes.base import Process, ProcessFamily, one_block, require
+from integrator_analysis.symbols import t
 
 __all__ = ["VP"]
 
 
 def build(beta_min: sympy.Rational, beta_max: sympy.Rational, t_max: sympy.Rational, t_min: sympy.Rational) -> Process:
     """dx = -(beta/2) x dt + sqrt(beta) dw with beta(t) = beta_min + (beta_max - beta_min) t."""
-    if not 0 < beta_min <= beta_max or not 0 < t_min < t_max:
-        raise InputError(
-            f"process vp needs 0 < beta_min <= beta_max and 0 < t_min < t_max, got beta_min={beta_min}, "
-            f"beta_max={beta_max}, t_min={t_min}, t_max={t_max}"
-        )
+    require(0 < beta_min <= beta_max, "vp", "0 < beta_min <= beta_max", beta_min=beta_min, beta_max=beta_max)
     low, high = sympy.symbols("beta_min beta_max", positive=True)
     return Process(
         name="vp",
         title="variance preserving (VP)",
-        blocks=("x",),
-        drift_per_unit=sympy.Matrix([[-sympy.Rational(1, 2)]]),
-        diffusion_per_unit=sympy.Matrix([[1]]),
+        **one_block(-sympy.S.Half, 1, 0, 1),
         schedule=low + (high - low) * t,
-        initial_covariance=sympy.Matrix([[0]]),
-        stationary_covariance=sympy.Matrix([[1]]),
         parameters={low: beta_min, high: beta_max},
         t_max=float(t_max),
         t_min=float(t_min),
         source="arXiv 2011.13456, equation 11",
-        relations={},
     )
 
 

@@ -78,7 +78,7 @@ def test_generated_kernel_equals_the_process(name: str) -> None:
 def test_symbolic_face() -> None:
     process = ia.process("psld", Gamma=0.02, nu=4.02)
     assert process.drift.shape == process.diffusion.shape == process.symbolic_covariance.shape == (2, 2)
-    assert set(ia.processes()) == {"vp", "psld"}
+    assert set(ia.processes()) >= {"vp", "psld"}
 
 
 @pytest.mark.parametrize(
@@ -93,11 +93,41 @@ def test_symbolic_face() -> None:
         ("psld", {"t_min": 0.0}, "0 < t_min"),
         ("vp", {"beta_min": 30.0}, "beta_min <= beta_max"),
         ("vp", {"t_min": -1e-3}, "0 < t_min"),
+        ("vp", {"beta_min": None}, "not a finite number"),
+        ("vp", {"beta_min": (0.1, 0.2)}, "not a finite number"),
+        ("subvp", {"beta_max": 0.01}, "beta_min <= beta_max"),
+        ("ve", {"sigma_min": 60.0}, "sigma_min < sigma_max"),
+        ("ve", {"sigma_max": math.inf}, "not a finite number"),
+        ("edm", {"t_min": 90.0}, "t_min < t_max"),
+        ("flow", {"t_max": 1.5}, "t_max <= 1"),
+        ("vp_cosine", {"t_max": 1.0}, "t_max < 1"),
+        ("vp_cosine", {"offset": -0.1}, "offset >= 0"),
+        ("psld", {"M": 0.0}, "M > 0"),
+        ("psld", {"M": math.nan}, "not a finite number"),
+        ("cld", {"Gamma": 0.0}, "Gamma > 0"),
+        ("cld", {"M": -1.0}, "M > 0"),
+        ("ddpm", {"betas": (0.1, 1.0)}, r"every beta in \(0, 1\), got betas\[1\]=1.0"),
+        ("ddpm", {"betas": (0.1, 0.0)}, r"betas\[1\]"),
+        ("ddpm", {"betas": (0.1, math.nan)}, r"betas\[1\] = nan is not a finite number"),
+        ("ddpm", {"betas": ()}, "betas is empty"),
+        ("ddpm", {"betas": 0.1}, "not a sequence"),
+        ("ddpm", {"betas": "0.1"}, "not a sequence"),
+        ("ddpm", {"betas": (0.1, 0.2), "steps": 2}, "either betas or steps"),
+        ("ddpm", {"steps": 10.5}, "an integer"),
+        ("ddpm", {"steps": 1}, "an integer"),
+        ("ddpm", {"beta_end": 1.5}, "every beta"),
     ],
 )
 def test_bad_parameters_are_one_clear_error(name: str, parameters: dict[str, float], message: str) -> None:
     with pytest.raises(ia.InputError, match=message):
         ia.process(name, **parameters)
+
+
+def test_a_process_too_stiff_for_its_quadrature_is_refused() -> None:
+    with pytest.raises(ia.InputError, match="int beta times damping"):
+        ia.process("psld", beta=1000.0, M=0.5).covariance(0.5)
+    with pytest.raises(ia.InputError, match="times frequency"):
+        ia.process("psld", M=1e-3).covariance(0.5)
 
 
 @pytest.mark.parametrize("time", [-0.1, 1.5])

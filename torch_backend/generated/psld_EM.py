@@ -23,8 +23,8 @@ Operations: 238 on host scalars to tabulate a step (quadrature nodes not counted
     take it.
 Checked by `integrator-analysis verify psld/EM`: weak order; leading weak error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:0ac2b2ce04b797653e463af7e3aced96bf7be64b2d6617f6955faddf88d92a9f
-Body hash: sha256:4c13569186940d1fdee3b84c167c4e8b25d725f8c2eabb01a86ba5999f0ae6cc
+Terms hash: sha256:cf509a8beb3c0064742fcf5f7233c4170327f3f7081470e86bd3e96204dc44d8
+Body hash: sha256:90f321625c2c53ae297424fe42c1a3dc1fe304f5c7f3d7d9656928b99da69624
 """
 
 import math
@@ -38,6 +38,7 @@ BLOCKS = ("x", "m")
 ORDER = 1
 STOCHASTIC = True
 NFE_PER_STEP = 1
+HISTORY = 0
 NOISES = 2
 T_MAX = 1.0
 T_MIN = 0.001

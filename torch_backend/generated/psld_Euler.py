@@ -20,8 +20,8 @@ Operations: 220 on host scalars to tabulate a step (quadrature nodes not counted
     take it.
 Checked by `integrator-analysis verify psld/Euler`: order; leading local error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:abc93fd33954a0835d41f915fa5f85af1c8513f829067f4ea028b781206e3f02
-Body hash: sha256:4911a9f6b5b54395f16604273f34bc738bedda21ddd283d0f3963dc74412cf80
+Terms hash: sha256:f012ccb4399280c2a25cd1a94fce04710a7b8b5e386cbe3ab9f54a6d74f98921
+Body hash: sha256:c089ce379d64d9334c7dc03539cca264fc6c6841c6d04678b1fbba592870ff2c
 """
 
 import math
@@ -35,6 +35,7 @@ BLOCKS = ("x", "m")
 ORDER = 1
 STOCHASTIC = False
 NFE_PER_STEP = 1
+HISTORY = 0
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001

@@ -27,8 +27,8 @@ Operations: 246 on host scalars to tabulate a step (quadrature nodes not counted
     take it.
 Checked by `integrator-analysis verify psld/NOBA`: weak order; leading weak error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:f990b0c37b9f723295e89645088b335aad8855e5b5267f93a1ebdb3ad70789e3
-Body hash: sha256:9b90240f2a1f362fb9b4772246807c5a3e046d48c6729d79e967a6662f134a64
+Terms hash: sha256:3d4360c745c26377a08128701b3e1a408381c376294b45cf3dfa29f7b795ba00
+Body hash: sha256:504ae55dbdb32f02d57b2b9cc32dc6e91a1109682a980cfedf97bfa9ced72da6
 """
 
 import math
@@ -42,6 +42,7 @@ BLOCKS = ("x", "m")
 ORDER = 1
 STOCHASTIC = True
 NFE_PER_STEP = 2
+HISTORY = 0
 NOISES = 2
 T_MAX = 1.0
 T_MIN = 0.001

@@ -22,8 +22,8 @@ Operations: 220 on host scalars to tabulate a step (quadrature nodes not counted
     take it.
 Checked by `integrator-analysis verify psld/NSE`: order; leading local error; network evaluations per step; one-step
     map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:37ee6c7d1c27b40aec0793f13d4b13c4311368682b1891fe90de0590aa9c8a5f
-Body hash: sha256:14acb37eaa5aa4e0f96fee06943a3b82ca2cb079430164e8edc4154e2d6d9176
+Terms hash: sha256:afc44218d23c1d04fa582ea46bf8197215b2fcca3cd6abeb9d85a9effacd0e7d
+Body hash: sha256:86c5a2411a3b9439b914b04249d72beaa3b7aa173dc77a6bf27c2c924ce20a18
 """
 
 import math
@@ -37,6 +37,7 @@ BLOCKS = ("x", "m")
 ORDER = 1
 STOCHASTIC = False
 NFE_PER_STEP = 2
+HISTORY = 0
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001

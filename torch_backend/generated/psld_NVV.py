@@ -21,8 +21,8 @@ Operations: 220 on host scalars to tabulate a step (quadrature nodes not counted
     take it.
 Checked by `integrator-analysis verify psld/NVV`: order; leading local error; network evaluations per step; one-step
     map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:921d471b2bc0e7f7c45e554692923f556ac7079b66821fb8d74f31348dfefe28
-Body hash: sha256:538cb626fb164b0ae644fcd8999a10ff2d62e35dc05cb4972272bb0101e05c60
+Terms hash: sha256:7d1747b7b2959d153181bb950e8d12b04dd8a2671e01c67d1e56acc8431a2447
+Body hash: sha256:374c278bb4a1ff47ee07bb99634c3021ba3cb1e9acd5a4b30438be4c7b1c8ae6
 """
 
 import math
@@ -36,6 +36,7 @@ BLOCKS = ("x", "m")
 ORDER = 1
 STOCHASTIC = False
 NFE_PER_STEP = 3
+HISTORY = 0
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001

@@ -28,8 +28,8 @@ Operations: 246 on host scalars to tabulate a step (quadrature nodes not counted
     take it.
 Checked by `integrator-analysis verify psld/ROBA`: weak order; leading weak error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:934403344ee7c3f5d3c45b56a9699f2a26143e5e004444fc8505e0c5b2c00eec
-Body hash: sha256:8e0dc4fb1123021a518f3a14dd268633ac73a48573e1246d43f621a5d6e18cf6
+Terms hash: sha256:12ff00cfd45bda35faa422dad8c42263b4f3d09bee6e7f46d478a69e631b1d09
+Body hash: sha256:575736a9af75565ef870eaf54dbe1220bf8879dc344d1df1c4e94a09611cdf97
 """
 
 import math
@@ -43,6 +43,7 @@ BLOCKS = ("x", "m")
 ORDER = 1
 STOCHASTIC = True
 NFE_PER_STEP = 1
+HISTORY = 0
 NOISES = 2
 T_MAX = 1.0
 T_MIN = 0.001

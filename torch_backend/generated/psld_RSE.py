@@ -22,8 +22,8 @@ Operations: 220 on host scalars to tabulate a step (quadrature nodes not counted
     take it.
 Checked by `integrator-analysis verify psld/RSE`: order; leading local error; network evaluations per step; one-step
     map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:60a98b9ac07c7bfd83d3af2df85cb2521dadffe6f22870fecd8aaf4b7ca0b1af
-Body hash: sha256:b52ca259a9b8b6aa29f5b44ff8ceb2d769ea6851cc037f37fe9254d2ee5ab114
+Terms hash: sha256:1a41b7b4d661f505134dbd180f0a53faed6d11a7b4823a3626ec6afaa4435795
+Body hash: sha256:311e1a1e1f99d8a9bb3f81bc575a5d2f84c1898d971febc69384e2a68e461434
 """
 
 import math
@@ -37,6 +37,7 @@ BLOCKS = ("x", "m")
 ORDER = 1
 STOCHASTIC = False
 NFE_PER_STEP = 1
+HISTORY = 0
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001

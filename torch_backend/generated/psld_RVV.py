@@ -21,8 +21,8 @@ Operations: 236 on host scalars to tabulate a step (quadrature nodes not counted
     take it.
 Checked by `integrator-analysis verify psld/RVV`: order; leading local error; network evaluations per step; one-step
     map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:1e6d8fe10deb6bfe7f81bc1a8d7c72e382f92b348ee2ec0c5c48fd4a626abce9
-Body hash: sha256:da10707a4d66056290b583e34dab49bb2074dac74ae2767fa754a9752449571d
+Terms hash: sha256:cc64c0ae93752bd3245810764a07f665223e3bfe3c09a2a4c38aaec7c6845f1a
+Body hash: sha256:60f4756ba7c07658ab15b1e3afe2d2c6490345d5dce897424804835a75960f68
 """
 
 import math
@@ -36,6 +36,7 @@ BLOCKS = ("x", "m")
 ORDER = 1
 STOCHASTIC = False
 NFE_PER_STEP = 2
+HISTORY = 0
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001

@@ -15,8 +15,8 @@ Operations: 33 on host scalars to tabulate a step (quadrature nodes not counted)
     it.
 Checked by `integrator-analysis verify vp/EM`: weak order; leading weak error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:678fd84c1ff08acc9f6f281a0ae825b7e73ed902958d86e0560405f79a389f67
-Body hash: sha256:986ed2bb13c081ba381f613b99143c55b1fde8c58e4e42c792d6fa8d7197516d
+Terms hash: sha256:b727cb93e708dad7a644f7c60105dd0abbe2306c8cbf1f1fed63dc87776a233b
+Body hash: sha256:6cfb790d4e51b3463899cc7b9ce745ca85947aa22670d31b328a791cfd833b69
 """
 
 import math
@@ -30,6 +30,7 @@ BLOCKS = ("x",)
 ORDER = 1
 STOCHASTIC = True
 NFE_PER_STEP = 1
+HISTORY = 0
 NOISES = 1
 T_MAX = 1.0
 T_MIN = 0.001

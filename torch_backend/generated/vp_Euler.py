@@ -15,8 +15,8 @@ Operations: 28 on host scalars to tabulate a step (quadrature nodes not counted)
     it.
 Checked by `integrator-analysis verify vp/Euler`: order; leading local error; network evaluations per step; one-step
     map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:fd6dd997bf4a623b7b9bfb2b6dd193a52b00a86d821fd4b44a13b7cd2837c805
-Body hash: sha256:a9bb91811f2fda93bcae162f48ae0c43b6665d8cac9d62b28d5ac4384057d2c6
+Terms hash: sha256:a70e6343e072508ded3dfd7476d1988b4c8c96a2bec47f04f71da30a5238260c
+Body hash: sha256:6d1542391b627c4c7c4f9348c8332a1a9fb6a104395fb47cf4e7ef16cb68f0ad
 """
 
 import math
@@ -30,6 +30,7 @@ BLOCKS = ("x",)
 ORDER = 1
 STOCHASTIC = False
 NFE_PER_STEP = 1
+HISTORY = 0
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001

@@ -106,7 +106,7 @@ def test_commuting_families_are_told_apart() -> None:
 
 def ring(order: int) -> JetRing:
     generator, source = sympy.Matrix([[sympy.Function("f")(T)]]), sympy.Matrix([[sympy.Function("g")(T)]])
-    flow = LinearFlow.named("weight", ("x",), generator, sympy.zeros(1, 1), source, T, S)
+    flow = LinearFlow.named(("x",), generator, source, 1)
     return JetRing(
         blocks=("x",), order=order, time=T, end=S, step=sympy.Symbol("h", positive=True), parameters=(),
         functions={"f": False, "g": False}, unknown=("e",), flows=(flow,),
@@ -129,7 +129,7 @@ def test_a_function_at_the_end_time_expands_as_its_taylor_series() -> None:
 def test_a_linear_flow_expands_as_the_solution_of_its_equation() -> None:
     # X' = f X - g in h at t - h, with f = 1 and g = t: X = -(t + 1) e^h ... has a closed form to compare with.
     jets = ring(4)
-    (((entry,),)) = jets.flow(jets.flows[0])
+    entry = jets.expand(jets.flows[0].moments[0][0].func(T, S))
     h, t = sympy.symbols("h t")
     x = sympy.Function("x")
     exact = sympy.dsolve(x(h).diff(h) - x(h) + (t - h), x(h), ics={x(0): 0}).rhs

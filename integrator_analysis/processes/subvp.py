@@ -1,0 +1,31 @@
+"""The sub-variance-preserving process (Song et al., arXiv 2011.13456, equation 13): the drift of VP, less noise."""
+
+from __future__ import annotations
+
+import sympy
+from sympy.codegen.cfunctions import expm1
+
+from integrator_analysis.processes.base import Process, ProcessFamily, clock, one_block, require
+from integrator_analysis.symbols import t
+
+__all__ = ["SUB_VP"]
+
+
+def build(beta_min: sympy.Rational, beta_max: sympy.Rational, t_max: sympy.Rational, t_min: sympy.Rational) -> Process:
+    """dx = -(beta/2) x dt + sqrt(beta (1 - exp(-2 int beta))) dw with beta(t) = beta_min + (beta_max - beta_min) t."""
+    require(0 < beta_min <= beta_max, "subvp", "0 < beta_min <= beta_max", beta_min=beta_min, beta_max=beta_max)
+    low, high = sympy.symbols("beta_min beta_max", positive=True)
+    return Process(
+        name="subvp",
+        title="sub-variance preserving (sub-VP)",
+        **one_block(-sympy.S.Half, -expm1(-2 * clock(t)), 0, 1),
+        schedule=low + (high - low) * t,
+        parameters={low: beta_min, high: beta_max},
+        t_max=float(t_max),
+        t_min=float(t_min),
+        source="arXiv 2011.13456, equation 13",
+    )
+
+
+PUBLISHED = {"beta_min": 0.1, "beta_max": 20.0, "t_max": 1.0, "t_min": 1e-3}
+SUB_VP = ProcessFamily("subvp", "sub-variance preserving", PUBLISHED, build)
