@@ -22,7 +22,7 @@ from integrator_analysis.algebra.jets import LinearFlow
 from integrator_analysis.algebra.matrices import commutes_with_integral, exponential
 from integrator_analysis.algebra.special import cosh_sqrt, expm1, log1p, phi, sinhc_sqrt
 from integrator_analysis.base_methods import EULER, VARIABLES, Interpolatory, RungeKutta, Stage
-from integrator_analysis.parametrisation import Parametrisation, parametrisation, ratio, slope_of
+from integrator_analysis.parametrisation import Parametrisation, parametrisation, ratio, slope_of, turn, turn_definition
 from integrator_analysis.processes import Process
 from integrator_analysis.processes.base import as_rational
 from integrator_analysis.processes.kernel import cholesky, clock, elapsed
@@ -147,6 +147,8 @@ class _Lowering:
             closed, table = exponential((t - s) * self.matrix, self.process.relations), {}
         elif m is not None and self.par.name != "eps":
             closed, table = sympy.Matrix([[m.xreplace({t: s}) / m * sympy.exp((t - s) * self.matrix[0, 0])]]), {}
+        elif self.par.turning is not None and self.method.B == "0":
+            closed, table = self._frame(), {turn: turn_definition(self.par.turning)}
         elif any(self.par.c_skip):
             raise InputError(
                 f"parametrisation {self.par.name} on process {self.process.name}: L has no closed-form propagator; "
@@ -165,6 +167,12 @@ class _Lowering:
         return table | {
             e.func: Definition((t, s), c) for e, c in zip(entries, closed, strict=True) if c != 0
         }
+
+    def _frame(self) -> sympy.Matrix:
+        """R_s R_t^{-1} with R = Lchol Rot(theta): exact although L does not commute with its integral."""
+        factor, angle = self.process.kernel.factor, turn(t, s)
+        rotation = sympy.Matrix([[sympy.cos(angle), -sympy.sin(angle)], [sympy.sin(angle), sympy.cos(angle)]])
+        return factor.xreplace({t: s}) * rotation * factor**-1
 
     def _advance(self) -> dict[sympy.Function, Definition]:
         """The change of the variable from t to s, and of rho, without cancellation on one block."""

@@ -8,7 +8,7 @@ parametrisation serves an integrator of another through n' = skip z + scale n.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 
@@ -18,9 +18,9 @@ import sympy
 
 from integrator_analysis.numeric import function
 from integrator_analysis.processes import Process
-from integrator_analysis.symbols import Definition, Definitions, InputError, did_you_mean, t
+from integrator_analysis.symbols import Definition, Definitions, InputError, did_you_mean, s, t, u
 
-__all__ = ["PARAMETRISATIONS", "VELOCITY", "Parametrisation", "conversion", "log_snr", "network_from_eps", "parametrisation", "ratio", "slope_of"]
+__all__ = ["PARAMETRISATIONS", "VELOCITY", "Parametrisation", "conversion", "log_snr", "network_from_eps", "parametrisation", "ratio", "slope_of", "turn", "turn_definition"]
 
 ratio = sympy.Function("ratio")
 """rho(t) = (Psi^T Sigma^{-1} Psi)^{-1/2}, sigma/alpha on one block: noise per unit of signal. What z_t says about x_0
@@ -43,6 +43,7 @@ class Parametrisation:
 
     ``drift`` is L and ``eta`` the factor of the network, both in named functions of t. ``homogeneous`` solves
     m' = L m on one block, and ``power`` is p where in addition eta = m d(rho**p)/dt: then weights have closed forms.
+    ``turning`` is theta' where Lchol Rot(theta) solves R' = L R on two blocks; ``extra`` defines further functions.
     ``noise`` is kappa of the SDE dz = [F z - (1 + kappa**2)/2 G G^T s] dt + kappa G dw whose marginals are those of
     the process for every kappa; 0 is the probability-flow ODE (arXiv 2303.01748, appendix; 2206.00364, equation 6).
     """
@@ -54,6 +55,8 @@ class Parametrisation:
     homogeneous: sympy.Expr | None = None
     power: sympy.Rational | None = None
     noise: sympy.Rational = field(default=sympy.S.Zero)
+    turning: sympy.Expr | None = None
+    extra: Mapping[sympy.Function, Definition] = field(default_factory=dict)
 
     @cached_property
     def _score_factor(self) -> sympy.Rational:
@@ -74,7 +77,7 @@ class Parametrisation:
     @cached_property
     def definitions(self) -> Definitions:
         """What drift_ij, eta_ij, rho and lambda stand for."""
-        table = dict(_measures(self.process))
+        table = dict(_measures(self.process)) | dict(self.extra)
         for name, matrix in (("drift", self._drift), ("eta", self._eta)):
             if name == "eta" or not self._plain_drift:
                 for named, e in zip(self._named(name, matrix), matrix, strict=True):
@@ -109,25 +112,40 @@ class Parametrisation:
         )
 
     def check(self) -> None:
-        """m' = L m and eta = m d(rho**p)/dt, in 30 digits at two times. Raises ArithmeticError where they fail."""
-        if self.homogeneous is None:
-            return
-        table = self.process.definitions.with_(self.definitions)
-        m, p = self.homogeneous, self.power
+        """That the closed forms hold, in 15 digits at two times: m' = L m and eta = m d(rho**p)/dt; R' = L R.
+
+        Raises ArithmeticError where they do not.
+        """
+        times = [mpmath.mpf(share) * self.process.t_max for share in ("0.2137", "0.8311")]
         with mpmath.workdps(40):
-            value = function([m, ratio(t)], (t,), table, self.process.parameters, "mpmath")
-            sides = function([self._drift[0, 0], self._eta[0, 0]], (t,), table, self.process.parameters, "mpmath")
-            for share in (mpmath.mpf("0.2137"), mpmath.mpf("0.8311")):
-                time = share * self.process.t_max
-                drift, eta = sides(time)
-                growth = mpmath.diff(lambda u: mpmath.log(value(u)[0]), time)
-                errors = [abs(growth - drift) / (1 + abs(drift))]
-                if p is not None:
-                    exponent = mpmath.mpf(p.p) / p.q
-                    slope = value(time)[0] * mpmath.diff(lambda u, q=exponent: value(u)[1] ** q, time)
-                    errors.append(abs(slope - eta) / (1 + abs(eta)))
-                if max(errors) > mpmath.mpf(10) ** -15:
-                    raise ArithmeticError(f"{m} does not solve m' = L m, or rho**{p} is not the integral of eta / m")
+            errors = [0, *(self._scalar_error(u) for u in times if self.homogeneous is not None)]
+            errors += [self._frame_error(u) for u in times if self.turning is not None]
+            if max(errors) > mpmath.mpf(10) ** -15:
+                raise ArithmeticError(f"a closed form of parametrisation {self.name} fails its equation")
+
+    def _values(self, *expressions: sympy.Expr) -> Callable[[mpmath.mpf], list[mpmath.mpf]]:
+        table = self.process.definitions.with_(self.definitions)
+        return function(expressions, (t,), table, self.process.parameters, "mpmath")
+
+    def _scalar_error(self, time: mpmath.mpf) -> mpmath.mpf:
+        value = self._values(self.homogeneous, ratio(t))
+        drift, eta = self._values(self._drift[0, 0], self._eta[0, 0])(time)
+        growth = mpmath.diff(lambda u: mpmath.log(value(u)[0]), time)
+        error = abs(growth - drift) / (1 + abs(drift))
+        if self.power is None:
+            return error
+        exponent = mpmath.mpf(self.power.p) / self.power.q
+        slope = value(time)[0] * mpmath.diff(lambda u: value(u)[1] ** exponent, time)
+        return max(error, abs(slope - eta) / (1 + abs(eta)))
+
+    def _frame_error(self, time: mpmath.mpf) -> mpmath.mpf:
+        """Of Lchol' = L Lchol - Lchol [[0, theta'], [-theta', 0]], relative to L."""
+        k, factor = len(self.process.blocks), self.process.kernel.factor
+        turn = sympy.Matrix([[0, self.turning], [-self.turning, 0]])
+        right = list(self._drift * factor - factor * turn)
+        value, target = self._values(*factor), self._values(*right)(time)
+        slopes = [mpmath.diff(lambda u, n=n: value(u)[n], time) for n in range(k * k)]
+        return max(abs(a - b) for a, b in zip(slopes, target, strict=True)) / (1 + max(map(abs, target)))
 
 
 def _measures(process: Process) -> Mapping[sympy.Function, Definition]:
@@ -153,7 +171,7 @@ def _one_block(name: str, process: Process) -> tuple[sympy.Expr, sympy.Expr]:
     if len(process.blocks) != 1:
         raise InputError(
             f"parametrisation {name} is defined on one block; process {process.name} has "
-            f"{', '.join(process.blocks)}; accepted there: eps, score, velocity"
+            f"{', '.join(process.blocks)}; accepted there: eps, eps-rotated, x0, score, velocity"
         )
     return sympy.Function("mean_x")(t), process.kernel.factor[0, 0]
 
@@ -173,9 +191,75 @@ def _score(process: Process) -> Parametrisation:
 
 
 def _data(process: Process) -> Parametrisation:
-    """n = E[x_0 | z]: s = -(z - alpha n) / sigma**2 (Tweedie)."""
-    alpha, sigma = _one_block("x0", process)
-    return Parametrisation("x0", process, _scalar(-1 / sigma**2), _scalar(alpha / sigma**2), sigma, -sympy.S.One)
+    """n = E[x_0 | z] = (z + sigma**2 s) / alpha (Tweedie); on more blocks n = P^{-1} (z + Sigma s), P = exp(int F).
+
+    There n is the mean of the whole initial state, (x_0, 0) for point data, so it is constant along a trajectory.
+    """
+    if len(process.blocks) == 1:
+        alpha, sigma = _one_block("x0", process)
+        return Parametrisation("x0", process, _scalar(-1 / sigma**2), _scalar(alpha / sigma**2), sigma, -sympy.S.One)
+    inverse = process.kernel.factor**-1
+    precision = inverse.T * inverse
+    forward, named = _transition(process)
+    return Parametrisation(
+        "x0",
+        process,
+        (-precision).as_immutable(),
+        (precision * forward).as_immutable(),
+        turning=_turning(process),
+        extra=named,
+    )
+
+
+def _transition(process: Process) -> tuple[sympy.Matrix, Mapping[sympy.Function, Definition]]:
+    """P(t) = exp(int_0^t F) by its named entries, and what they stand for."""
+    matrix = process.kernel.in_time[0]
+    names = [sympy.Function(f"transition_{a}{b}") for a in process.blocks for b in process.blocks]
+    size = len(process.blocks)
+    return sympy.Matrix(size, size, lambda i, j: names[i * size + j](t)), {
+        name: Definition((t,), e) for name, e in zip(names, matrix, strict=True)
+    }
+
+
+def _turning(process: Process) -> sympy.Expr:
+    """theta' = (Lchol^{-1} F Lchol + (1/2) Lchol^{-1} G G^T Lchol^{-T})_12, so that R = Lchol Rot(theta) solves
+    R' = (F + (1/2) G G^T Sigma^{-1}) R: gDDIM's factor (arXiv 2206.05564), Rot = [[cos, sin], [-sin, cos]].
+    """
+    if len(process.blocks) != 2:
+        raise InputError(f"process {process.name} has {len(process.blocks)} blocks; the rotating frame needs two")
+    factor = process.kernel.factor
+    inverse = factor**-1
+    return (inverse * process.drift * factor + inverse * process.diffusion * inverse.T / 2)[0, 1]
+
+
+def _rotated(process: Process) -> Parametrisation:
+    """s = -R^{-T} n with gDDIM's factor R, R R^T = Sigma: eps in the frame in which it is constant for point data.
+
+    The angle is zero at t_max. On one block R is sigma, and this is eps.
+    """
+    if len(process.blocks) == 1:
+        return replace(_eps(process), name="eps-rotated")
+    angle = sympy.Function("angle")
+    end = sympy.Rational(str(process.t_max))
+    rotation = sympy.Matrix(
+        [[sympy.cos(angle(t)), sympy.sin(angle(t))], [-sympy.sin(angle(t)), sympy.cos(angle(t))]]
+    )
+    return Parametrisation(
+        "eps-rotated",
+        process,
+        sympy.zeros(2, 2).as_immutable(),
+        (-(process.kernel.factor.T**-1) * rotation).as_immutable(),
+        extra={turn: turn_definition(_turning(process)), angle: Definition((t,), turn(t, end))},
+    )
+
+
+turn = sympy.Function("turn")
+"""turn(t, s) = theta(t) - theta(s), the angle by which the rotating frame turns from s to t."""
+
+
+def turn_definition(turning: sympy.Expr) -> Definition:
+    """turn as an integral of theta'."""
+    return Definition((t, s), turning.xreplace({t: u}), integral=True)
 
 
 def _v(process: Process) -> Parametrisation:
@@ -200,7 +284,7 @@ def _scalar(e: sympy.Expr) -> sympy.ImmutableMatrix:
 
 
 PARAMETRISATIONS: Mapping[str, Callable[[Process], Parametrisation]] = MappingProxyType(
-    {"eps": _eps, "score": _score, "x0": _data, "v": _v, VELOCITY: _velocity}
+    {"eps": _eps, "eps-rotated": _rotated, "score": _score, "x0": _data, "v": _v, VELOCITY: _velocity}
 )
 """Parametrisations by name. A new one is one function here."""
 

@@ -45,10 +45,15 @@ def did_you_mean(name: str, known: Iterable[str], what: str) -> InputError:
 
 @dataclass(frozen=True)
 class Definition:
-    """What an undefined function stands for: ``body`` in terms of ``arguments`` and of other defined functions."""
+    """What an undefined function stands for: ``body`` in terms of ``arguments`` and of other defined functions.
+
+    Where ``integral``, it stands for the integral of ``body``, a function of u, over u from the second argument, a
+    time, to the first; such a function has no closed form and is evaluated by quadrature in log u.
+    """
 
     arguments: tuple[sympy.Symbol, ...]
     body: sympy.Expr
+    integral: bool = False
 
     def __call__(self, *values: sympy.Expr) -> sympy.Expr:
         return self.body.xreplace(dict(zip(self.arguments, values, strict=True)))
@@ -74,7 +79,11 @@ class Definitions(Mapping[UndefinedFunction, Definition]):
         return Definitions({**self.entries, **more})
 
     def resolve(self, expression: sympy.Expr) -> sympy.Expr:
-        """``expression`` with every defined function replaced by its body, recursively, and h by t - s."""
-        while calls := [c for c in expression.atoms(AppliedUndef) if c.func in self.entries]:
+        """``expression`` with every defined function replaced by its body, recursively, and h by t - s.
+
+        Integrals stay what they are.
+        """
+        closed = {f for f, d in self.entries.items() if not d.integral}
+        while calls := [c for c in expression.atoms(AppliedUndef) if c.func in closed]:
             expression = expression.xreplace({c: self.entries[c.func](*c.args) for c in calls})
         return expression.xreplace({h: t - s})

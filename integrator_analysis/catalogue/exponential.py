@@ -36,6 +36,14 @@ BOTH = ("vp", "psld")
 
 SCHEMES = (
     Scheme(
+        "gDDIM",
+        Conjugate(parametrisation="eps-rotated"),
+        ("psld",),
+        "B = 0 in gDDIM's rotating frame of eps: exact for point data, which DDIM in the Cholesky frame is not. Takes a "
+        "network trained for the Cholesky frame. On one block it is DDIM.",
+        "arXiv 2206.05564, section 3",
+    ),
+    Scheme(
         "DPM-Solver-2",
         Conjugate(base=MIDPOINT_STEP),
         BOTH,
@@ -52,14 +60,14 @@ SCHEMES = (
     Scheme(
         "DPM-Solver++2S",
         Conjugate(base=MIDPOINT_STEP, parametrisation="x0"),
-        ("vp",),
+        BOTH,
         "DPM-Solver-2 on the prediction of x_0 instead of eps.",
         f"{DPMPP}, algorithm 1",
     ),
     Scheme(
         "DPM-Solver++2M",
         Conjugate(base=adams(2, "log-SNR", "middle"), parametrisation="x0"),
-        ("vp",),
+        BOTH,
         "Two-step method on the prediction of x_0 in log-SNR, extrapolated to the middle of the step.",
         f"{DPMPP}, algorithm 2",
     ),

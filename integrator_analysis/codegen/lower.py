@@ -60,7 +60,10 @@ class _Coefficients:
         used = [*self.coefficients.values(), *self.integrands]
         inside = {f: d for f, d in self.definitions.items() if not self.measured or f != advance}
         self.two_times = _needed(used, Definitions(inside), 2)
-        self.bodies = [self.definitions[f](t, s) for f in self.two_times]
+        self.integrals = [f for f in self.definitions if self.definitions[f].integral]
+        self.bodies = [
+            sympy.S.Zero if self.definitions[f].integral else self.definitions[f](t, s) for f in self.two_times
+        ]
         chain = _needed([advance(t, s)], self.definitions, 2) if self.measured else []
         self.measure = [self.definitions[f](t, s) for f in chain]
         self.measure_names = chain[:-1]
@@ -73,6 +76,12 @@ class _Coefficients:
 
     def functions(self) -> tuple[tuple[SourceFunction, ...], tuple[sympy.Expr, ...]]:
         out, printed = [], [*self.users]
+        needed = _needed([*self.users, *(f(t) for f in self.shared)], self.definitions, 2)
+        for f in self.integrals:
+            if f in needed:
+                function, bodies = self._integral(f)
+                out.append(function)
+                printed += bodies
         if self.shared:
             chain = _needed([f(t) for f in self.shared], self.definitions, 1)
             printed += [self.definitions[f].body for f in chain]
@@ -85,6 +94,22 @@ class _Coefficients:
             out.append(self._integrands())
         out.append(self._table())
         return tuple(out), tuple(printed)
+
+    def _integral(self, f: sympy.Function) -> tuple[SourceFunction, list[sympy.Expr]]:
+        """An integral over a time, by the rule in log u; it computes its own functions of u."""
+        body = self.definitions[f].body
+        chain = _needed([body], self.definitions, 1)
+        printer = SourcePrinter("math", (t,))
+        lines = ["start, width, total = math.log(s), math.log(t / s), 0.0", "for node, weight in RULE:"]
+        inner = ["t = math.exp(start + width * node)"]
+        inner += [line for g in chain for line in _assign(str(g), self.definitions[g].body, printer)]
+        inner.append(f"total += width * weight * t * ({printer.doprint(body.xreplace({u: t}))})")
+        lines += [f"    {line}" for line in inner] + ["return total"]
+        docstring = f"{f}: an integral from time s to time t, by the rule in log u."
+        return SourceFunction(f"_{f}(t: float, s: float)", docstring, tuple(lines), "float"), [
+            body,
+            *(self.definitions[g].body for g in chain),
+        ]
 
     def _advance(self) -> SourceFunction:
         variable = "t" if self.program.variable is None else str(self.program.variable.func)
@@ -109,7 +134,10 @@ class _Coefficients:
         if self.measured and _called(advance, None, bodies):
             lines.append("advance = _advance(t, s)")
         for f, body in zip(names, bodies, strict=False):
-            lines += _assign(str(f), body, printer)
+            if f in self.integrals:
+                lines.append(f"{f} = _{f}(t, s)")
+            else:
+                lines += _assign(str(f), body, printer)
         return lines
 
     def _integrands(self) -> SourceFunction:

@@ -129,6 +129,8 @@ class SourcePrinter(PythonCodePrinter):
     def _print_Function(self, call: sympy.Function) -> str:
         name = type(call).__name__
         arguments = ", ".join(self._print(a) for a in call.args)
+        if isinstance(call, AppliedUndef) and call.args[-1].is_Rational:
+            return f"_{call.func}({arguments})"  # an integral up to a fixed time has no local name
         if isinstance(call, AppliedUndef):
             return str(call.func) if call.args == self.called_with else local_name(call, self.ends)
         if name in KNOWN:

@@ -57,7 +57,7 @@ def scheme_source(
             names=tuple(lowered.coefficients),
             parameters=_parameters(lowered.parameters, printed),
             special=special_functions(printed),
-            quadrature=_rule() if lowered.quadratures else None,
+            rule=_rule() if "RULE" in str([f.lines for f in functions]) or lowered.quadratures else None,
             powers=max((len(q.functions) for q in lowered.quadratures), default=1),
             network=lowered.unknown,
             functions=functions,
