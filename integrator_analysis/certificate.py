@@ -336,8 +336,8 @@ class _Laboratory:
         ]
         errors, derived = [], []
         for start in self._starts(WEAK_TIMES):
-            law, noises = self.problem.nodes(start, LAW_NODES[k]), len(self.program.noises)
-            exact = np.array([[self.problem.expectation(f, start - step) for f in observables] for step in h])
+            law, noises = self.problem.nodes(start, LAW_NODES[k]), len(self.program.noises) * error.steps
+            exact = np.array([[self.problem.expectation(f, start - error.steps * x) for f in observables] for x in h])
             errors.append(
                 weak_errors(
                     self.module,

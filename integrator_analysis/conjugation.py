@@ -11,7 +11,7 @@ polynomial through evaluations, whose weights w_j are combinations of the psi_k,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import sympy
@@ -22,7 +22,15 @@ from integrator_analysis.algebra.jets import LinearFlow
 from integrator_analysis.algebra.matrices import commutes_with_integral, exponential
 from integrator_analysis.algebra.special import cosh_sqrt, expm1, log1p, phi, sinhc_sqrt
 from integrator_analysis.base_methods import EULER, VARIABLES, Interpolatory, RungeKutta, Stage
-from integrator_analysis.parametrisation import Parametrisation, parametrisation, ratio, slope_of, turn, turn_definition
+from integrator_analysis.parametrisation import (
+    Parametrisation,
+    log_snr,
+    parametrisation,
+    ratio,
+    slope_of,
+    turn,
+    turn_definition,
+)
 from integrator_analysis.processes import Process
 from integrator_analysis.processes.base import as_rational
 from integrator_analysis.processes.kernel import cholesky, clock, elapsed
@@ -32,6 +40,7 @@ from integrator_analysis.program import (
     Evaluate,
     Interpolation,
     Node,
+    Noise,
     Output,
     Quadrature,
     StepProgram,
@@ -40,7 +49,7 @@ from integrator_analysis.program import (
 )
 from integrator_analysis.symbols import PAST, Definition, InputError, h, s, t, u
 
-__all__ = ["Conjugate", "lambda_"]
+__all__ = ["Ancestral", "Conjugate", "lambda_"]
 
 lambda_ = sympy.Symbol("lambda", real=True)
 """The strength of B = lambda I or lambda ones, in units of 1/time."""
@@ -66,13 +75,15 @@ class Conjugate:
     """A base method on the ODE transformed with B = 0, lambda I or lambda ones (constant in t).
 
     ``strength`` is lambda; ``parametrisation`` says which network output the base method sees, whatever the network
-    itself returns. Raises InputError for a B, a parametrisation or a combination that is not known.
+    itself returns. ``noise`` is kappa: 0 is the probability-flow ODE, 1 the reverse SDE, whose linear part and noise are
+    then solved exactly (needs log-SNR as the variable). Raises InputError for a B, a parametrisation or a combination that is not known.
     """
 
     B: str = "0"
     strength: float = 0.0
     base: Interpolatory | RungeKutta = EULER
     parametrisation: str = "eps"
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         if self.B not in FAMILIES:
@@ -84,9 +95,59 @@ class Conjugate:
                 f"{'earlier' if history else 'no earlier'} steps takes B = 0"
             )
 
+        if self.noise and (self.base.variable != "log-SNR" or self.B != "0" or not isinstance(self.base, Interpolatory)):
+            raise InputError(f"noise = {self.noise} needs B = 0 and polynomials in log-SNR")
+        if self.noise and (len(self.base.stages) > 1 or self.base.mend):  # type: ignore[union-attr]
+            raise InputError(f"noise = {self.noise} needs a method of one stage without a corrector")
+
     def lower(self, process: Process) -> StepProgram:
         """The step program. Raises InputError where B - L does not commute with its integral."""
         return _Lowering(self, process).program()
+
+
+@dataclass(frozen=True)
+class Ancestral:
+    """DDIM with eta: x_s = alpha_s x_0 + sigma_s [r eps + eta sqrt(1 - e**(-2 H)) xi], r**2 = 1 - eta**2 (1 - e**(-2 H)).
+
+    H is the step in log-SNR; x_0 and eps as predicted at t. The noise leaves the marginals of data at a point as they
+    are, whatever the step; as h -> 0 it is the SDE of strength kappa = eta. eta = 1 is DDPM's ancestral sampling and the
+    exact step of the reverse SDE with x_0 frozen. Source: arXiv 2010.02502, equations 12 and 16.
+    """
+
+    eta: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.eta <= 1:
+            raise InputError(f"eta = {self.eta}; accepted: 0 < eta <= 1 (eta = 0 is DDIM)")
+
+    def lower(self, process: Process) -> StepProgram:
+        """The step program on a process of one block. Raises InputError on others."""
+        eta = as_rational(self.eta, "eta")
+        lowering = _Lowering(Conjugate(base=Interpolatory(variable="log-SNR"), parametrisation="x0"), process)
+        ode = lowering.program()
+        noisy = lowering.par.noisy(eta)
+        lost = -(eta**2) * expm1(-2 * advance(t, s))
+        root = sympy.sqrt(1 - lost)
+        slope = slope_of(log_snr)
+        alpha = lowering.par.eta[0, 0] / slope(t)  # eta = alpha lambda' for the prediction of x_0
+        carried, weight = (m[0].func(t, s) for m in (lowering.flow.entries, lowering.flow.moments[0]))
+        spread = sympy.sqrt(-process.diffusion[0, 0].xreplace({t: s}) / (2 * slope(s)) * lost)
+        terms = (
+            Term(carried * root, Block("x")),
+            Term(weight + carried * (1 - root) * alpha, Output("eps_0", "x")),
+            Term(spread, Noise("xi_x")),
+        )
+        return replace(
+            ode,
+            parametrisation=noisy,
+            statements=(Evaluate("eps_0", t), Combine((("x", terms),), "DDIM step with noise")),
+            derivation=(
+                "x_0 and eps = (x - alpha_t x_0) / sigma_t as predicted at t; eps is mixed with fresh noise so that its "
+                "variance stays one: x <- alpha_s x_0 + sigma_s [r eps + sqrt(1 - r^2) xi], "
+                f"1 - r^2 = eta^2 (1 - exp(-2 H)), H = log-SNR at s less that at t, eta = {eta}.",
+                "As h -> 0 this is dz = [F z - (1 + eta^2)/2 G G^T s] dt + eta G dw, which has the process's marginals.",
+            ),
+        )
 
 
 class _Lowering:
@@ -95,7 +156,8 @@ class _Lowering:
     def __init__(self, method: Conjugate, process: Process) -> None:
         self.method, self.base, self.process = method, method.base, process
         self.blocks, self.k = process.blocks, len(process.blocks)
-        self.par: Parametrisation = parametrisation(method.parametrisation, process)
+        noise = as_rational(method.noise, "noise")
+        self.par: Parametrisation = parametrisation(method.parametrisation, process).noisy(noise)
         self.par.check()
         self.matrix: sympy.Matrix = FAMILIES[method.B](self.k)
         self.parameters = dict(process.parameters)
@@ -288,8 +350,18 @@ class _Lowering:
                 for number, matrix in weights.items()
                 for j, b in enumerate(self.blocks)
             ]
+            if self.par.noise:
+                terms.append(Term(self._noise(end), Noise(f"xi_{name}")))
             updates.append((name, tuple(term for term in terms if term.coefficient != 0)))
         return Combine(tuple(updates), label)
+
+    def _noise(self, end: sympy.Expr) -> sympy.Expr:
+        """The noise of the reverse SDE's linear part, solved exactly: variance sigma_s**2 (1 - e**(-2 kappa**2 H)), H the
+        step in log-SNR. sigma**2 is written as -G G^T / (2 lambda'), which is what the expansion knows.
+        """
+        at = {t: end}
+        variance = -self.process.diffusion[0, 0].xreplace(at) / (2 * self._slope(end))
+        return sympy.sqrt(-variance * expm1(-2 * self.par.noise**2 * advance(t, end)))
 
     def _mend(self, base: Interpolatory) -> Combine:
         """z <- z + (weights through the evaluations of ``mend``) - (those that the step before used)."""

@@ -59,27 +59,42 @@ class Parametrisation:
     extra: Mapping[sympy.Function, Definition] = field(default_factory=dict)
 
     @cached_property
-    def _score_factor(self) -> sympy.Rational:
-        return (1 + self.noise**2) / 2
-
-    @cached_property
     def drift(self) -> sympy.ImmutableMatrix:
-        """L(t): F itself where C_skip = 0, else named functions drift_ij(t)."""
-        if not self._plain_drift:
-            return self._named("drift", self._drift)
-        return self._drift.as_immutable()
+        """L(t): F itself where C_skip = 0, else named functions drift_ij(t); with noise, less kappa**2 lambda'."""
+        if self._plain_drift:
+            return self._drift.as_immutable()
+        named = self._named("drift", self._drift)
+        if self.noise == 0:
+            return named
+        return (named - self.noise**2 * slope_of(log_snr)(t) * sympy.eye(named.rows)).as_immutable()
 
     @cached_property
     def eta(self) -> sympy.ImmutableMatrix:
-        """-(1/2) G G^T C_out in named functions eta_ij(t); a constant stays what it is."""
-        return self._named("eta", self._eta)
+        """-(1/2) (1 + kappa**2) G G^T C_out in named functions eta_ij(t); itself where the network is the score."""
+        if self.name == "score":
+            return (self._eta * (1 + self.noise**2)).as_immutable()
+        return (self._named("eta", self._eta) * (1 + self.noise**2)).as_immutable()
+
+    def noisy(self, noise: sympy.Rational) -> Parametrisation:
+        """This parametrisation for the SDE of strength ``noise`` (kappa). Raises InputError where it has no meaning."""
+        if noise == 0:
+            return self
+        if self.name == "score":
+            return replace(self, noise=noise)
+        if self.name != "x0" or self.homogeneous is None:
+            raise InputError(
+                f"noise = {noise} with parametrisation {self.name} on process {self.process.name}: the weights of the "
+                "reverse SDE are derived for x0 on one block"
+            )
+        q = 1 + noise**2
+        return replace(self, noise=noise, homogeneous=sympy.Function("mean_x")(t) * ratio(t) ** q, power=-q)
 
     @cached_property
     def definitions(self) -> Definitions:
         """What drift_ij, eta_ij, rho and lambda stand for."""
         table = dict(_measures(self.process)) | dict(self.extra)
         for name, matrix in (("drift", self._drift), ("eta", self._eta)):
-            if name == "eta" or not self._plain_drift:
+            if (name == "eta" and self.name != "score") or (name == "drift" and not self._plain_drift):
                 for named, e in zip(self._named(name, matrix), matrix, strict=True):
                     if named.args and named != e:
                         table[named.func] = Definition((t,), e)
@@ -93,13 +108,13 @@ class Parametrisation:
     def _drift(self) -> sympy.Matrix:
         if self.name == VELOCITY:
             return sympy.zeros(*self.c_skip.shape)
-        return (self.process.drift - self._score_factor * self.process.diffusion * self.c_skip).as_mutable()
+        return (self.process.drift - self.process.diffusion * self.c_skip / 2).as_mutable()
 
     @cached_property
     def _eta(self) -> sympy.Matrix:
         if self.name == VELOCITY:
             return sympy.eye(self.c_skip.rows)
-        return (-self._score_factor * self.process.diffusion * self.c_out).as_mutable()
+        return (-self.process.diffusion * self.c_out / 2).as_mutable()
 
     def _named(self, name: str, matrix: sympy.Matrix) -> sympy.ImmutableMatrix:
         blocks = self.process.blocks
@@ -129,7 +144,7 @@ class Parametrisation:
 
     def _scalar_error(self, time: mpmath.mpf) -> mpmath.mpf:
         value = self._values(self.homogeneous, ratio(t))
-        drift, eta = self._values(self._drift[0, 0], self._eta[0, 0])(time)
+        drift, eta = self._values(self.drift[0, 0], self.eta[0, 0])(time)
         growth = mpmath.diff(lambda u: mpmath.log(value(u)[0]), time)
         error = abs(growth - drift) / (1 + abs(drift))
         if self.power is None:

@@ -91,7 +91,7 @@ class Splitting:
             statements.append(Combine((forward_step(process, row, linear, score_factor, size, current),), label))
         return StepProgram(
             process=process,
-            parametrisation=parametrisation("score", process),
+            parametrisation=parametrisation("score", process).noisy(sympy.Integer(self.stochastic)),
             statements=tuple(statements),
             definitions=process.definitions,
             parameters=process.parameters,

@@ -226,17 +226,33 @@ def weak_errors(
     observables: Sequence[Callable[[Array], Array]],
     exact: Array,
 ) -> Array:
-    """E f(one step) minus ``exact`` (len(ends), observables), by cubature over the start's law and the noise.
+    """E f(numerical) minus ``exact`` (len(ends), observables), by cubature over the start's law and the noise.
 
     ``nodes``: points (n, k) and weights (n) of the law at ``start``; ``normal``: points (m, noises) and weights (m).
-    No random numbers are drawn, so there is no sampling error to wait out.
+    One step to each end; a multistep scheme begins without a past and takes as many steps of the same size as it takes
+    to fill it, so that ``exact`` is then meant for the last of them. No random numbers are drawn.
     """
     (points, weights), (draws, shares) = nodes, normal
     z = torch.from_numpy(np.repeat(points, len(draws), axis=0))
     noise = torch.from_numpy(np.tile(draws, (len(points), 1)).T.copy())[..., None]
     law = np.outer(weights, shares).ravel()
-    steps = [take_step(module, network, z, start, end, noise).numpy() for end in ends]
-    return np.array([[law @ f(out) for f in observables] for out in steps]) - exact
+    out = []
+    for end in ends:
+        times = [start - n * (start - end) for n in range(module.HISTORY + 2)]
+        out.append(_walk(module, network, z, times, noise.split(module.NOISES)).numpy())
+    return np.array([[law @ f(state) for f in observables] for state in out]) - exact
+
+
+def _walk(module: ModuleType, network: Network, z: Tensor, times: Sequence[float], noises: Sequence[Tensor]) -> Tensor:
+    """Steps along ``times`` from no past, with given noises (noises, n, 1) for every step."""
+    if not module.HISTORY:
+        return take_step(module, network, z, times[0], times[1], noises[0])
+    kept = [torch.zeros_like(z)] * module.HISTORY
+    for i, noise in enumerate(noises):
+        past = times[:i][::-1]
+        z, now = _call(module, network, z, times[i], times[i + 1], past, noise, kept)
+        kept = [now, *kept[:-1]]
+    return z
 
 
 def trajectory(module: ModuleType, network: Network, z: Array, times: Sequence[float]) -> Array:

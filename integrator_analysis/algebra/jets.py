@@ -200,6 +200,8 @@ class JetRing:
                 return self.series(self["reciprocal", e.base]) ** int(-e.exp)
             if self._slope(e.base):
                 return self.reciprocal(self.expand(e.base, at)) ** int(-e.exp)
+        if e.is_Pow and e.exp == sympy.Rational(1, 2):
+            return self.root(self.expand(e.base, at), e)
         if isinstance(e, sympy.exp):
             return self.expand(e.args[0], at).compose_exp()
         if isinstance(e, expm1):
@@ -263,6 +265,18 @@ class JetRing:
             term = self._normal(term * rest)
             out = out + term
         return self._normal(out.scale(first))
+
+    def root(self, series: Series, expression: sympy.Expr) -> Series:
+        """The square root of 1 + O(h), by the binomial series."""
+        rest = series - self.constant(1)
+        if rest.coefficients[0]:
+            raise NotImplementedError(f"no series in h for {expression}")
+        out, power = self.constant(1), self.constant(1)
+        for k in range(1, self.truncation + 1):
+            power = power * rest
+            binomial = sympy.binomial(sympy.Rational(1, 2), k)
+            out = out + power.scale(self.ring(QQ(int(binomial.p), int(binomial.q))))
+        return self._normal(out)
 
     def quotient(self, numerator: Series, denominator: Series) -> Series:
         """A quotient of two series that both vanish at h = 0, the denominator to first order: one power is lost."""

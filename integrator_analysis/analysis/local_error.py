@@ -21,7 +21,7 @@ from sympy.polys.rings import PolyElement
 from integrator_analysis.algebra.jets import JetRing
 from integrator_analysis.algebra.series import Series
 from integrator_analysis.numeric import function
-from integrator_analysis.program import Block, Evaluate, Noise, Output, StepProgram, advance
+from integrator_analysis.program import Block, Combine, Evaluate, Noise, Output, StepProgram, advance
 from integrator_analysis.symbols import PAST, InputError, h, s, t
 
 __all__ = ["LocalError", "derive_local_error"]
@@ -39,12 +39,20 @@ Field = Callable[[Sequence[mpmath.mpf], mpmath.mpf], Sequence[mpmath.mpf]]
 
 @dataclass(frozen=True)
 class LocalError:
-    """The leading local error. ``polynomials`` maps a block, or "f" for a weak error, to its leading coefficient."""
+    """The leading local error. ``polynomials`` maps a block, or "f" for a weak error, to its leading coefficient.
+
+    It is the error after ``steps`` steps: one, from an exact past; but for a stochastic multistep method, whose past is
+    random, as many as it takes to fill the past, beginning with none.
+    """
 
     program: StepProgram
     jets: JetRing
     exponents: Mapping[str, int]
     polynomials: Mapping[str, PolyElement]
+
+    @property
+    def steps(self) -> int:
+        return _steps(self.program)
 
     @property
     def order(self) -> int:
@@ -171,7 +179,9 @@ def _jet_ring(program: StepProgram, order: int) -> JetRing:
     expressions += [*program.parametrisation.drift, *program.parametrisation.eta, *program.process.diffusion]
     expressions += [] if program.variable is None else [program.variable]
     calls = {c.func for e in expressions for c in e.atoms(AppliedUndef)} - flow_entries
-    slopes = () if program.variable is None else (str(program.variable.func),)
+    sloped = {str(c).removeprefix("slope_") for c in calls if str(c).startswith("slope_")}
+    slopes = tuple(sorted(sloped | ({str(program.variable.func)} if program.variable is not None else set())))
+    calls |= {sympy.Function(name) for name in slopes}
     calls -= {sympy.Function(f"slope_{name}") for name in slopes} | {advance}
     resolved = {str(c): program.definitions.resolve(c(t)) for c in sorted(calls, key=str)}
     off = {p: sympy.S.Zero for p, value in program.parameters.items() if value == 0}
@@ -185,7 +195,7 @@ def _jet_ring(program: StepProgram, order: int) -> JetRing:
         functions={name: not body.has(t) for name, body in resolved.items()},
         unknown=tuple(f"{prefix}_{b}" for b in program.blocks),
         observable=OBSERVABLE if program.stochastic else "",
-        noises=program.noises,
+        noises=tuple(noise_name(name, n) for n in range(_steps(program)) for name in program.noises),
         flows=program.flows,
         zeros=frozenset(map(str, off)) | {name for name, body in resolved.items() if body.xreplace(off) == 0},
         slopes=slopes,
@@ -202,14 +212,22 @@ def _leading(jets: JetRing, series: Series) -> tuple[int, PolyElement] | None:
     return None
 
 
+def _steps(program: StepProgram) -> int:
+    return 1 + program.history if program.stochastic else 1
+
+
 def _difference(program: StepProgram, jets: JetRing) -> dict[str, Series]:
     numerical, _ = _run(program, jets)
     exact = _flow(program, jets)
     return {b: numerical[b] - exact[b] for b in program.blocks}
 
 
-def _times(program: StepProgram, jets: JetRing, moved: int = 0) -> dict[sympy.Symbol, Series]:
-    """What the symbols of a step stand for, when it is the step ``moved`` steps after the one from t; uniform steps."""
+def _times(program: StepProgram, jets: JetRing, moved: int = 0, past: int | None = None) -> dict[sympy.Symbol, Series]:
+    """What the symbols of a step stand for, when it is the step ``moved`` steps after the one from t; uniform steps.
+
+    ``past``: how many earlier steps there are, all that are read if None.
+    """
+    past = program.history if past is None else past
     h_ = jets.h
     at = {t: -h_.scale(jets.ring(moved)), s: -h_.scale(jets.ring(moved + 1))}
     at |= {p: h_.scale(jets.ring(j + 1 - moved)) for j, p in enumerate(PAST)}
@@ -217,39 +235,67 @@ def _times(program: StepProgram, jets: JetRing, moved: int = 0) -> dict[sympy.Sy
         at[node.symbol] = jets.node(program.variable, node.share, at[t], at[s])
     for interpolation in program.interpolations:
         start, end = (jets.offset(time, at) for time in (interpolation.start, interpolation.end))
-        positions = [
-            jets.position_of(program.variable, jets.offset(n, at), start, end) for n in interpolation.nodes
-        ]
-        at[interpolation.line] = jets.constant(int(len(interpolation.nodes) == 2))
-        for row, values in zip(interpolation.symbols, jets.shares(positions), strict=True):
-            at |= dict(zip(row, values, strict=True))
+        nodes = interpolation.available(past)
+        positions = [jets.position_of(program.variable, jets.offset(n, at), start, end) for n in nodes]
+        at[interpolation.line] = jets.constant(int(len(nodes) == 2))
+        rows = dict(zip(nodes, jets.shares(positions), strict=True))
+        for node, row in zip(interpolation.nodes, interpolation.symbols, strict=True):
+            found = rows.get(node, [])
+            at |= dict(zip(row, [*found, *[jets.constant(0)] * (len(row) - len(found))], strict=True))
     return at
 
 
 def _run(program: StepProgram, jets: JetRing) -> tuple[dict[str, Series], dict[str, Series]]:
-    """The state after one step of the program from exact past values, and the variance of each noise divided by h.
+    """The state after the steps of a local error, and the variance of each noise divided by h.
 
     The statements before ``cycle`` mend the step before, so they are taken last, at the step after: what is compared
     with the exact solution is the mended state.
     """
     state = jets.initial_state()
-    outputs: dict[tuple[str, str], Series] = {}
     variances: dict[str, Series] = {}
-    times = _times(program, jets)
-    exact = _flow(program, jets) if program.history else {}
-    for j, name in enumerate(program.past):
-        offset = times[PAST[j]]
-        outputs |= _outputs(program, jets, name, {b: jets.along(exact[b], offset) for b in program.blocks}, offset)
+    steps = _steps(program)
+    outputs: dict[tuple[str, str], Series] = {}
+    times = _times(program, jets, past=0 if steps > 1 else None)
+    if steps == 1:
+        exact = _flow(program, jets) if program.history else {}
+        for j, name in enumerate(program.past):
+            offset = times[PAST[j]]
+            outputs |= _outputs(program, jets, name, {b: jets.along(exact[b], offset) for b in program.blocks}, offset)
+        if program.cycle:
+            outputs |= _outputs(program, jets, "eps_0", state, times[t])
+    else:
+        zero = jets.constant(0)
+        outputs = {(name, b): zero for name in program.past for b in program.blocks}
+    for n in range(steps):
+        if n:
+            times = _times(program, jets, n, n)
+            _grow_older(program, outputs)
+        _take(program, jets, program.statements[program.cycle :], state, outputs, times, variances, n)
     if program.cycle:
-        outputs |= _outputs(program, jets, "eps_0", state, times[t])
-    order = [(st, 0) for st in program.statements[program.cycle :]]
-    order += [(st, 1) for st in program.statements[: program.cycle]]
-    for st, moved in order:
-        if moved and times[t] == jets.constant(0):
-            times = _times(program, jets, moved)
-            names = ["eps_0", *program.past]
-            for older, newer in zip(names[:0:-1], names[-2::-1], strict=True):
-                outputs |= {(older, b): outputs[newer, b] for b in program.blocks}
+        _grow_older(program, outputs)
+        _take(program, jets, program.statements[: program.cycle], state, outputs, _times(program, jets, 1), variances, 0)
+    return {b: state[b] for b in program.blocks}, variances
+
+
+def _grow_older(program: StepProgram, outputs: dict[tuple[str, str], Series]) -> None:
+    """What was evaluated in this step becomes the newest past of the next."""
+    names = ["eps_0", *program.past]
+    for older, newer in zip(names[:0:-1], names[-2::-1], strict=True):
+        outputs |= {(older, b): outputs[newer, b] for b in program.blocks}
+
+
+def _take(
+    program: StepProgram,
+    jets: JetRing,
+    statements: Sequence[Evaluate | Combine],
+    state: dict[str, Series],
+    outputs: dict[tuple[str, str], Series],
+    times: Mapping[sympy.Symbol, Series],
+    variances: dict[str, Series],
+    number: int,
+) -> None:
+    """Carry out statements on ``state``, ``outputs`` and ``variances``; step ``number`` has noises of its own."""
+    for st in statements:
         if isinstance(st, Evaluate):
             at = dict(zip(program.blocks, (state[b] for b in st.state or program.blocks), strict=True))
             outputs |= _outputs(program, jets, st.name, at, jets.offset(st.time, times))
@@ -260,14 +306,19 @@ def _run(program: StepProgram, jets: JetRing) -> tuple[dict[str, Series], dict[s
             for term in terms:
                 match term.operand:
                     case Noise(name):
-                        variances[name] = _noise_variance(jets, term.coefficient, name, variances)
-                        total = total + jets.series(jets["noise", name]).shift(1)
+                        own = noise_name(name, number)
+                        variances[own] = _noise_variance(jets, term.coefficient, own, variances, times)
+                        total = total + jets.series(jets["noise", own]).shift(1)
                     case Output(evaluation, component):
                         total = total + jets.expand(term.coefficient, times) * outputs[evaluation, component]
                     case Block(name):
                         total = total + jets.expand(term.coefficient, times) * before[name]
             state[block] = total
-    return {b: state[b] for b in program.blocks}, variances
+
+
+def noise_name(name: str, number: int) -> str:
+    """The noise of a later step has another name."""
+    return name if number == 0 else f"{name} of step {number + 1}"
 
 
 def _outputs(
@@ -277,20 +328,23 @@ def _outputs(
     return {(name, b): values[c] for b, c in zip(program.blocks, jets.unknown, strict=True)}
 
 
-def _noise_variance(jets: JetRing, coefficient: sympy.Expr, name: str, seen: Mapping[str, Series]) -> Series:
+def _noise_variance(
+    jets: JetRing,
+    coefficient: sympy.Expr,
+    name: str,
+    seen: Mapping[str, Series],
+    times: Mapping[sympy.Symbol, Series],
+) -> Series:
     if name in seen:
         raise NotImplementedError(f"noise {name} enters the step twice")
-    square = jets.expand(sympy.powsimp(coefficient**2))
+    square = jets.expand(sympy.powsimp(coefficient**2), times)
     return square.divide(jets.grade).truncate(jets.truncation)
 
 
 def _drift(program: StepProgram, jets: JetRing, state: Mapping[str, Series], offset: Series) -> list[Series]:
-    """The right-hand side of the exact dynamics in forward time: z' = F z - (1/2 or 1) G G^T s, or L z + eta n."""
-    process = program.process
+    """The right-hand side of the exact dynamics in forward time: z' = L z + eta n."""
     values = jets.unknown_at(state, offset)
     linear, factor = program.parametrisation.drift, program.parametrisation.eta
-    if program.unknown == "score":
-        factor = -process.diffusion * (1 if program.stochastic else sympy.Rational(1, 2))
     at = jets.moved(offset)
     out = []
     for i in range(len(program.blocks)):
@@ -317,7 +371,7 @@ def _weak_difference(program: StepProgram, jets: JetRing) -> dict[str, Series]:
     state, variances = _run(program, jets)
     numerical = jets.expectation(jets.observable_at(state), variances)
     drift = [-d.coefficients[0] for d in _drift(program, jets, jets.initial_state(), jets.constant(0))]
-    diffusion = program.process.diffusion
+    diffusion = program.process.diffusion * program.parametrisation.noise**2
     halves = {
         (i, j): jets.expand(diffusion[i, j]).coefficients[0] / 2
         for i in range(len(drift))
@@ -337,7 +391,7 @@ def _weak_difference(program: StepProgram, jets: JetRing) -> dict[str, Series]:
     term = jets["observable", (0,) * len(program.blocks)]
     coefficients = [term]
     for k in range(1, jets.order + 1):
-        term = generator(term) / k
+        term = generator(term) * _steps(program) / k
         coefficients += [jets.ring(0)] * (jets.grade - 1) + [term]
     return {OBSERVABLE: numerical - jets.series(*coefficients)}
 

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from integrator_analysis.base_methods import Interpolatory, RungeKutta, Stage
 from integrator_analysis.catalogue.entry import Scheme
-from integrator_analysis.conjugation import Conjugate
+from integrator_analysis.conjugation import Ancestral, Conjugate
 
 HALF, THIRD, TWO_THIRDS = Fraction(1, 2), Fraction(1, 3), Fraction(2, 3)
 
@@ -70,6 +70,20 @@ SCHEMES = (
         BOTH,
         "Two-step method on the prediction of x_0 in log-SNR, extrapolated to the middle of the step.",
         f"{DPMPP}, algorithm 2",
+    ),
+    Scheme(
+        "SDE-DPM-Solver++2M",
+        Conjugate(base=adams(2, "log-SNR", "middle"), parametrisation="x0", noise=1.0),
+        ("vp",),
+        "DPM-Solver++2M for the reverse SDE: its linear part and its noise solved exactly.",
+        f"{DPMPP}, section 4.4 and appendix",
+    ),
+    Scheme(
+        "DDIM-eta",
+        Ancestral(1.0),
+        ("vp",),
+        "DDIM with noise; eta = 1 is DDPM's ancestral sampling and the first-order SDE-DPM-Solver++.",
+        "arXiv 2010.02502, equations 12 and 16",
     ),
     Scheme(
         "DPM-Solver++3M",
