@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import sympy
 
-from integrator_analysis.analysis.gaussian import affine_step, gaussian_eps
+from integrator_analysis.analysis.gaussian import affine_step, gaussian_eps, marginal
 from integrator_analysis.analysis.problems import MixtureProblem, WaveObservable, normal_nodes
 from integrator_analysis.parametrisation import network_from_eps
 from integrator_analysis.program import Combine
@@ -72,6 +73,9 @@ CUBATURE_POINTS = 400_000
 LAW_NODES, NOISE_NODES = {1: 80, 2: 20}, 16
 """Gauss-Hermite nodes a dimension. q nodes leave an error of order h**q in a noise of size sqrt(h), so that four are
 enough where a scheme draws many."""
+
+GLOBAL_STEPS = (40, 80, 160, 320)
+"""Numbers of steps of the global error of a scheme whose local error is that of its start-up."""
 
 WEAK_DIGITS = 20
 """Digits for the derived weak constants; their derivatives are numerical and lose about half."""
@@ -356,7 +360,8 @@ class _Laboratory:
                 values = [error.evaluate(z, start, field_, f, WEAK_DIGITS)["f"] for z in nodes]
                 derived.append(float(weights @ np.array(values)))
         exponent = error.exponents["f"]
-        return self._compare(
+        after = self._after_startup() if error.startup else []
+        return after + self._compare(
             "f",
             h,
             np.concatenate(errors, axis=1),
@@ -364,6 +369,40 @@ class _Laboratory:
             exponent,
             "mixture, E cos(a.z + b) after one step",
         )
+
+    def _after_startup(self) -> list[Claim]:
+        """The slope of the global error in the covariance of Gaussian data, by the measured maps of all steps."""
+        import torch
+
+        from torch_backend.convergence import observed_order
+        from torch_backend.measurement import affine_map
+        from torch_backend.scores.gaussian import GaussianScore
+
+        mean, variance = GAUSSIAN
+        data = torch.tensor([[mean], [variance]], dtype=torch.float64)
+        network = self._converted(GaussianScore(self.kernel, data[0], data[1]))
+        k, kept = len(self.program.blocks), self.program.history * len(self.program.blocks)
+        errors = []
+        for steps in GLOBAL_STEPS:
+            times = np.linspace(0.6 * self.t_max, 0.1 * self.t_max, steps + 1)
+            covariance = np.pad(marginal(self.process, times[0], mean, variance)[1], (0, kept))
+            for i, (start, end) in enumerate(pairwise(times)):
+                matrix, _, noise = affine_map(self.module, network, start, end, list(times[:i][::-1]))
+                covariance = matrix @ covariance @ matrix.T + noise @ noise.T
+            exact = marginal(self.process, times[-1], mean, variance)[1]
+            errors.append(float(np.abs(covariance[:k, :k] - exact).max()))
+        found = observed_order(1 / np.array(GLOBAL_STEPS), errors, tolerance=SLOPE_TOLERANCE)
+        derived = self.integrator.order
+        return [
+            Claim(
+                "order_after_startup",
+                derived,
+                round(found.order, 4),
+                abs(found.order - derived),
+                ORDER_TOLERANCE,
+                f"N({mean}, {variance}), covariance after {', '.join(map(str, GLOBAL_STEPS))} steps",
+            )
+        ]
 
     def _compare(
         self, name: str, h: np.ndarray, errors: np.ndarray, constants: np.ndarray, exponent: int, problem: str

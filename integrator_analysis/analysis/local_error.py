@@ -9,7 +9,7 @@ The unknown field is the one the program evaluates: the score s, or the network'
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from sympy.polys.rings import PolyElement
 
 from integrator_analysis.algebra.jets import JetRing
 from integrator_analysis.algebra.series import Series
+from integrator_analysis.analysis.problems import MixtureProblem, WaveObservable
 from integrator_analysis.numeric import function
 from integrator_analysis.program import Block, Combine, Evaluate, Noise, Output, StepProgram, advance
 from integrator_analysis.symbols import PAST, InputError, h, s, t
@@ -42,13 +43,15 @@ class LocalError:
     """The leading local error. ``polynomials`` maps a block, or "f" for a weak error, to its leading coefficient.
 
     It is the error after ``steps`` steps: one, from an exact past; but for a stochastic multistep method, whose past is
-    random, as many as it takes to fill the past, beginning with none.
+    random, as many as it takes to fill the past, beginning with none. ``startup`` says that all of it comes from those
+    first steps: the step after them adds nothing at this power of h, so that the global error is one power smaller.
     """
 
     program: StepProgram
     jets: JetRing
     exponents: Mapping[str, int]
     polynomials: Mapping[str, PolyElement]
+    startup: bool = False
 
     @property
     def steps(self) -> int:
@@ -56,8 +59,11 @@ class LocalError:
 
     @property
     def order(self) -> int:
-        """Order for a general smooth score (weak order if stochastic): the least exponent minus one."""
-        return min(self.exponents.values()) - 1
+        """Order for a general smooth score (weak order if stochastic): the least exponent minus one.
+
+        One more where that power comes from the start-up alone: it enters the global error once, not in every step.
+        """
+        return min(self.exponents.values()) - 1 + self.startup
 
     @cached_property
     def leading(self) -> Mapping[str, sympy.Expr]:
@@ -162,17 +168,40 @@ def derive_local_error(program: StepProgram, max_order: int = MAX_ORDER) -> Loca
         difference = _weak_difference(program, jets) if program.stochastic else _difference(program, jets)
         found = {block: _leading(jets, series) for block, series in difference.items()}
         if all(found.values()):
-            return LocalError(
+            error = LocalError(
                 program,
                 jets,
                 {block: term[0] for block, term in found.items() if term},
                 {block: term[1] for block, term in found.items() if term},
             )
+            return replace(error, startup=True) if error.steps > 1 and _only_startup(error) else error
     silent = [block for block, term in found.items() if not term]
     raise ArithmeticError(f"block(s) {', '.join(silent)}: no error term through h**{max_order}")
 
 
-def _jet_ring(program: StepProgram, order: int) -> JetRing:
+def _only_startup(error: LocalError) -> bool:
+    """Whether one step more leaves the leading error what it is: at two points of a problem without symmetries.
+
+    As polynomials the two differ by identities between the process's functions, which the ring does not know.
+    """
+    program, order = error.program, error.exponents[OBSERVABLE]
+    steps = _steps(program) + 1
+    jets = _jet_ring(program, order, steps)
+    later = _leading(jets, _weak_difference(program, jets, steps)[OBSERVABLE])
+    if later is None or later[0] != order:
+        return False
+    other = replace(error, jets=jets, polynomials={OBSERVABLE: later[1]})
+    problem, k = MixtureProblem(program.process), len(program.blocks)
+    field, observable = problem.field(program.unknown), WaveObservable((0.9, 0.6, 0.4)[:k], 0.3)
+    for share, z in ((0.31, (0.4, -0.3, 0.2)), (0.63, (-0.7, 0.5, 0.1))):
+        time = share * program.process.t_max
+        values = [e.evaluate(z[:k], time, field, observable)[OBSERVABLE] for e in (error, other)]
+        if abs(values[0] - values[1]) > 1e-12 * abs(values[0]):
+            return False
+    return True
+
+
+def _jet_ring(program: StepProgram, order: int, steps: int | None = None) -> JetRing:
     prefix = "s" if program.unknown == "score" else program.unknown
     flow_entries = {e.func for flow in program.flows for m in (flow.entries, *flow.moments) for e in m}
     expressions = [term.coefficient for term in program.terms]
@@ -195,7 +224,7 @@ def _jet_ring(program: StepProgram, order: int) -> JetRing:
         functions={name: not body.has(t) for name, body in resolved.items()},
         unknown=tuple(f"{prefix}_{b}" for b in program.blocks),
         observable=OBSERVABLE if program.stochastic else "",
-        noises=tuple(noise_name(name, n) for n in range(_steps(program)) for name in program.noises),
+        noises=tuple(noise_name(name, n) for n in range(steps or _steps(program)) for name in program.noises),
         flows=program.flows,
         zeros=frozenset(map(str, off)) | {name for name, body in resolved.items() if body.xreplace(off) == 0},
         slopes=slopes,
@@ -245,7 +274,7 @@ def _times(program: StepProgram, jets: JetRing, moved: int = 0, past: int | None
     return at
 
 
-def _run(program: StepProgram, jets: JetRing) -> tuple[dict[str, Series], dict[str, Series]]:
+def _run(program: StepProgram, jets: JetRing, steps: int = 1) -> tuple[dict[str, Series], dict[str, Series]]:
     """The state after the steps of a local error, and the variance of each noise divided by h.
 
     The statements before ``cycle`` mend the step before, so they are taken last, at the step after: what is compared
@@ -253,7 +282,6 @@ def _run(program: StepProgram, jets: JetRing) -> tuple[dict[str, Series], dict[s
     """
     state = jets.initial_state()
     variances: dict[str, Series] = {}
-    steps = _steps(program)
     outputs: dict[tuple[str, str], Series] = {}
     times = _times(program, jets, past=0 if steps > 1 else None)
     if steps == 1:
@@ -268,7 +296,7 @@ def _run(program: StepProgram, jets: JetRing) -> tuple[dict[str, Series], dict[s
         outputs = {(name, b): zero for name in program.past for b in program.blocks}
     for n in range(steps):
         if n:
-            times = _times(program, jets, n, n)
+            times = _times(program, jets, n, min(n, program.history))
             _grow_older(program, outputs)
         _take(program, jets, program.statements[program.cycle :], state, outputs, times, variances, n)
     if program.cycle:
@@ -366,9 +394,10 @@ def _flow(program: StepProgram, jets: JetRing) -> dict[str, Series]:
     return state
 
 
-def _weak_difference(program: StepProgram, jets: JetRing) -> dict[str, Series]:
-    """E f(numerical) - E f(exact), the latter as exp(h (generator - d/dt)) f."""
-    state, variances = _run(program, jets)
+def _weak_difference(program: StepProgram, jets: JetRing, steps: int | None = None) -> dict[str, Series]:
+    """E f(numerical) - E f(exact), the latter as exp(steps h (generator - d/dt)) f."""
+    steps = steps or _steps(program)
+    state, variances = _run(program, jets, steps)
     numerical = jets.expectation(jets.observable_at(state), variances)
     drift = [-d.coefficients[0] for d in _drift(program, jets, jets.initial_state(), jets.constant(0))]
     diffusion = program.process.diffusion * program.parametrisation.noise**2
@@ -391,7 +420,7 @@ def _weak_difference(program: StepProgram, jets: JetRing) -> dict[str, Series]:
     term = jets["observable", (0,) * len(program.blocks)]
     coefficients = [term]
     for k in range(1, jets.order + 1):
-        term = generator(term) * _steps(program) / k
+        term = generator(term) * steps / k
         coefficients += [jets.ring(0)] * (jets.grade - 1) + [term]
     return {OBSERVABLE: numerical - jets.series(*coefficients)}
 
