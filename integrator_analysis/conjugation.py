@@ -160,7 +160,7 @@ class _Lowering:
         self.par: Parametrisation = parametrisation(method.parametrisation, process).noisy(noise)
         self.par.check()
         self.matrix: sympy.Matrix = FAMILIES[method.B](self.k)
-        self.parameters = dict(process.parameters)
+        self.parameters = {**process.parameters, **self.par.parameters}
         if method.B != "0":
             self.parameters[lambda_] = as_rational(method.strength, "lambda")
         self.variable = VARIABLES[self.base.variable]
@@ -231,8 +231,8 @@ class _Lowering:
         }
 
     def _frame(self) -> sympy.Matrix:
-        """R_s R_t^{-1} with R = Lchol Rot(theta): exact although L does not commute with its integral."""
-        factor, angle = self.process.kernel.factor, turn(t, s)
+        """R_s R_t^{-1} with R = K Rot(theta), K the frame's factor: exact although L does not commute with its integral."""
+        factor, angle = self.par.frame.as_mutable(), turn(t, s)
         rotation = sympy.Matrix([[sympy.cos(angle), -sympy.sin(angle)], [sympy.sin(angle), sympy.cos(angle)]])
         return factor.xreplace({t: s}) * rotation * factor**-1
 
@@ -269,7 +269,8 @@ class _Lowering:
         integrand = -(propagator * self.par.eta.xreplace(at))
         kept = [n for n, e in enumerate(integrand) if e != 0]
         groups = tuple(tuple(group[n] for n in kept) for group in functions)
-        return {}, (Quadrature(groups, tuple(integrand[n] for n in kept)),)
+        rule = "sqrt" if self.par.name == "eps" else "log"
+        return {}, (Quadrature(groups, tuple(integrand[n] for n in kept), rule=rule),)
 
     def _closed_weight(self, k: int, p: sympy.Rational, m: sympy.Expr) -> sympy.Expr | None:
         """-int_s^t (m_s / m_u) eta x^k du = m_s times the integral of x^k d(rho**p) from t to s."""
@@ -498,7 +499,7 @@ class _Lowering:
                 lines.append(f"Each step first mends the one before through evaluations {_list(self.base.mend)}.")
         if self.flow.moments:
             lines.append(
-                "psi by Gauss-Legendre quadrature in sqrt(u), 32 nodes."
+                f"psi by Gauss-Legendre quadrature in {quadratures[0].rule}(u), {quadratures[0].nodes} nodes."
                 if quadratures
                 else f"psi in closed form, with m' = L m solved by m = {self.par.homogeneous} and eta = m d(rho^p)/dt, "
                 f"p = {self.par.power}."

@@ -20,7 +20,7 @@ from integrator_analysis.numeric import function
 from integrator_analysis.processes import Process
 from integrator_analysis.symbols import Definition, Definitions, InputError, did_you_mean, s, t, u
 
-__all__ = ["PARAMETRISATIONS", "VELOCITY", "Parametrisation", "conversion", "log_snr", "network_from_eps", "parametrisation", "ratio", "slope_of", "turn", "turn_definition"]
+__all__ = ["PARAMETRISATIONS", "VELOCITY", "Parametrisation", "conversion", "log_snr", "network_from_eps", "parametrisation", "ratio", "slope_of", "turn", "turn_definition", "variance"]
 
 ratio = sympy.Function("ratio")
 """rho(t) = (Psi^T Sigma^{-1} Psi)^{-1/2}, sigma/alpha on one block: noise per unit of signal. What z_t says about x_0
@@ -43,7 +43,8 @@ class Parametrisation:
 
     ``drift`` is L and ``eta`` the factor of the network, both in named functions of t. ``homogeneous`` solves
     m' = L m on one block, and ``power`` is p where in addition eta = m d(rho**p)/dt: then weights have closed forms.
-    ``turning`` is theta' where Lchol Rot(theta) solves R' = L R on two blocks; ``extra`` defines further functions.
+    ``turning`` is theta' where ``frame`` Rot(theta) solves R' = L R on two blocks, ``frame`` a lower Cholesky factor.
+    ``parameters`` come with the parametrisation, ``extra`` defines further functions.
     ``noise`` is kappa of the SDE dz = [F z - (1 + kappa**2)/2 G G^T s] dt + kappa G dw whose marginals are those of
     the process for every kappa; 0 is the probability-flow ODE (arXiv 2303.01748, appendix; 2206.00364, equation 6).
     """
@@ -56,6 +57,8 @@ class Parametrisation:
     power: sympy.Rational | None = None
     noise: sympy.Rational = field(default=sympy.S.Zero)
     turning: sympy.Expr | None = None
+    frame: sympy.ImmutableMatrix | None = None
+    parameters: Mapping[sympy.Symbol, sympy.Rational] = field(default_factory=dict)
     extra: Mapping[sympy.Function, Definition] = field(default_factory=dict)
 
     @cached_property
@@ -140,7 +143,7 @@ class Parametrisation:
 
     def _values(self, *expressions: sympy.Expr) -> Callable[[mpmath.mpf], list[mpmath.mpf]]:
         table = self.process.definitions.with_(self.definitions)
-        return function(expressions, (t,), table, self.process.parameters, "mpmath")
+        return function(expressions, (t,), table, {**self.process.parameters, **self.parameters}, "mpmath")
 
     def _scalar_error(self, time: mpmath.mpf) -> mpmath.mpf:
         value = self._values(self.homogeneous, ratio(t))
@@ -154,8 +157,8 @@ class Parametrisation:
         return max(error, abs(slope - eta) / (1 + abs(eta)))
 
     def _frame_error(self, time: mpmath.mpf) -> mpmath.mpf:
-        """Of Lchol' = L Lchol - Lchol [[0, theta'], [-theta', 0]], relative to L."""
-        k, factor = len(self.process.blocks), self.process.kernel.factor
+        """Of K' = L K - K [[0, theta'], [-theta', 0]] for the frame's factor K, relative to the right-hand side."""
+        k, factor = len(self.process.blocks), self.frame
         turn = sympy.Matrix([[0, self.turning], [-self.turning, 0]])
         right = list(self._drift * factor - factor * turn)
         value, target = self._values(*factor), self._values(*right)(time)
@@ -221,7 +224,8 @@ def _data(process: Process) -> Parametrisation:
         process,
         (-precision).as_immutable(),
         (precision * forward).as_immutable(),
-        turning=_turning(process),
+        turning=_turning(process, process.kernel.factor),
+        frame=process.kernel.factor.as_immutable(),
         extra=named,
     )
 
@@ -236,13 +240,14 @@ def _transition(process: Process) -> tuple[sympy.Matrix, Mapping[sympy.Function,
     }
 
 
-def _turning(process: Process) -> sympy.Expr:
-    """theta' = (Lchol^{-1} F Lchol + (1/2) Lchol^{-1} G G^T Lchol^{-T})_12, so that R = Lchol Rot(theta) solves
-    R' = (F + (1/2) G G^T Sigma^{-1}) R: gDDIM's factor (arXiv 2206.05564), Rot = [[cos, sin], [-sin, cos]].
+def _turning(process: Process, factor: sympy.Matrix) -> sympy.Expr:
+    """theta' = (K^{-1} F K + (1/2) K^{-1} G G^T K^{-T})_12, so that R = K Rot(theta) solves
+    R' = (F + (1/2) G G^T S^{-1}) R, for any S = K K^T that solves S' = F S + S F^T + G G^T, K lower triangular.
+
+    With S = Sigma this is gDDIM's factor (arXiv 2206.05564); Rot = [[cos, sin], [-sin, cos]].
     """
     if len(process.blocks) != 2:
         raise InputError(f"process {process.name} has {len(process.blocks)} blocks; the rotating frame needs two")
-    factor = process.kernel.factor
     inverse = factor**-1
     return (inverse * process.drift * factor + inverse * process.diffusion * inverse.T / 2)[0, 1]
 
@@ -264,7 +269,48 @@ def _rotated(process: Process) -> Parametrisation:
         process,
         sympy.zeros(2, 2).as_immutable(),
         (-(process.kernel.factor.T**-1) * rotation).as_immutable(),
-        extra={turn: turn_definition(_turning(process)), angle: Definition((t,), turn(t, end))},
+        extra={turn: turn_definition(_turning(process, process.kernel.factor)), angle: Definition((t,), turn(t, end))},
+    )
+
+
+variance = sympy.Symbol("v", positive=True)
+"""The data's variance along one direction, for an anchored parametrisation."""
+
+ANCHOR = sympy.Rational(1, 4)
+"""The value of ``variance`` unless one is given: for analyses; samplers take those of the data."""
+
+
+def _anchored(process: Process) -> Parametrisation:
+    """s = -S^{-1} z + C_out n with S = v Psi Psi^T + Sigma, the covariance of z_t for Gaussian data of variance v.
+
+    n is the prediction of x_0 less what it is for those Gaussian data, which are centred: z stands for z - Psi mean.
+    For Gaussian data n is zero, and a step with B = 0 is exact. C_out is that of x0.
+    """
+    k, blocks = len(process.blocks), process.blocks
+    table: dict[sympy.Function, Definition] = {}
+
+    def name(i: int, j: int) -> sympy.Expr:
+        return sympy.Function(f"anchor_{blocks[i]}{blocks[j]}")(t)
+
+    for i in range(k):
+        for j in range(i + 1):
+            means = sympy.Function(f"mean_{blocks[i]}")(t) * sympy.Function(f"mean_{blocks[j]}")(t)
+            entry = variance * means + sympy.Function(f"covariance_{blocks[i]}{blocks[j]}")(t)
+            rest = entry - sum(name(i, m) * name(j, m) for m in range(j))
+            table[name(i, j).func] = Definition((t,), sympy.sqrt(rest) if i == j else rest / name(j, j))
+    factor = sympy.Matrix(k, k, lambda i, j: name(i, j) if j <= i else 0)
+    inverse = factor**-1
+    given = _data(process)
+    return Parametrisation(
+        "anchor",
+        process,
+        (-inverse.T * inverse).as_immutable(),
+        given.c_out,
+        homogeneous=factor[0, 0] if k == 1 else None,
+        turning=_turning(process, factor) if k == 2 else None,
+        frame=factor.as_immutable(),
+        parameters={variance: ANCHOR},
+        extra={**given.extra, **table},
     )
 
 
@@ -299,7 +345,15 @@ def _scalar(e: sympy.Expr) -> sympy.ImmutableMatrix:
 
 
 PARAMETRISATIONS: Mapping[str, Callable[[Process], Parametrisation]] = MappingProxyType(
-    {"eps": _eps, "eps-rotated": _rotated, "score": _score, "x0": _data, "v": _v, VELOCITY: _velocity}
+    {
+        "eps": _eps,
+        "eps-rotated": _rotated,
+        "score": _score,
+        "x0": _data,
+        "v": _v,
+        VELOCITY: _velocity,
+        "anchor": _anchored,
+    }
 )
 """Parametrisations by name. A new one is one function here."""
 

@@ -210,7 +210,8 @@ def integrate(
     """Walk the state z down the times, one ``step`` per row of the coefficient table; returns the last state.
 
     - ``step(z, t, s, c, network, noise)``: one step from time t to s < t; t, s are 0-d tensors, c is a table row.
-    - ``table``: ``(n_steps, n_coefficients)``, float64; ``times``: the ``n_steps + 1`` forward diffusion times.
+    - ``table``: ``(n_steps, n_coefficients)`` or, for coefficients that differ along the last dimension of the state,
+      ``(n_steps, n_coefficients, d)``, float64; ``times``: the ``n_steps + 1`` forward diffusion times.
     - ``network(z, t)``: eps of z's shape; z in the caller's dtype, t of shape ``(n,)`` in the state's dtype.
     - ``z``: ``(n, blocks * c, ...)``, floating point: the state at ``times[0]``, and the device of the whole walk.
     - ``history``: how many earlier outputs a step reads; it then takes them as ``past``, newest first, zeros where
@@ -234,22 +235,22 @@ def integrate(
     report = reporter(progress)
 
     dtype, state = z.dtype, torch.float64 if z.dtype == torch.float64 else torch.float32
-    column = torch.tensor(walk, dtype=torch.float64)[:, None]
-    rows = torch.cat([column[:-1], column[1:], table], dim=1).to(z.device, state)  # the one upload
+    ends = torch.tensor(walk, dtype=torch.float64).to(z.device, state).unbind()  # all uploads are before the loop
+    rows = table.to(z.device, state).unbind()
     noise_shape = (noises, z.shape[0], z.shape[1] // blocks, *z.shape[2:])
     watch = _Watch(network, dtype, walk)
     z = z.to(state)
     watch.close_step(z)
     past = [torch.zeros_like(z)] * history
-    for i, row in enumerate(rows.unbind()):
+    for i, row in enumerate(rows):
         noise = None
         if noises and generator is not None:
             noise = torch.randn(noise_shape, generator=generator, device=generator.device, dtype=state).to(z.device)
         if history:
-            z, kept = step(z, row[0], row[1], row[2:], watch, noise, past)
+            z, kept = step(z, ends[i], ends[i + 1], row, watch, noise, past)
             past = [kept, *past[:-1]]
         else:
-            z = step(z, row[0], row[1], row[2:], watch, noise)
+            z = step(z, ends[i], ends[i + 1], row, watch, noise)
         watch.close_step(z)
         if callback is not None:
             callback(i, walk[i + 1], z)

@@ -157,17 +157,26 @@ def _gauss_legendre(
     q: Quadrature, integrand: Callable[..., Any], start: float, end: float, entry: int, power: int, position: Any
 ) -> float:
     nodes, weights = np.polynomial.legendre.leggauss(q.nodes)
-    low, width = np.sqrt(end), (start - end) / (np.sqrt(start) + np.sqrt(end))
-    roots = low + width * (1 + nodes) / 2
-    values = np.asarray(integrand(roots**2, end)[entry])
+    if q.rule == "sqrt":
+        low, width = np.sqrt(end), (start - end) / (np.sqrt(start) + np.sqrt(end))
+        roots = low + width * (1 + nodes) / 2
+        times, factors = roots**2, weights * width * roots
+    else:
+        width = np.log1p((start - end) / end)
+        times = end * np.exp(width * (1 + nodes) / 2)
+        factors = weights * width * times / 2
+    values = np.asarray(integrand(times, end)[entry])
     if power:
-        values = values * np.asarray(position(roots**2)) ** power
-    return float(np.sum(weights * width * roots * values))
+        values = values * np.asarray(position(times)) ** power
+    return float(np.sum(factors * values))
 
 
 def _mpmath_quadrature(
     q: Quadrature, integrand: Callable[..., Any], start: Any, end: Any, entry: int, power: int, position: Any
 ) -> Any:
-    ends = [mpmath.sqrt(end), mpmath.sqrt(start)]
     factor = (lambda time: position(time) ** power) if power else (lambda time: 1)
-    return mpmath.quad(lambda r: 2 * r * integrand(r * r, end)[entry] * factor(r * r), ends)
+    if q.rule == "sqrt":
+        ends = [mpmath.sqrt(end), mpmath.sqrt(start)]
+        return mpmath.quad(lambda r: 2 * r * integrand(r * r, end)[entry] * factor(r * r), ends)
+    ends = [mpmath.log(end), mpmath.log(start)]
+    return mpmath.quad(lambda w: (x := mpmath.exp(w)) * integrand(x, end)[entry] * factor(x), ends)

@@ -94,15 +94,15 @@ class MixtureProblem:
         if unknown in ("score", "eps"):
             return self.score if unknown == "score" else self.eps
         process, k = self.process, len(self.process.blocks)
-        table = process.definitions
+        table, parameters = process.definitions, process.parameters
         if unknown == "velocity":
             entries = [*process.drift, *(process.diffusion / 2)]
         else:
             chosen = parametrisation(unknown, process)
-            table = table.with_(chosen.definitions)
+            table, parameters = table.with_(chosen.definitions), {**parameters, **chosen.parameters}
             inverse = chosen.c_out**-1
             entries = [*(-inverse * chosen.c_skip), *(-inverse)]
-        values = function(entries, (t,), table, process.parameters, "mpmath")
+        values = function(entries, (t,), table, parameters, "mpmath")
 
         def field(z: Sequence[mpmath.mpf], time: mpmath.mpf) -> list[mpmath.mpf]:
             found, score = values(time), self.score(z, time)

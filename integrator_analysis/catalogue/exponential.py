@@ -151,6 +151,21 @@ SCHEMES = (
         f"{EDM}, algorithm 1",
     ),
     Scheme(
+        "anchored-DDIM",
+        Conjugate(parametrisation="anchor"),
+        BOTH,
+        "DDIM on the prediction of x_0 less that of Gaussian data with the data set's mean and covariance (data anchor), "
+        "whose part of the flow is solved exactly. Nothing to tune.",
+        "mixed score: arXiv 2106.05931, section 3.2, with the data's own covariance",
+    ),
+    Scheme(
+        "anchored-2M",
+        Conjugate(base=adams(2, "log-SNR", "middle"), parametrisation="anchor"),
+        BOTH,
+        "DPM-Solver++2M on the same difference.",
+        f"{DPMPP}, algorithm 2, on a mixed score (arXiv 2106.05931)",
+    ),
+    Scheme(
         "Heun",
         Conjugate(base=HEUN, parametrisation="velocity"),
         BOTH,

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import sympy
 from sympy.core.function import AppliedUndef
 
 from integrator_analysis.codegen.printer import HELPERS, SourcePrinter, local_name
+from integrator_analysis.parametrisation import variance
 from integrator_analysis.program import Block, Evaluate, Noise, Operand, Output, StepProgram, Term, advance
 from integrator_analysis.symbols import PAST, Definitions, h, s, t, u
 
-__all__ = ["SourceFunction", "lower_coefficients", "lower_kernel", "lower_step", "special_functions"]
+__all__ = ["SourceFunction", "lower_coefficients", "lower_kernel", "lower_step", "special_functions", "tail_of"]
 
 WIDTH = 112
 Expressions = Sequence[sympy.Expr]
@@ -31,6 +33,18 @@ class SourceFunction:
     docstring: str
     lines: tuple[str, ...]
     result: str = "tuple[float, ...]"
+
+
+class Tail(NamedTuple):
+    """What is appended to the arguments of every function that computes coefficients: declared, and passed on."""
+
+    declared: str = ""
+    passed: str = ""
+
+
+def tail_of(program: StepProgram) -> Tail:
+    """The data's variance, where the coefficients depend on it."""
+    return Tail(f", {variance}: float", f", {variance}") if variance in program.parameters else Tail()
 
 
 def special_functions(expressions: Iterable[sympy.Expr]) -> tuple[str, ...]:
@@ -52,6 +66,7 @@ class _Coefficients:
 
     def __init__(self, program: StepProgram) -> None:
         self.program, self.definitions = program, program.definitions
+        self.tail = tail_of(program)
         self.coefficients = dict(program.coefficients)
         self.integrands = [i for q in program.quadratures for i in q.integrands]
         self.weights = [f for q in program.quadratures for f in q.names]
@@ -85,7 +100,7 @@ class _Coefficients:
         if self.shared:
             chain = _needed([f(t) for f in self.shared], self.definitions, 1)
             printed += [self.definitions[f].body for f in chain]
-            out.append(_at(chain, self.shared, self.definitions))
+            out.append(_at(chain, self.shared, self.definitions, self.tail))
         if self.measured:
             out.append(self._advance())
         if self.passed:
@@ -106,7 +121,7 @@ class _Coefficients:
         inner.append(f"total += width * weight * t * ({printer.doprint(body.xreplace({u: t}))})")
         lines += [f"    {line}" for line in inner] + ["return total"]
         docstring = f"{f}: an integral from time s to time t, by the rule in log u."
-        return SourceFunction(f"_{f}(t: float, s: float)", docstring, tuple(lines), "float"), [
+        return SourceFunction(f"_{f}(t: float, s: float{self.tail.declared})", docstring, tuple(lines), "float"), [
             body,
             *(self.definitions[g].body for g in chain),
         ]
@@ -116,12 +131,12 @@ class _Coefficients:
         lines = self._assignments(self.measure_names, self.measure)
         last = SourcePrinter("math").doprint(self.measure[-1].xreplace({h: t - s}))
         docstring = f"The change of {variable} from time t to time s."
-        return SourceFunction("_advance(t: float, s: float)", docstring, (*lines, f"return {last}"), "float")
+        return SourceFunction(f"_advance(t: float, s: float{self.tail.declared})", docstring, (*lines, f"return {last}"), "float")
 
     def _between(self) -> SourceFunction:
         lines = self._assignments(self.two_times, self.bodies)
         return SourceFunction(
-            "_between(t: float, s: float)",
+            f"_between(t: float, s: float{self.tail.declared})",
             f"{_list(self.passed)} for the step from t to s.",
             (*lines, *_return([str(f) for f in self.passed])),
         )
@@ -130,25 +145,27 @@ class _Coefficients:
         """Lines that compute functions of (t, s), and before them what they need at t and s."""
         printer = SourcePrinter("math")
         lines = ["h = t - s"] if any(e.has(h) for e in bodies[: len(names)]) else []
-        lines += _fetch(self.shared, bodies, (t, s))
+        lines += _fetch(self.shared, bodies, (t, s), self.tail)
         if self.measured and _called(advance, None, bodies):
-            lines.append("advance = _advance(t, s)")
+            lines.append(f"advance = _advance(t, s{self.tail.passed})")
         for f, body in zip(names, bodies, strict=False):
             if f in self.integrals:
-                lines.append(f"{f} = _{f}(t, s)")
+                lines.append(f"{f} = _{f}(t, s{self.tail.passed})")
             else:
                 lines += _assign(str(f), body, printer)
         return lines
 
     def _integrands(self) -> SourceFunction:
-        lines = _fetch(self.shared, self.integrands, (u, s))
+        lines = _fetch(self.shared, self.integrands, (u, s), self.tail)
         if any(_called(f, None, self.integrands) for f in self.passed):
-            lines.append(f"{self._targets(self.integrands, (u, s), (u, s))} = _between(u, s)")
+            lines.append(f"{self._targets(self.integrands, (u, s), (u, s))} = _between(u, s{self.tail.passed})")
         printer = SourcePrinter("math", ends=(u, s))
         lines += _return([printer.doprint(e) for e in self.integrands])
         names = self.program.quadratures[0].functions[0]
         return SourceFunction(
-            "_integrands(u: float, s: float)", f"The integrands of {_list(names)} at u, s < u < t.", tuple(lines)
+            f"_integrands(u: float, s: float{self.tail.declared})",
+            f"The integrands of {_list(names)} at u, s < u < t.",
+            tuple(lines),
         )
 
     def _table(self) -> SourceFunction:
@@ -158,7 +175,7 @@ class _Coefficients:
         lines = [f"{h} = t - s"] if any(e.has(h) for e in self.coefficients.values()) else []
         for node in program.nodes:
             share = SourcePrinter("math").doprint(node.share)
-            where = f"t + {share} * (s - t)" if program.variable is None else f"_time_at({share}, t, s)"
+            where = f"t + {share} * (s - t)" if program.variable is None else f"_time_at({share}, t, s{self.tail.passed})"
             lines.append(f"{node.symbol} = {where}")
         lines += self._block(ahead)
         if behind:
@@ -170,19 +187,22 @@ class _Coefficients:
         if program.history:
             past = ", past: Sequence[float] = ()"
             docstring += " ``past``: start times of earlier steps, newest first; a weight without its step is 0."
+        if self.tail.passed:
+            past += ", v: float = VARIANCE"
+            docstring += " v: the data's variance."
         return SourceFunction(f"coefficients(t: float, s: float{past})", docstring, tuple(lines))
 
     def _block(self, coefficients: Mapping[str, sympy.Expr]) -> list[str]:
         """Lines that compute coefficients: functions of one and of two times, shares, then the coefficients."""
         expressions, printer = list(coefficients.values()), SourcePrinter("math")
         nodes = [node.symbol for node in self.program.nodes]
-        lines = _fetch(self.shared, expressions, (t, s, *nodes))
+        lines = _fetch(self.shared, expressions, (t, s, *nodes), self.tail)
         calls = {c for e in expressions for c in e.atoms(AppliedUndef) if len(c.args) == 2}
         if self.measured:
             measured = sorted((c for c in calls if c.func == advance), key=str)
-            lines += [f"{local_name(c)} = _advance({c.args[0]}, {c.args[1]})" for c in measured]
+            lines += [f"{local_name(c)} = _advance({c.args[0]}, {c.args[1]}{self.tail.passed})" for c in measured]
         for pair in sorted({c.args for c in calls}, key=str):
-            ends = ", ".join(map(str, pair))
+            ends = ", ".join(map(str, pair)) + self.tail.passed
             if any(c.args == pair and c.func in self.passed for c in calls):
                 lines.append(f"{self._targets(expressions, pair)} = _between({ends})")
             if any(c.args == pair and c.func in self.weights for c in calls):
@@ -196,7 +216,7 @@ class _Coefficients:
                 own = [str(n) for n in i.nodes if n not in PAST]
                 own += [f"*past[:{sum(n in PAST for n in i.nodes)}]"]
                 ends = f"{i.start}, {i.end}, [{', '.join(own)}]"
-                lines.append(f"{rows}{',' * (len(i.nodes) == 1)} = _shares({ends}, {len(i.nodes)})")
+                lines.append(f"{rows}{',' * (len(i.nodes) == 1)} = _shares({ends}, {len(i.nodes)}{self.tail.passed})")
             if i.line in used:
                 lines.append(f"{i.line} = float(len([{', '.join(own)}]) == 2)")
         for name, e in coefficients.items():
@@ -284,22 +304,26 @@ def _called(f: sympy.Function, time: sympy.Symbol | None, expressions: Iterable[
 
 
 def _at(
-    chain: Sequence[sympy.Function], returned: Sequence[sympy.Function], definitions: Definitions
+    chain: Sequence[sympy.Function], returned: Sequence[sympy.Function], definitions: Definitions, tail: Tail
 ) -> SourceFunction:
     printer = SourcePrinter("math", (t,))
     lines = [line for f in chain for line in _assign(str(f), definitions[f].body, printer)]
     return SourceFunction(
-        "_at(t: float)", f"{_list(returned)} at time t.", (*lines, *_return([str(f) for f in returned]))
+        f"_at(t: float{tail.declared})",
+        f"{_list(returned)} at time t.",
+        (*lines, *_return([str(f) for f in returned])),
     )
 
 
-def _fetch(shared: Sequence[sympy.Function], expressions: Expressions, times: Sequence[sympy.Symbol]) -> list[str]:
+def _fetch(
+    shared: Sequence[sympy.Function], expressions: Expressions, times: Sequence[sympy.Symbol], tail: Tail
+) -> list[str]:
     """Lines that unpack ``_at(time)`` into f_time, for the times at which the expressions need any."""
     lines = []
     for time in times:
         if any(_called(f, time, expressions) for f in shared):
             names = [f"{f}_{time}" if _called(f, time, expressions) else "_" for f in shared]
-            lines.append(f"{_unpack(names)} = _at({time})")
+            lines.append(f"{_unpack(names)} = _at({time}{tail.passed})")
     return lines
 
 

@@ -18,8 +18,9 @@ import numpy as np
 import sympy
 
 from integrator_analysis.analysis.local_error import LocalError
-from integrator_analysis.codegen.lower import lower_coefficients, lower_kernel, lower_step, special_functions
+from integrator_analysis.codegen.lower import lower_coefficients, lower_kernel, lower_step, special_functions, tail_of
 from integrator_analysis.codegen.printer import SourcePrinter
+from integrator_analysis.parametrisation import variance
 from integrator_analysis.processes import Process
 from integrator_analysis.program import StepProgram
 
@@ -55,9 +56,11 @@ def scheme_source(
             program=lowered,
             prior=_prior(program.process),
             names=tuple(lowered.coefficients),
-            parameters=_parameters(lowered.parameters, printed),
+            parameters=_parameters({p: x for p, x in lowered.parameters.items() if p != variance}, printed),
             special=special_functions(printed),
             rule=_rule() if "RULE" in str([f.lines for f in functions]) or lowered.quadratures else None,
+            tail=tail_of(lowered),
+            anchor=lowered.parameters.get(variance),
             powers=max((len(q.functions) for q in lowered.quadratures), default=1),
             network=lowered.unknown,
             functions=functions,
