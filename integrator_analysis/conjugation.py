@@ -263,14 +263,23 @@ class _Lowering:
             closed = [self._closed_weight(k, p, m) for k in range(len(functions))]
             if all(c is not None for c in closed):
                 return {f: Definition((t, s), c) for (f,), c in zip(functions, closed, strict=True)}, ()
-        at = {t: u}
-        propagator = sympy.Matrix(self.k, self.k, lambda i, j: self.flow.entries[i, j].func(u, s)
-                                  if self.closed[i, j] != 0 else 0)
-        integrand = -(propagator * self.par.eta.xreplace(at))
+        table: dict[sympy.Function, Definition] = {}
+        if self.method.B == "0" and self.par.constant is not None:
+            first = self.par.constant.xreplace({t: s}) - self._between(t, s) * self.par.constant
+            table = {f: Definition((t, s), e) for f, e in zip(functions[0], first, strict=True)}
+        functions = functions[bool(table) :]
+        if not functions:
+            return table, ()
+        propagator = sympy.Matrix(
+            self.k,
+            self.k,
+            lambda i, j: self.flow.entries[i, j].func(u, s) if self.closed[i, j] != 0 else 0,
+        )
+        integrand = -(propagator * self.par.eta.xreplace({t: u}))
         kept = [n for n, e in enumerate(integrand) if e != 0]
         groups = tuple(tuple(group[n] for n in kept) for group in functions)
         rule = "sqrt" if self.par.name == "eps" else "log"
-        return {}, (Quadrature(groups, tuple(integrand[n] for n in kept), rule=rule),)
+        return table, (Quadrature(groups, tuple(integrand[n] for n in kept), rule=rule, lowest=int(bool(table))),)
 
     def _closed_weight(self, k: int, p: sympy.Rational, m: sympy.Expr) -> sympy.Expr | None:
         """-int_s^t (m_s / m_u) eta x^k du = m_s times the integral of x^k d(rho**p) from t to s."""
@@ -503,6 +512,8 @@ class _Lowering:
                 if quadratures
                 else f"psi in closed form, with m' = L m solved by m = {self.par.homogeneous} and eta = m d(rho^p)/dt, "
                 f"p = {self.par.power}."
+                if self.par.power is not None
+                else "psi in closed form: R_s - E(s, t) R_t, R n solving the ODE for every constant n."
             )
         return tuple(lines)
 

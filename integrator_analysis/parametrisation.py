@@ -44,6 +44,7 @@ class Parametrisation:
     ``drift`` is L and ``eta`` the factor of the network, both in named functions of t. ``homogeneous`` solves
     m' = L m on one block, and ``power`` is p where in addition eta = m d(rho**p)/dt: then weights have closed forms.
     ``turning`` is theta' where ``frame`` Rot(theta) solves R' = L R on two blocks, ``frame`` a lower Cholesky factor.
+    ``constant`` is R where R n_0 solves the ODE for every constant n_0: then psi_0(s, t) = R_s - E(s, t) R_t.
     ``parameters`` come with the parametrisation, ``extra`` defines further functions.
     ``noise`` is kappa of the SDE dz = [F z - (1 + kappa**2)/2 G G^T s] dt + kappa G dw whose marginals are those of
     the process for every kappa; 0 is the probability-flow ODE (arXiv 2303.01748, appendix; 2206.00364, equation 6).
@@ -58,6 +59,7 @@ class Parametrisation:
     noise: sympy.Rational = field(default=sympy.S.Zero)
     turning: sympy.Expr | None = None
     frame: sympy.ImmutableMatrix | None = None
+    constant: sympy.ImmutableMatrix | None = None
     parameters: Mapping[sympy.Symbol, sympy.Rational] = field(default_factory=dict)
     extra: Mapping[sympy.Function, Definition] = field(default_factory=dict)
 
@@ -138,6 +140,7 @@ class Parametrisation:
         with mpmath.workdps(40):
             errors = [0, *(self._scalar_error(u) for u in times if self.homogeneous is not None)]
             errors += [self._frame_error(u) for u in times if self.turning is not None]
+            errors += [self._constant_error(u) for u in times if self.constant is not None]
             if max(errors) > mpmath.mpf(10) ** -15:
                 raise ArithmeticError(f"a closed form of parametrisation {self.name} fails its equation")
 
@@ -163,6 +166,14 @@ class Parametrisation:
         right = list(self._drift * factor - factor * turn)
         value, target = self._values(*factor), self._values(*right)(time)
         slopes = [mpmath.diff(lambda u, n=n: value(u)[n], time) for n in range(k * k)]
+        return max(abs(a - b) for a, b in zip(slopes, target, strict=True)) / (1 + max(map(abs, target)))
+
+
+    def _constant_error(self, time: mpmath.mpf) -> mpmath.mpf:
+        """Of R' = L R + eta, relative to the right-hand side."""
+        right = list(self._drift * self.constant + self._eta)
+        value, target = self._values(*self.constant), self._values(*right)(time)
+        slopes = [mpmath.diff(lambda u, n=n: value(u)[n], time) for n in range(len(target))]
         return max(abs(a - b) for a, b in zip(slopes, target, strict=True)) / (1 + max(map(abs, target)))
 
 
@@ -255,62 +266,116 @@ def _turning(process: Process, factor: sympy.Matrix) -> sympy.Expr:
 def _rotated(process: Process) -> Parametrisation:
     """s = -R^{-T} n with gDDIM's factor R, R R^T = Sigma: eps in the frame in which it is constant for point data.
 
-    The angle is zero at t_max. On one block R is sigma, and this is eps.
+    On one block R is sigma, and this is eps.
     """
     if len(process.blocks) == 1:
         return replace(_eps(process), name="eps-rotated")
-    angle = sympy.Function("angle")
-    end = sympy.Rational(str(process.t_max))
-    rotation = sympy.Matrix(
-        [[sympy.cos(angle(t)), sympy.sin(angle(t))], [-sympy.sin(angle(t)), sympy.cos(angle(t))]]
-    )
+    return _framed("eps-rotated", process, process.kernel.factor, {}, {})
+
+
+def _framed(
+    name: str,
+    process: Process,
+    factor: sympy.Matrix,
+    extra: Mapping[sympy.Function, Definition],
+    parameters: Mapping[sympy.Symbol, sympy.Rational],
+) -> Parametrisation:
+    """s = -R^{-T} n with R = K Rot(theta), K = ``factor``: n is constant where R^{-1} z is. The angle is 0 at t_max."""
+    k = len(process.blocks)
+    rotation, table = sympy.eye(k), dict(extra)
+    if k == 2:
+        angle, end = sympy.Function("angle"), sympy.Rational(str(process.t_max))
+        cos, sin = sympy.cos(angle(t)), sympy.sin(angle(t))
+        rotation = sympy.Matrix([[cos, sin], [-sin, cos]])
+        table |= {turn: turn_definition(_turning(process, factor)), angle: Definition((t,), turn(t, end))}
     return Parametrisation(
-        "eps-rotated",
+        name,
         process,
-        sympy.zeros(2, 2).as_immutable(),
-        (-(process.kernel.factor.T**-1) * rotation).as_immutable(),
-        extra={turn: turn_definition(_turning(process, process.kernel.factor)), angle: Definition((t,), turn(t, end))},
+        sympy.zeros(k, k).as_immutable(),
+        (-(factor.T**-1) * rotation).as_immutable(),
+        homogeneous=sympy.Function("mean_x")(t) if k == 1 else None,
+        constant=(factor * rotation).as_immutable(),
+        parameters=parameters,
+        extra=table,
     )
 
 
 variance = sympy.Symbol("v", positive=True)
 """The data's variance along one direction, for an anchored parametrisation."""
 
+SIGMA_DATA = sympy.Rational(1, 2)
+"""EDM's standard deviation of the data (arXiv 2206.00364, table 1)."""
+
 ANCHOR = sympy.Rational(1, 4)
 """The value of ``variance`` unless one is given: for analyses; samplers take those of the data."""
 
 
-def _anchored(process: Process) -> Parametrisation:
-    """s = -S^{-1} z + C_out n with S = v Psi Psi^T + Sigma, the covariance of z_t for Gaussian data of variance v.
-
-    n is the prediction of x_0 less what it is for those Gaussian data, which are centred: z stands for z - Psi mean.
-    For Gaussian data n is zero, and a step with B = 0 is exact. C_out is that of x0.
-    """
+def _marginal_factor(
+    process: Process, v: sympy.Expr
+) -> tuple[sympy.Matrix, dict[sympy.Function, Definition]]:
+    """The lower Cholesky factor of S = v Psi Psi^T + Sigma, the covariance of z_t for data of variance v, by name."""
     k, blocks = len(process.blocks), process.blocks
     table: dict[sympy.Function, Definition] = {}
 
     def name(i: int, j: int) -> sympy.Expr:
-        return sympy.Function(f"anchor_{blocks[i]}{blocks[j]}")(t)
+        return sympy.Function(f"marginal_{blocks[i]}{blocks[j]}")(t)
 
     for i in range(k):
         for j in range(i + 1):
             means = sympy.Function(f"mean_{blocks[i]}")(t) * sympy.Function(f"mean_{blocks[j]}")(t)
-            entry = variance * means + sympy.Function(f"covariance_{blocks[i]}{blocks[j]}")(t)
+            entry = v * means + sympy.Function(f"covariance_{blocks[i]}{blocks[j]}")(t)
             rest = entry - sum(name(i, m) * name(j, m) for m in range(j))
             table[name(i, j).func] = Definition((t,), sympy.sqrt(rest) if i == j else rest / name(j, j))
-    factor = sympy.Matrix(k, k, lambda i, j: name(i, j) if j <= i else 0)
-    inverse = factor**-1
-    given = _data(process)
+    return sympy.Matrix(k, k, lambda i, j: name(i, j) if j <= i else 0), table
+
+
+def _anchored(process: Process) -> Parametrisation:
+    """The data anchor: s = -R^{-T} n with R R^T = S, the covariance of z_t for Gaussian data of variance v.
+
+    For those data n = R^{-1} z is constant along a trajectory, so a step with B = 0 is exact; for v = 0 this is eps.
+    z stands for the centred state z - Psi mean. v is a parameter: samplers take it per direction of the data.
+    """
+    if process.network != "eps":
+        raise InputError(
+            f"an anchored parametrisation centres the state, which a network that returns {process.network} would see; "
+            f"process {process.name} is not accepted, those with eps networks are"
+        )
+    factor, table = _marginal_factor(process, variance)
+    return _framed("anchor", process, factor, table, {variance: ANCHOR})
+
+
+def _mixed(process: Process) -> Parametrisation:
+    """Mixed score (arXiv 2106.05931, section 3.2): C_skip is the score of unit-variance Gaussian data, C_out eps's."""
+    factor, table = _marginal_factor(process, sympy.S.One)
+    return replace(_preconditioned("mixed", process, factor, table), c_out=_eps(process).c_out)
+
+
+def _edm(process: Process) -> Parametrisation:
+    """EDM's preconditioning (arXiv 2206.00364, table 1) on one block: n is its network F, sigma_data = 1/2.
+
+    C_skip is the score of Gaussian data of variance sigma_data**2, and C_out gives n the variance one for them.
+    """
+    alpha, sigma = _one_block("edm", process)
+    v = SIGMA_DATA**2
+    factor, table = _marginal_factor(process, v)
+    c_out = _scalar(SIGMA_DATA * alpha / (sigma * factor[0, 0]))
+    return replace(_preconditioned("edm", process, factor, table), c_out=c_out)
+
+
+def _preconditioned(
+    name: str, process: Process, factor: sympy.Matrix, table: Mapping[sympy.Function, Definition]
+) -> Parametrisation:
+    """C_skip = -S^{-1} with S = K K^T, K = ``factor``; its linear part is solved by K (one block) or K Rot (two)."""
+    k, inverse = len(process.blocks), factor**-1
     return Parametrisation(
-        "anchor",
+        name,
         process,
         (-inverse.T * inverse).as_immutable(),
-        given.c_out,
+        sympy.zeros(k, k).as_immutable(),
         homogeneous=factor[0, 0] if k == 1 else None,
         turning=_turning(process, factor) if k == 2 else None,
         frame=factor.as_immutable(),
-        parameters={variance: ANCHOR},
-        extra={**given.extra, **table},
+        extra=table,
     )
 
 
@@ -326,8 +391,9 @@ def turn_definition(turning: sympy.Expr) -> Definition:
 def _v(process: Process) -> Parametrisation:
     """n = (alpha eps - sigma x_0) / sqrt(alpha**2 + sigma**2): v-prediction (arXiv 2202.00512, appendix D)."""
     alpha, sigma = _one_block("v", process)
-    total = alpha**2 + sigma**2
-    return Parametrisation("v", process, _scalar(-1 / total), _scalar(-alpha / (sigma * sympy.sqrt(total))))
+    factor, table = _marginal_factor(process, sympy.S.One)
+    c_out = _scalar(-alpha / (sigma * factor[0, 0]))
+    return replace(_preconditioned("v", process, factor, table), c_out=c_out)
 
 
 def _velocity(process: Process) -> Parametrisation:
@@ -353,6 +419,8 @@ PARAMETRISATIONS: Mapping[str, Callable[[Process], Parametrisation]] = MappingPr
         "v": _v,
         VELOCITY: _velocity,
         "anchor": _anchored,
+        "mixed": _mixed,
+        "edm": _edm,
     }
 )
 """Parametrisations by name. A new one is one function here."""

@@ -137,7 +137,7 @@ class Interpolation:
 class Quadrature:
     """Functions (t, s) without closed form: the integrals over u from s to t of ``integrands`` in (s, u), times x**k.
 
-    ``functions[k]`` are those with the power k of x, the share of the way from t to s in the program's variable.
+    ``functions[i]`` are those with the power k = ``lowest`` + i of x, the share of the way from t to s in the program's variable.
     ``nodes`` Gauss-Legendre nodes in sqrt(u), in which the eta of eps is smooth at u = 0: 32 give 3e-14 relative on
     PSLD over the whole interval (1e-3, 1), and a step is shorter than that. ``rule`` "log": in log u instead, for an
     eta that grows like 1/u, as that of x0 does.
@@ -147,6 +147,7 @@ class Quadrature:
     integrands: tuple[sympy.Expr, ...]
     nodes: int = 32
     rule: str = "sqrt"
+    lowest: int = 0
 
     @property
     def names(self) -> tuple[sympy.Function, ...]:
@@ -226,7 +227,7 @@ class StepProgram:
         lines = [str(st) for st in self.statements]
         lines += [f"{name} = {expression}" for name, expression in self.coefficients.items()]
         lines += [f"{f}{d.arguments} = {d.body}" for f, d in self.definitions.items()]
-        lines += [f"{q.functions} = {q.integrands}, {q.nodes} nodes in {q.rule}" for q in self.quadratures]
+        lines += [f"{q.functions} = {q.integrands}, {q.nodes} nodes in {q.rule}, from x**{q.lowest}" for q in self.quadratures]
         lines += [f"{self.variable} {n}" for n in (*self.nodes, *self.interpolations)]
         lines += [f"{p} = {value}" for p, value in self.parameters.items()]
         return "sha256:" + hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -136,7 +136,7 @@ class CoefficientTable:
     def _weight(self, name: sympy.Function, start: Any, end: Any) -> Any:
         integrate = _gauss_legendre if self.backend == "numpy" else _mpmath_quadrature
         for q, integrand in self._integrands:
-            for k, group in enumerate(q.functions):
+            for k, group in enumerate(q.functions, q.lowest):
                 if name in group:
                     at = self._position(start, end) if k else None
                     return integrate(q, integrand, start, end, group.index(name), k, at)

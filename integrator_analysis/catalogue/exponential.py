@@ -154,16 +154,15 @@ SCHEMES = (
         "anchored-DDIM",
         Conjugate(parametrisation="anchor"),
         BOTH,
-        "DDIM on the prediction of x_0 less that of Gaussian data with the data set's mean and covariance (data anchor), "
-        "whose part of the flow is solved exactly. Nothing to tune.",
-        "mixed score: arXiv 2106.05931, section 3.2, with the data's own covariance",
+        "DDIM in the frame of the data's own Gaussian (data anchor): exact in one step for Gaussian data, nothing to tune.",
+        "gDDIM's construction (arXiv 2206.05564) on the marginal covariance of Gaussian data",
     ),
     Scheme(
-        "anchored-2M",
-        Conjugate(base=adams(2, "log-SNR", "middle"), parametrisation="anchor"),
+        "anchored-AB2",
+        Conjugate(base=adams(2, "log-SNR"), parametrisation="anchor"),
         BOTH,
-        "DPM-Solver++2M on the same difference.",
-        f"{DPMPP}, algorithm 2, on a mixed score (arXiv 2106.05931)",
+        "Two-step exponential Adams in log-SNR in the frame of the data's own Gaussian.",
+        "gDDIM's construction (arXiv 2206.05564) on the marginal covariance of Gaussian data",
     ),
     Scheme(
         "Heun",

@@ -70,7 +70,7 @@ class _Coefficients:
         self.coefficients = dict(program.coefficients)
         self.integrands = [i for q in program.quadratures for i in q.integrands]
         self.weights = [f for q in program.quadratures for f in q.names]
-        self.measured = bool(program.interpolations) or any(len(q.functions) > 1 for q in program.quadratures)
+        self.measured = bool(program.interpolations) or any(len(q.functions) + q.lowest > 1 for q in program.quadratures)
         self.measured |= bool(program.nodes) and program.variable is not None
         used = [*self.coefficients.values(), *self.integrands]
         inside = {f: d for f, d in self.definitions.items() if not self.measured or f != advance}
@@ -115,12 +115,16 @@ class _Coefficients:
         body = self.definitions[f].body
         chain = _needed([body], self.definitions, 1)
         printer = SourcePrinter("math", (t,))
-        lines = ["start, width, total = math.log(s), math.log(t / s), 0.0", "for node, weight in RULE:"]
-        inner = ["t = math.exp(start + width * node)"]
+        lines = [
+            "width, total = math.log(t / s), 0.0",
+            "panels = math.ceil(abs(width) / 2) or 1",
+            "for node, weight in ((panel + x, w) for panel in range(panels) for x, w in RULE):",
+        ]
+        inner = ["t = s * math.exp(width * node / panels)"]
         inner += [line for g in chain for line in _assign(str(g), self.definitions[g].body, printer)]
-        inner.append(f"total += width * weight * t * ({printer.doprint(body.xreplace({u: t}))})")
+        inner.append(f"total += width / panels * weight * t * ({printer.doprint(body.xreplace({u: t}))})")
         lines += [f"    {line}" for line in inner] + ["return total"]
-        docstring = f"{f}: an integral from time s to time t, by the rule in log u."
+        docstring = f"{f}: an integral from time s to time t, by the rule in log u on panels of a factor e**2."
         return SourceFunction(f"_{f}(t: float, s: float{self.tail.declared})", docstring, tuple(lines), "float"), [
             body,
             *(self.definitions[g].body for g in chain),
@@ -306,7 +310,7 @@ def _called(f: sympy.Function, time: sympy.Symbol | None, expressions: Iterable[
 def _at(
     chain: Sequence[sympy.Function], returned: Sequence[sympy.Function], definitions: Definitions, tail: Tail
 ) -> SourceFunction:
-    printer = SourcePrinter("math", (t,))
+    printer = SourcePrinter("math", (t,), tail=tail.passed)
     lines = [line for f in chain for line in _assign(str(f), definitions[f].body, printer)]
     return SourceFunction(
         f"_at(t: float{tail.declared})",

@@ -66,11 +66,13 @@ class SourcePrinter(PythonCodePrinter):
         namespace: Literal["math", "torch"],
         called_with: tuple[sympy.Symbol, ...] = (),
         ends: tuple[sympy.Expr, ...] = (t, s),
+        tail: str = "",
     ) -> None:
         super().__init__({"fully_qualified_modules": True, "strict": False})
         self.namespace = namespace
         self.called_with = called_with
         self.ends = ends
+        self.tail = tail
 
     def doprint(self, expr: sympy.Expr, assign_to: str | None = None) -> str:
         """The source of an expression. Raises ValueError for a node that has no spelling here."""
@@ -130,7 +132,7 @@ class SourcePrinter(PythonCodePrinter):
         name = type(call).__name__
         arguments = ", ".join(self._print(a) for a in call.args)
         if isinstance(call, AppliedUndef) and call.args[-1].is_Rational:
-            return f"_{call.func}({arguments})"  # an integral up to a fixed time has no local name
+            return f"_{call.func}({arguments}{self.tail})"  # an integral up to a fixed time has no local name
         if isinstance(call, AppliedUndef):
             return str(call.func) if call.args == self.called_with else local_name(call, self.ends)
         if name in KNOWN:

@@ -61,7 +61,7 @@ def scheme_source(
             rule=_rule() if "RULE" in str([f.lines for f in functions]) or lowered.quadratures else None,
             tail=tail_of(lowered),
             anchor=lowered.parameters.get(variance),
-            powers=max((len(q.functions) for q in lowered.quadratures), default=1),
+            powers=max((len(q.functions) + q.lowest for q in lowered.quadratures), default=1),
             network=lowered.unknown,
             functions=functions,
             step=lower_step(lowered),
