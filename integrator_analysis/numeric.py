@@ -44,14 +44,19 @@ def function(
 def _integral(integrand: Callable[..., Any], backend: Literal["numpy", "mpmath"]) -> Callable[..., Any]:
     """(t, s) -> the integral of ``integrand`` from s to t."""
     if backend == "mpmath":
-        known: dict[tuple[Any, ...], Any] = {}
+        known: dict[tuple[Any, int], dict[Any, Any]] = {}
+
+        def panel(start: Any, end: Any) -> Any:
+            ends = [mpmath.log(start), mpmath.log(end)]
+            return mpmath.quad(lambda w: mpmath.exp(w) * integrand(mpmath.exp(w))[0], ends, method="gauss-legendre")
 
         def precise(t: Any, s: Any) -> Any:
-            key = (t, s, mpmath.mp.prec)
-            if key not in known:
-                ends = [mpmath.log(s), mpmath.log(t)]
-                known[key] = mpmath.quad(lambda w: mpmath.exp(w) * integrand(mpmath.exp(w))[0], ends)
-            return known[key]
+            # Integrals are asked for at times close to one another (derivatives): go on from the nearest known one.
+            found = known.setdefault((s, mpmath.mp.prec), {s: mpmath.mpf(0)})
+            if t not in found:
+                near = min(found, key=lambda time: abs(time - t))
+                found[t] = found[near] + panel(near, t)
+            return found[t]
 
         return precise
     nodes, weights = np.polynomial.legendre.leggauss(NODES)

@@ -45,6 +45,7 @@ class Parametrisation:
     m' = L m on one block, and ``power`` is p where in addition eta = m d(rho**p)/dt: then weights have closed forms.
     ``turning`` is theta' where ``frame`` Rot(theta) solves R' = L R on two blocks, ``frame`` a lower Cholesky factor.
     ``constant`` is R where R n_0 solves the ODE for every constant n_0: then psi_0(s, t) = R_s - E(s, t) R_t.
+    ``inverse`` is that of C_out where it is known without asking sympy.
     ``parameters`` come with the parametrisation, ``extra`` defines further functions.
     ``noise`` is kappa of the SDE dz = [F z - (1 + kappa**2)/2 G G^T s] dt + kappa G dw whose marginals are those of
     the process for every kappa; 0 is the probability-flow ODE (arXiv 2303.01748, appendix; 2206.00364, equation 6).
@@ -60,8 +61,14 @@ class Parametrisation:
     turning: sympy.Expr | None = None
     frame: sympy.ImmutableMatrix | None = None
     constant: sympy.ImmutableMatrix | None = None
+    inverse: sympy.Matrix | None = None
     parameters: Mapping[sympy.Symbol, sympy.Rational] = field(default_factory=dict)
     extra: Mapping[sympy.Function, Definition] = field(default_factory=dict)
+
+    @cached_property
+    def c_out_inverse(self) -> sympy.Matrix:
+        """C_out^{-1}."""
+        return self.c_out**-1 if self.inverse is None else self.inverse
 
     @cached_property
     def drift(self) -> sympy.ImmutableMatrix:
@@ -210,7 +217,9 @@ def _eps(process: Process) -> Parametrisation:
     k = len(process.blocks)
     c_out = -(process.kernel.factor.T**-1)
     homogeneous, power = (sympy.Function("mean_x")(t), sympy.S.One) if k == 1 else (None, None)
-    return Parametrisation("eps", process, sympy.zeros(k, k).as_immutable(), c_out.as_immutable(), homogeneous, power)
+    zeros = sympy.zeros(k, k).as_immutable()
+    inverse = -process.kernel.factor.T
+    return Parametrisation("eps", process, zeros, c_out.as_immutable(), homogeneous, power, inverse=inverse)
 
 
 def _score(process: Process) -> Parametrisation:
@@ -237,6 +246,7 @@ def _data(process: Process) -> Parametrisation:
         (precision * forward).as_immutable(),
         turning=_turning(process, process.kernel.factor),
         frame=process.kernel.factor.as_immutable(),
+        inverse=forward.adjugate() / forward.det() * process.kernel.factor * process.kernel.factor.T,
         extra=named,
     )
 
@@ -295,6 +305,7 @@ def _framed(
         (-(factor.T**-1) * rotation).as_immutable(),
         homogeneous=sympy.Function("mean_x")(t) if k == 1 else None,
         constant=(factor * rotation).as_immutable(),
+        inverse=-rotation.T * factor.T,
         parameters=parameters,
         extra=table,
     )
@@ -347,7 +358,9 @@ def _anchored(process: Process) -> Parametrisation:
 def _mixed(process: Process) -> Parametrisation:
     """Mixed score (arXiv 2106.05931, section 3.2): C_skip is the score of unit-variance Gaussian data, C_out eps's."""
     factor, table = _marginal_factor(process, sympy.S.One)
-    return replace(_preconditioned("mixed", process, factor, table), c_out=_eps(process).c_out)
+    return replace(
+        _preconditioned("mixed", process, factor, table), c_out=_eps(process).c_out, inverse=_eps(process).inverse
+    )
 
 
 def _edm(process: Process) -> Parametrisation:
@@ -447,7 +460,7 @@ def conversion(wanted: Parametrisation, given: Parametrisation) -> tuple[sympy.M
         return given._drift, given._eta
     if given.name == VELOCITY and size > 1:
         raise InputError(f"a velocity does not give {wanted.name} on process {given.process.name}: G G^T is singular")
-    inverse = wanted.c_out**-1
+    inverse = wanted.c_out_inverse
     return (inverse * (given.c_skip - wanted.c_skip)).as_mutable(), (inverse * given.c_out).as_mutable()
 
 

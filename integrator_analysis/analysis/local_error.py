@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import mpmath
@@ -78,6 +78,17 @@ class LocalError:
                 out[block] = sympy.factor(expression) if len(polynomial.terms()) <= FACTOR_TERMS else expression
         return out
 
+    @cached_property
+    def function_of_time(self) -> Callable[[str], Callable[..., Any]]:
+        """Functions of t by name, in mpmath, each made once."""
+        program = self.program
+
+        @cache
+        def named(name: str) -> Callable[..., Any]:
+            return function([sympy.Function(name)(t)], (t,), program.definitions, program.parameters, "mpmath")
+
+        return named
+
     def text(self) -> Mapping[str, str]:
         """``leading`` as plain text: d_xm s_x is the derivative by x and m of the x component of the score."""
         return {block: str(expression) for block, expression in self.leading.items()}
@@ -117,6 +128,7 @@ class _Point:
         self.jets, self.program = error.jets, error.program
         self.z, self.time, self.field, self.observable = z, time, field, observable
         self.cache: dict[int, mpmath.mpf] = {}
+        self.functions = error.function_of_time
 
     def value(self, polynomial: PolyElement) -> mpmath.mpf:
         total = mpmath.mpf(0)
@@ -145,7 +157,7 @@ class _Point:
             return number if kind == "parameter" else 1 / number
         if kind == "function":
             name, order = label
-            f = function([sympy.Function(name)(t)], (t,), self.program.definitions, self.program.parameters, "mpmath")
+            f = self.functions(name)
             return mpmath.diff(lambda time: f(time)[0], self.time, order)
         if kind == "unknown":
             component, index = label

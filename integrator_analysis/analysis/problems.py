@@ -100,7 +100,7 @@ class MixtureProblem:
         else:
             chosen = parametrisation(unknown, process)
             table, parameters = table.with_(chosen.definitions), {**parameters, **chosen.parameters}
-            inverse = chosen.c_out**-1
+            inverse = chosen.c_out_inverse
             entries = [*(-inverse * chosen.c_skip), *(-inverse)]
         values = function(entries, (t,), table, parameters, "mpmath")
 
