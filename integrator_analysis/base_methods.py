@@ -184,8 +184,13 @@ class EulerMaruyama:
 
 
 def _program(process: Process, statements: tuple[Evaluate | Combine, ...], derivation: tuple[str, ...]) -> StepProgram:
-    noisy = any(isinstance(term.operand, Noise) for st in statements if isinstance(st, Combine)
-                for _, terms in st.updates for term in terms)
+    noisy = any(
+        isinstance(term.operand, Noise)
+        for st in statements
+        if isinstance(st, Combine)
+        for _, terms in st.updates
+        for term in terms
+    )
     return StepProgram(
         process=process,
         parametrisation=parametrisation("score", process).noisy(sympy.Integer(noisy)),

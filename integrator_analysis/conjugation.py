@@ -95,7 +95,9 @@ class Conjugate:
                 f"{'earlier' if history else 'no earlier'} steps takes B = 0"
             )
 
-        if self.noise and (self.base.variable != "log-SNR" or self.B != "0" or not isinstance(self.base, Interpolatory)):
+        if self.noise and (
+            self.base.variable != "log-SNR" or self.B != "0" or not isinstance(self.base, Interpolatory)
+        ):
             raise InputError(f"noise = {self.noise} needs B = 0 and polynomials in log-SNR")
         if self.noise and (len(self.base.stages) > 1 or self.base.mend):  # type: ignore[union-attr]
             raise InputError(f"noise = {self.noise} needs a method of one stage without a corrector")
@@ -226,9 +228,7 @@ class _Lowering:
             integral = (t - s) * self.matrix - elapsed(t, s) * self.process.drift_per_unit
             closed, table = _named_parts(exponential(integral, self.process.relations))
         self.closed = closed
-        return table | {
-            e.func: Definition((t, s), c) for e, c in zip(entries, closed, strict=True) if c != 0
-        }
+        return table | {e.func: Definition((t, s), c) for e, c in zip(entries, closed, strict=True) if c != 0}
 
     def _frame(self) -> sympy.Matrix:
         """R_s R_t^{-1} with R = K Rot(theta), K the frame's factor: exact although L does not commute with its integral."""
@@ -386,9 +386,7 @@ class _Lowering:
             terms = [Term(sympy.S.One, Block(block))]
             for number in dict.fromkeys([*new, *old]):
                 difference = new.get(number, sympy.zeros(self.k)) - old.get(number, sympy.zeros(self.k))
-                terms += [
-                    Term(difference[i, j], Output(_evaluation(number), b)) for j, b in enumerate(self.blocks)
-                ]
+                terms += [Term(difference[i, j], Output(_evaluation(number), b)) for j, b in enumerate(self.blocks)]
             updates.append((block, tuple(term for term in terms if term.coefficient != 0)))
         return Combine(tuple(updates), "the last step mended with the evaluation at its end")
 
@@ -432,9 +430,7 @@ class _Lowering:
         self.interpolations.append(interpolation)
         return [list(row) for row in interpolation.symbols]
 
-    def _frozen(
-        self, stage: Stage, end: sympy.Expr, times: Mapping[int, sympy.Expr]
-    ) -> list[tuple[int, sympy.Matrix]]:
+    def _frozen(self, stage: Stage, end: sympy.Expr, times: Mapping[int, sympy.Expr]) -> list[tuple[int, sympy.Matrix]]:
         """-int E B z du with E B z replaced by the stage's polynomial through its values."""
         if not any(self.matrix):
             return []
@@ -492,7 +488,9 @@ class _Lowering:
             f"{self.base.variable}; E(s, t) = A_s^{{-1}} A_t.",
         ]
         if isinstance(self.base, RungeKutta):
-            lines.append(f"Runge-Kutta tableau on the transformed ODE in {self.base.variable}, nodes {_list(self.base.c)}.")
+            lines.append(
+                f"Runge-Kutta tableau on the transformed ODE in {self.base.variable}, nodes {_list(self.base.c)}."
+            )
         else:
             lines += [
                 f"State at {st.share} of the step: polynomial through evaluation(s) {_list(st.through)}"

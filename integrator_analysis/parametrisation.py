@@ -20,7 +20,21 @@ from integrator_analysis.numeric import function
 from integrator_analysis.processes import Process
 from integrator_analysis.symbols import Definition, Definitions, InputError, did_you_mean, s, t, u
 
-__all__ = ["PARAMETRISATIONS", "VELOCITY", "Parametrisation", "conversion", "log_snr", "network_from_eps", "parametrisation", "ratio", "slope_of", "turn", "turn_definition", "variance"]
+__all__ = [
+    "PARAMETRISATIONS",
+    "VELOCITY",
+    "Parametrisation",
+    "conversion",
+    "log_snr",
+    "measures",
+    "network_from_eps",
+    "parametrisation",
+    "ratio",
+    "slope_of",
+    "turn",
+    "turn_definition",
+    "variance",
+]
 
 ratio = sympy.Function("ratio")
 """rho(t) = (Psi^T Sigma^{-1} Psi)^{-1/2}, sigma/alpha on one block: noise per unit of signal. What z_t says about x_0
@@ -104,7 +118,7 @@ class Parametrisation:
     @cached_property
     def definitions(self) -> Definitions:
         """What drift_ij, eta_ij, rho and lambda stand for."""
-        table = dict(_measures(self.process)) | dict(self.extra)
+        table = dict(measures(self.process)) | dict(self.extra)
         for name, matrix in (("drift", self._drift), ("eta", self._eta)):
             if (name == "eta" and self.name != "score") or (name == "drift" and not self._plain_drift):
                 for named, e in zip(self._named(name, matrix), matrix, strict=True):
@@ -133,9 +147,9 @@ class Parametrisation:
         return sympy.ImmutableMatrix(
             matrix.rows,
             matrix.cols,
-            lambda i, j: matrix[i, j]
-            if matrix[i, j].is_Rational
-            else sympy.Function(f"{name}_{blocks[i]}{blocks[j]}")(t),
+            lambda i, j: (
+                matrix[i, j] if matrix[i, j].is_Rational else sympy.Function(f"{name}_{blocks[i]}{blocks[j]}")(t)
+            ),
         )
 
     def check(self) -> None:
@@ -175,7 +189,6 @@ class Parametrisation:
         slopes = [mpmath.diff(lambda u, n=n: value(u)[n], time) for n in range(k * k)]
         return max(abs(a - b) for a, b in zip(slopes, target, strict=True)) / (1 + max(map(abs, target)))
 
-
     def _constant_error(self, time: mpmath.mpf) -> mpmath.mpf:
         """Of R' = L R + eta, relative to the right-hand side."""
         right = list(self._drift * self.constant + self._eta)
@@ -184,8 +197,8 @@ class Parametrisation:
         return max(abs(a - b) for a, b in zip(slopes, target, strict=True)) / (1 + max(map(abs, target)))
 
 
-def _measures(process: Process) -> Mapping[sympy.Function, Definition]:
-    """rho, lambda and their derivatives; the derivative of Psi^T Sigma^{-1} Psi is -|G^T Sigma^{-1} Psi|^2."""
+def measures(process: Process) -> Mapping[sympy.Function, Definition]:
+    """What names rho, lambda and their derivatives; the derivative of Psi^T Sigma^{-1} Psi is -|G^T Sigma^{-1} Psi|^2."""
     factor, blocks = process.kernel.factor, process.blocks
     mean = sympy.Matrix([sympy.Function(f"mean_{b}")(t) for b in blocks])
     if len(blocks) == 1:
@@ -321,9 +334,7 @@ ANCHOR = sympy.Rational(1, 4)
 """The value of ``variance`` unless one is given: for analyses; samplers take those of the data."""
 
 
-def _marginal_factor(
-    process: Process, v: sympy.Expr
-) -> tuple[sympy.Matrix, dict[sympy.Function, Definition]]:
+def _marginal_factor(process: Process, v: sympy.Expr) -> tuple[sympy.Matrix, dict[sympy.Function, Definition]]:
     """The lower Cholesky factor of S = v Psi Psi^T + Sigma, the covariance of z_t for data of variance v, by name."""
     k, blocks = len(process.blocks), process.blocks
     table: dict[sympy.Function, Definition] = {}

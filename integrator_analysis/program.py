@@ -227,7 +227,9 @@ class StepProgram:
         lines = [str(st) for st in self.statements]
         lines += [f"{name} = {expression}" for name, expression in self.coefficients.items()]
         lines += [f"{f}{d.arguments} = {d.body}" for f, d in self.definitions.items()]
-        lines += [f"{q.functions} = {q.integrands}, {q.nodes} nodes in {q.rule}, from x**{q.lowest}" for q in self.quadratures]
+        lines += [
+            f"{q.functions} = {q.integrands}, {q.nodes} nodes in {q.rule}, from x**{q.lowest}" for q in self.quadratures
+        ]
         lines += [f"{self.variable} {n}" for n in (*self.nodes, *self.interpolations)]
         lines += [f"{p} = {value}" for p, value in self.parameters.items()]
         return "sha256:" + hashlib.sha256("\n".join(lines).encode()).hexdigest()

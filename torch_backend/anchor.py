@@ -124,7 +124,10 @@ def anchored_sample(
         raise ValueError(f"{scheme.SPEC} takes no variance of the data; an anchored scheme is needed")
     if (steps is None) == (times is None):
         raise ValueError("pass exactly one of steps and times")
-    walk = check_times(times, scheme.T_MAX) if times is not None else time_grid(grid, steps, scheme.T_MAX, scheme.T_MIN)  # type: ignore[arg-type]
+    if times is not None:
+        walk = check_times(times, scheme.T_MAX)
+    else:
+        walk = time_grid(grid, steps or 0, scheme.T_MAX, scheme.T_MIN, scheme.log_snr)
     blocks, n = len(scheme.BLOCKS), len(z_T)
     if tuple(z_T.shape[1:]) != (blocks * anchor.mean.shape[0], *anchor.mean.shape[1:]):
         raise ValueError(

@@ -81,7 +81,7 @@ class Sampler:
 
     def times(self, steps: int, grid: str = "uniform") -> list[float]:
         """The ``steps + 1`` times of a named grid, t_max down to t_min. Raises ValueError as ``time_grid`` does."""
-        return time_grid(grid, steps, self.t_max, self.t_min)
+        return time_grid(grid, steps, self.t_max, self.t_min, getattr(self.module, "log_snr", None))
 
     def table(self, times: Iterable[float]) -> Float[Tensor, "n_steps n_coefficients"]:
         """The scheme's coefficients on a grid, float64 on the CPU. Raises ValueError for times not in (0, t_max]."""

@@ -339,9 +339,7 @@ class JetRing:
         """E between two times near t, given by their offsets."""
         key = (flow, start, end)
         if key not in self._memory:
-            forth, back = (
-                [[self.along(e, offset) for e in row] for row in self.flow(flow)] for offset in (end, start)
-            )
+            forth, back = ([[self.along(e, offset) for e in row] for row in self.flow(flow)] for offset in (end, start))
             self._memory[key] = _multiply(forth, self._inverse(back)) if any(start.coefficients) else forth
         return self._memory[key]
 
@@ -352,7 +350,8 @@ class JetRing:
             length = start - end
             between = start - length.scale(self["share", "y"])
             integrand = _multiply(
-                self.propagator(flow, between, end), self._matrix(flow.source, between)  # type: ignore[arg-type]
+                self.propagator(flow, between, end),
+                self._matrix(flow.source, between),  # type: ignore[arg-type]
             )
             factor = -length
             if k:
@@ -413,8 +412,7 @@ class JetRing:
         out = identity
         for _ in range(self.order):
             out = [
-                [a + b for a, b in zip(p, q, strict=True)]
-                for p, q in zip(identity, _multiply(rest, out), strict=True)
+                [a + b for a, b in zip(p, q, strict=True)] for p, q in zip(identity, _multiply(rest, out), strict=True)
             ]
         return out
 

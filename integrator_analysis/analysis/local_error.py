@@ -313,7 +313,9 @@ def _run(program: StepProgram, jets: JetRing, steps: int = 1) -> tuple[dict[str,
         _take(program, jets, program.statements[program.cycle :], state, outputs, times, variances, n)
     if program.cycle:
         _grow_older(program, outputs)
-        _take(program, jets, program.statements[: program.cycle], state, outputs, _times(program, jets, 1), variances, 0)
+        _take(
+            program, jets, program.statements[: program.cycle], state, outputs, _times(program, jets, 1), variances, 0
+        )
     return {b: state[b] for b in program.blocks}, variances
 
 

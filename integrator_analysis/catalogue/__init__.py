@@ -11,7 +11,9 @@ from integrator_analysis.symbols import InputError
 
 __all__ = ["SCHEMES", "Scheme", "register"]
 
-_SCHEMES = {scheme.name: scheme for family in (baselines, conjugate, exponential, splitting) for scheme in family.SCHEMES}
+_SCHEMES = {
+    scheme.name: scheme for family in (baselines, conjugate, exponential, splitting) for scheme in family.SCHEMES
+}
 
 SCHEMES: Mapping[str, Scheme] = MappingProxyType(_SCHEMES)
 

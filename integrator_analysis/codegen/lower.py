@@ -15,11 +15,20 @@ import sympy
 from sympy.core.function import AppliedUndef
 
 from integrator_analysis.codegen.printer import HELPERS, SourcePrinter, local_name
-from integrator_analysis.parametrisation import variance
+from integrator_analysis.parametrisation import log_snr, measures, variance
+from integrator_analysis.processes import Process
 from integrator_analysis.program import Block, Evaluate, Noise, Operand, Output, StepProgram, Term, advance
 from integrator_analysis.symbols import PAST, Definitions, h, s, t, u
 
-__all__ = ["SourceFunction", "lower_coefficients", "lower_kernel", "lower_step", "special_functions", "tail_of"]
+__all__ = [
+    "SourceFunction",
+    "lower_coefficients",
+    "lower_kernel",
+    "lower_log_snr",
+    "lower_step",
+    "special_functions",
+    "tail_of",
+]
 
 WIDTH = 112
 Expressions = Sequence[sympy.Expr]
@@ -70,7 +79,9 @@ class _Coefficients:
         self.coefficients = dict(program.coefficients)
         self.integrands = [i for q in program.quadratures for i in q.integrands]
         self.weights = [f for q in program.quadratures for f in q.names]
-        self.measured = bool(program.interpolations) or any(len(q.functions) + q.lowest > 1 for q in program.quadratures)
+        self.measured = bool(program.interpolations) or any(
+            len(q.functions) + q.lowest > 1 for q in program.quadratures
+        )
         self.measured |= bool(program.nodes) and program.variable is not None
         used = [*self.coefficients.values(), *self.integrands]
         inside = {f: d for f, d in self.definitions.items() if not self.measured or f != advance}
@@ -135,7 +146,9 @@ class _Coefficients:
         lines = self._assignments(self.measure_names, self.measure)
         last = SourcePrinter("math").doprint(self.measure[-1].xreplace({h: t - s}))
         docstring = f"The change of {variable} from time t to time s."
-        return SourceFunction(f"_advance(t: float, s: float{self.tail.declared})", docstring, (*lines, f"return {last}"), "float")
+        return SourceFunction(
+            f"_advance(t: float, s: float{self.tail.declared})", docstring, (*lines, f"return {last}"), "float"
+        )
 
     def _between(self) -> SourceFunction:
         lines = self._assignments(self.two_times, self.bodies)
@@ -179,7 +192,9 @@ class _Coefficients:
         lines = [f"{h} = t - s"] if any(e.has(h) for e in self.coefficients.values()) else []
         for node in program.nodes:
             share = SourcePrinter("math").doprint(node.share)
-            where = f"t + {share} * (s - t)" if program.variable is None else f"_time_at({share}, t, s{self.tail.passed})"
+            where = (
+                f"t + {share} * (s - t)" if program.variable is None else f"_time_at({share}, t, s{self.tail.passed})"
+            )
             lines.append(f"{node.symbol} = {where}")
         lines += self._block(ahead)
         if behind:
@@ -287,6 +302,18 @@ def lower_kernel(
     constant = {f for f in program_functions if not definitions[f].body.has(t)}
     results = [f"torch.full_like(t, {f})" if f in constant else str(f) for f in program_functions]
     return (*lines, *_return(results)), tuple(definitions[f].body for f in chain)
+
+
+def lower_log_snr(process: Process) -> tuple[SourceFunction, tuple[sympy.Expr, ...]]:
+    """``log_snr(t)`` of a process on the host, for time grids; and every expression printed in it."""
+    definitions = process.definitions.with_(measures(process))
+    *chain, last = _needed([log_snr(t)], definitions, 1)
+    printer = SourcePrinter("math", (t,))
+    lines = [line for f in chain for line in _assign(str(f), definitions[f].body, printer)]
+    lines.append(f"return {printer.doprint(definitions[last].body)}")
+    docstring = "lambda(t), half the logarithm of the signal-to-noise ratio."
+    function = SourceFunction("log_snr(t: float)", docstring, tuple(lines), "float")
+    return function, tuple(definitions[f].body for f in (*chain, last))
 
 
 def _needed(expressions: Iterable[sympy.Expr], definitions: Definitions, arity: int) -> list[sympy.Function]:

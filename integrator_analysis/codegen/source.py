@@ -18,7 +18,14 @@ import numpy as np
 import sympy
 
 from integrator_analysis.analysis.local_error import LocalError
-from integrator_analysis.codegen.lower import lower_coefficients, lower_kernel, lower_step, special_functions, tail_of
+from integrator_analysis.codegen.lower import (
+    lower_coefficients,
+    lower_kernel,
+    lower_log_snr,
+    lower_step,
+    special_functions,
+    tail_of,
+)
 from integrator_analysis.codegen.printer import SourcePrinter
 from integrator_analysis.parametrisation import variance
 from integrator_analysis.processes import Process
@@ -45,6 +52,8 @@ def scheme_source(
     """The torch module of one scheme: header, parameters, coefficient functions and ``step``."""
     lowered = program.lowered()
     functions, printed = lower_coefficients(lowered)
+    measure, measured = lower_log_snr(program.process)
+    functions, printed = (*functions, measure), (*printed, *measured)
     body = (
         _environment()
         .get_template("scheme.py.j2")
