@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from integrator_analysis.catalogue import SCHEMES, Scheme, register
 from integrator_analysis.catalogue.entry import Method
 from integrator_analysis.integrator import Integrator, derive, verify
-from integrator_analysis.processes import FAMILIES, Process, ProcessFamily, process
+from integrator_analysis.processes import FAMILIES, Process, ProcessFamily, process, register_process
 from integrator_analysis.symbols import InputError
 
 __all__ = [
@@ -23,12 +23,14 @@ __all__ = [
     "Integrator",
     "Method",
     "Process",
+    "ProcessFamily",
     "Scheme",
     "catalogue",
     "derive",
     "process",
     "processes",
     "register",
+    "register_process",
     "verify",
 ]
 __version__ = "0.1.0"

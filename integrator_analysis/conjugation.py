@@ -1,8 +1,8 @@
 """Conjugate integrators: map z by A with A' = A (B - L), take a step there, map back.
 
-Knows families of B, propagators E(s, t) = A_s^{-1} A_t and weights psi_k(s, t) = -int_s^t E(s, u) eta(u) x(u)^k du, x the
-share of the way from t to s; turns a base method into statements; knows no splitting. The global A is never formed: it
-overflows and loses digits; only these local quantities enter a step. Source: arXiv 2310.07894, section 3.1.
+Knows families of B, propagators E(s, t) = A_s^{-1} A_t and weights psi_k(s, t) = -int_s^t E(s, u) eta(u) x(u)^k du, x
+the share of the way from t to s; turns a base method into statements; knows no splitting. The global A is never formed:
+it overflows and loses digits; only these local quantities enter a step. Source: arXiv 2310.07894, section 3.1.
 
 Every state of a step, a stage's or the end's, is E z_t + sum_j w_j n_j - int E B z: the network n is replaced by a
 polynomial through evaluations, whose weights w_j are combinations of the psi_k, and B z by one through its values.
@@ -72,22 +72,26 @@ ratio_difference = sympy.Function("ratio_difference")
 
 @dataclass(frozen=True)
 class Conjugate:
-    """A base method on the ODE transformed with B = 0, lambda I or lambda ones (constant in t).
+    """A base method on the ODE transformed with B: "0", "lambda*I", "lambda*ones" or a k x k matrix that may hold t.
 
     ``strength`` is lambda; ``parametrisation`` says which network output the base method sees, whatever the network
-    itself returns. ``noise`` is kappa: 0 is the probability-flow ODE, 1 the reverse SDE, whose linear part and noise are
-    then solved exactly (needs log-SNR as the variable). Raises InputError for a B, a parametrisation or a combination that is not known.
+    itself returns. ``noise`` is kappa: 0 is the probability-flow ODE, 1 the reverse SDE, whose linear part and noise
+    are then solved exactly (needs log-SNR as the variable). Raises InputError for a B, a parametrisation or a
+    combination that is not known.
     """
 
-    B: str = "0"
+    B: str | sympy.ImmutableMatrix = "0"
     strength: float = 0.0
     base: Interpolatory | RungeKutta = EULER
     parametrisation: str = "eps"
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.B not in FAMILIES:
-            raise InputError(f"B = {self.B!r} is not a known family; accepted: {', '.join(FAMILIES)}")
+        if isinstance(self.B, sympy.MatrixBase):
+            if self.B.free_symbols - {t}:
+                raise InputError(f"B = {self.B.tolist()} holds other symbols than t; numbers and t are accepted")
+        elif self.B not in FAMILIES:
+            raise InputError(f"B = {self.B!r} is not a known family; accepted: {', '.join(FAMILIES)}, a matrix in t")
         history = isinstance(self.base, Interpolatory) and self.base.depth < 0
         if self.B != "0" and (history or self.base.variable != "t"):
             raise InputError(
@@ -109,11 +113,11 @@ class Conjugate:
 
 @dataclass(frozen=True)
 class Ancestral:
-    """DDIM with eta: x_s = alpha_s x_0 + sigma_s [r eps + eta sqrt(1 - e**(-2 H)) xi], r**2 = 1 - eta**2 (1 - e**(-2 H)).
+    """DDIM with eta: x_s = alpha_s x_0 + sigma_s [r eps + sqrt(1 - r**2) xi], 1 - r**2 = eta**2 (1 - e**(-2 H)).
 
     H is the step in log-SNR; x_0 and eps as predicted at t. The noise leaves the marginals of data at a point as they
-    are, whatever the step; as h -> 0 it is the SDE of strength kappa = eta. eta = 1 is DDPM's ancestral sampling and the
-    exact step of the reverse SDE with x_0 frozen. Source: arXiv 2010.02502, equations 12 and 16.
+    are, whatever the step; as h -> 0 it is the SDE of strength kappa = eta. eta = 1 is DDPM's ancestral sampling and
+    the exact step of the reverse SDE with x_0 frozen. Source: arXiv 2010.02502, equations 12 and 16.
     """
 
     eta: float = 1.0
@@ -144,10 +148,10 @@ class Ancestral:
             parametrisation=noisy,
             statements=(Evaluate("eps_0", t), Combine((("x", terms),), "DDIM step with noise")),
             derivation=(
-                "x_0 and eps = (x - alpha_t x_0) / sigma_t as predicted at t; eps is mixed with fresh noise so that its "
-                "variance stays one: x <- alpha_s x_0 + sigma_s [r eps + sqrt(1 - r^2) xi], "
+                "x_0 and eps = (x - alpha_t x_0) / sigma_t as predicted at t; eps is mixed with fresh noise so that "
+                "its variance stays one: x <- alpha_s x_0 + sigma_s [r eps + sqrt(1 - r^2) xi], "
                 f"1 - r^2 = eta^2 (1 - exp(-2 H)), H = log-SNR at s less that at t, eta = {eta}.",
-                "As h -> 0 this is dz = [F z - (1 + eta^2)/2 G G^T s] dt + eta G dw, which has the process's marginals.",
+                "As h -> 0 this is dz = [F z - (1 + eta^2)/2 G G^T s] dt + eta G dw, with the process's marginals.",
             ),
         )
 
@@ -161,9 +165,10 @@ class _Lowering:
         noise = as_rational(method.noise, "noise")
         self.par: Parametrisation = parametrisation(method.parametrisation, process).noisy(noise)
         self.par.check()
-        self.matrix: sympy.Matrix = FAMILIES[method.B](self.k)
+        self.named: dict[sympy.Function, Definition] = {}
+        self.matrix: sympy.Matrix = self._family()
         self.parameters = {**process.parameters, **self.par.parameters}
-        if method.B != "0":
+        if self.matrix.has(lambda_):
             self.parameters[lambda_] = as_rational(method.strength, "lambda")
         self.variable = VARIABLES[self.base.variable]
         self.nodes: dict[Fraction, Node] = {}
@@ -174,11 +179,30 @@ class _Lowering:
         self.flow = LinearFlow.named(
             self.blocks, self.matrix - self.par.drift, self.par.eta.as_mutable(), degree, self.variable
         )
-        self.base_table = process.definitions.with_(self.par.definitions)
+        self.base_table = process.definitions.with_(self.par.definitions).with_(self.named)
+
+    def _family(self) -> sympy.Matrix:
+        """B, a matrix that depends on time by named entries. Raises InputError for one of another size."""
+        given = self.method.B
+        if isinstance(given, str):
+            return FAMILIES[given](self.k)
+        if given.shape != (self.k, self.k):
+            raise InputError(
+                f"B has shape {given.shape}; process {self.process.name} has {self.k} block(s), so it must be "
+                f"{self.k} x {self.k}"
+            )
+        exact = sympy.Matrix(given).applyfunc(lambda e: sympy.nsimplify(e, rational=True))
+        for i, j in ((i, j) for i in range(self.k) for j in range(self.k)):
+            if exact[i, j].has(t):
+                name = sympy.Function(f"b_{self.blocks[i]}{self.blocks[j]}")
+                self.named[name] = Definition((t,), exact[i, j])
+                exact[i, j] = name(t)
+        return exact
 
     # -- the program ---------------------------------------------------------------------------------------------
     def program(self) -> StepProgram:
         table = dict(self._propagator())
+        self.propagators = dict(table)
         self.known = set(table)
         table |= self._advance()
         weights, quadratures = self._weights()
@@ -207,32 +231,31 @@ class _Lowering:
     def _propagator(self) -> dict[sympy.Function, Definition]:
         """E(s, t) in closed form: m_s / m_t times exp(int B) on one block, exp(int_s^t (B - L)) where that commutes."""
         entries, m = self.flow.entries, self.par.homogeneous
-        if not any(self.par.drift):
-            closed, table = exponential((t - s) * self.matrix, self.process.relations), {}
-        elif m is not None and self.par.name != "eps":
-            closed, table = sympy.Matrix([[m.xreplace({t: s}) / m * sympy.exp((t - s) * self.matrix[0, 0])]]), {}
+        table: dict[sympy.Function, Definition] = {}
+        if not any(self.par.drift) and not self.named:
+            closed = exponential((t - s) * self.matrix, self.process.relations)
+        elif m is not None and self.par.name != "eps" and not self.named:
+            closed = sympy.Matrix([[m.xreplace({t: s}) / m * sympy.exp((t - s) * self.matrix[0, 0])]])
         elif self.par.turning is not None and self.method.B == "0":
             closed, table = self._frame(), {turn: turn_definition(self.par.turning)}
-        elif any(self.par.c_skip):
-            raise InputError(
-                f"parametrisation {self.par.name} on process {self.process.name}: L has no closed-form propagator; "
-                "accepted here: eps, x0, velocity"
-            )
+        elif self._ordered():
+            generator = self.flow.generator.xreplace({t: u})
+            self.closed = sympy.Matrix(self.k, self.k, lambda i, j: entries[i, j])
+            return {e.func: Definition((t, s), sympy.Integer(n), generator=generator) for n, e in enumerate(entries)}
         else:
-            generator = (self.matrix - self.par.drift).applyfunc(self.base_table.resolve)
-            if not commutes_with_integral(generator, t):
-                raise InputError(
-                    f"B = {self.method.B} on process {self.process.name}: B - L does not commute with its integral, "
-                    "so E(s, t) has no exponential form; accepted here: B = 0, lambda*I, or a constant noise schedule"
-                )
             integral = (t - s) * self.matrix - elapsed(t, s) * self.process.drift_per_unit
             closed, table = _named_parts(exponential(integral, self.process.relations))
         self.closed = closed
         return table | {e.func: Definition((t, s), c) for e, c in zip(entries, closed, strict=True) if c != 0}
 
+    def _ordered(self) -> bool:
+        """Whether E is an ordered exponential: B - L does not commute with its integral, or is not integrated here."""
+        generator = (self.matrix - self.par.drift).applyfunc(self.base_table.resolve)
+        return bool(self.named) or any(self.par.c_skip) or not commutes_with_integral(generator, t)
+
     def _frame(self) -> sympy.Matrix:
-        """R_s R_t^{-1} with R = K Rot(theta), K the frame's factor: exact although L does not commute with its integral."""
-        factor, angle = self.par.frame.as_mutable(), turn(t, s)
+        """R_s R_t^{-1} with R = K Rot(theta), K the frame's factor: exact where exp(int L) is not."""
+        factor, angle = sympy.Matrix(self.par.frame), turn(t, s)
         rotation = sympy.Matrix([[sympy.cos(angle), -sympy.sin(angle)], [sympy.sin(angle), sympy.cos(angle)]])
         return factor.xreplace({t: s}) * rotation * factor**-1
 
@@ -333,7 +356,7 @@ class _Lowering:
                         carried = self._between(times[j], end)
                         weights[j] = size * carried * self.par.eta.xreplace({t: times[j]})
                         if any(self.matrix):
-                            frozen.append((j, size * carried * self.matrix))
+                            frozen.append((j, size * carried * self.matrix.xreplace({t: times[j]})))
                 label = "the state at the end of the step" if last else f"the state at {share} of the way"
                 statements.append(self._state(names, end, weights, frozen, label))
             if not last:
@@ -366,8 +389,9 @@ class _Lowering:
         return Combine(tuple(updates), label)
 
     def _noise(self, end: sympy.Expr) -> sympy.Expr:
-        """The noise of the reverse SDE's linear part, solved exactly: variance sigma_s**2 (1 - e**(-2 kappa**2 H)), H the
-        step in log-SNR. sigma**2 is written as -G G^T / (2 lambda'), which is what the expansion knows.
+        """The noise of the reverse SDE's linear part, solved exactly: variance sigma_s**2 (1 - e**(-2 kappa**2 H)).
+
+        H is the step in log-SNR. sigma**2 is written as -G G^T / (2 lambda'), which is what the expansion knows.
         """
         at = {t: end}
         variance = -self.process.diffusion[0, 0].xreplace(at) / (2 * self._slope(end))
@@ -439,7 +463,8 @@ class _Lowering:
         for number, row in zip(stage.through, rows, strict=True):
             value = sum(c / (k + 1) for k, c in enumerate(row))
             length = h if end == s else t - end
-            out.append((number, -length * value * self._between(times[number], end) * self.matrix))
+            matrix = self.matrix.xreplace({t: times[number]})
+            out.append((number, -length * value * self._between(times[number], end) * matrix))
         return out
 
     # -- pieces --------------------------------------------------------------------------------------------------
@@ -504,6 +529,12 @@ class _Lowering:
                 )
             if self.base.mend:
                 lines.append(f"Each step first mends the one before through evaluations {_list(self.base.mend)}.")
+        if any(d.generator is not None for d in self.propagators.values()):
+            lines.append(
+                "B - L does not commute with its integral, or has none in closed form: E(s, t) is its ordered "
+                "exponential, solved numerically. The exponential of the integral, as which arXiv 2310.07894 writes A, "
+                "is not A here."
+            )
         if self.flow.moments:
             lines.append(
                 f"psi by Gauss-Legendre quadrature in {quadratures[0].rule}(u), {quadratures[0].nodes} nodes."

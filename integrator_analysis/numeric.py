@@ -7,11 +7,13 @@ of generated source, so that each can be checked against the other.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any, Literal
 
 import mpmath
 import numpy as np
 import sympy
+from scipy.integrate import solve_ivp
 from sympy.core.function import AppliedUndef
 
 from integrator_analysis.algebra.special import MPMATH, NUMPY
@@ -33,12 +35,50 @@ def function(
     """A callable of ``arguments`` that returns the list of values of ``expressions``."""
     resolved = [definitions.resolve(sympy.sympify(e)).xreplace(dict(parameters)) for e in expressions]
     integrals = {c.func for e in resolved for c in e.atoms(AppliedUndef) if c.func in definitions}
-    named = {}
-    for f in integrals:
+    named: dict[str, Any] = {}
+    ordered: dict[sympy.ImmutableMatrix, Callable[..., Any]] = {}
+    for f in sorted(integrals, key=str):
+        matrix = definitions[f].generator
+        if matrix is not None:
+            if matrix not in ordered:
+                entries = function(list(matrix), (u,), definitions, parameters, backend)
+                ordered[matrix] = _ordered_exponential(entries, matrix.rows, backend)
+            named[str(f)] = partial(_entry, ordered[matrix], int(definitions[f].body))
+            continue
         integrand = function([definitions[f].body], (u,), definitions, parameters, backend)
         named[str(f)] = _integral(integrand, backend)
     modules = [named, NUMPY, "numpy"] if backend == "numpy" else [named, MPMATH, "mpmath"]
     return sympy.lambdify(list(arguments), resolved, modules=modules, cse=True)
+
+
+def _entry(matrix: Callable[..., Any], number: int, t: Any, s: Any) -> Any:
+    """One entry of a matrix function of two times, for an array of first times too."""
+    if isinstance(t, np.ndarray):
+        return np.array([matrix(float(time), float(s))[number] for time in t.ravel()]).reshape(t.shape)
+    return matrix(t, s)[number]
+
+
+def _ordered_exponential(
+    generator: Callable[..., Any], size: int, backend: Literal["numpy", "mpmath"]
+) -> Callable[[Any, Any], Any]:
+    """(t, s) -> E(s, t) row by row, by scipy's DOP853 or mpmath's Taylor series; each pair of times once."""
+
+    def slope(time: Any, flat: Any) -> list[Any]:
+        m = generator(time)
+        return [
+            sum(flat[i * size + k] * m[k * size + j] for k in range(size)) for i in range(size) for j in range(size)
+        ]
+
+    @cache
+    def solved(t: Any, s: Any) -> Any:
+        start = [float(i == j) for i in range(size) for j in range(size)]
+        if t == s:
+            return start
+        if backend == "mpmath":
+            return mpmath.odefun(slope, s, start)(t)
+        return solve_ivp(slope, (s, t), start, method="DOP853", rtol=2.3e-14, atol=1e-16).y[:, -1]
+
+    return solved
 
 
 def _integral(integrand: Callable[..., Any], backend: Literal["numpy", "mpmath"]) -> Callable[..., Any]:

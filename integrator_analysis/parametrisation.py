@@ -182,8 +182,9 @@ class Parametrisation:
 
     def _frame_error(self, time: mpmath.mpf) -> mpmath.mpf:
         """Of K' = L K - K [[0, theta'], [-theta', 0]] for the frame's factor K, relative to the right-hand side."""
-        k, factor = len(self.process.blocks), self.frame
-        turn = sympy.Matrix([[0, self.turning], [-self.turning, 0]])
+        k, factor = len(self.process.blocks), sympy.Matrix(self.frame)
+        turning = sympy.sympify(self.turning)
+        turn = sympy.Matrix([[0, turning], [-turning, 0]])
         right = list(self._drift * factor - factor * turn)
         value, target = self._values(*factor), self._values(*right)(time)
         slopes = [mpmath.diff(lambda u, n=n: value(u)[n], time) for n in range(k * k)]
@@ -191,14 +192,15 @@ class Parametrisation:
 
     def _constant_error(self, time: mpmath.mpf) -> mpmath.mpf:
         """Of R' = L R + eta, relative to the right-hand side."""
-        right = list(self._drift * self.constant + self._eta)
-        value, target = self._values(*self.constant), self._values(*right)(time)
+        frame = sympy.Matrix(self.constant)
+        right = list(self._drift * frame + self._eta)
+        value, target = self._values(*frame), self._values(*right)(time)
         slopes = [mpmath.diff(lambda u, n=n: value(u)[n], time) for n in range(len(target))]
         return max(abs(a - b) for a, b in zip(slopes, target, strict=True)) / (1 + max(map(abs, target)))
 
 
 def measures(process: Process) -> Mapping[sympy.Function, Definition]:
-    """What names rho, lambda and their derivatives; the derivative of Psi^T Sigma^{-1} Psi is -|G^T Sigma^{-1} Psi|^2."""
+    """What rho, lambda and their derivatives stand for. (Psi^T Sigma^{-1} Psi)' = -|G^T Sigma^{-1} Psi|**2."""
     factor, blocks = process.kernel.factor, process.blocks
     mean = sympy.Matrix([sympy.Function(f"mean_{b}")(t) for b in blocks])
     if len(blocks) == 1:

@@ -137,7 +137,8 @@ class Interpolation:
 class Quadrature:
     """Functions (t, s) without closed form: the integrals over u from s to t of ``integrands`` in (s, u), times x**k.
 
-    ``functions[i]`` are those with the power k = ``lowest`` + i of x, the share of the way from t to s in the program's variable.
+    ``functions[i]`` are those with the power k = ``lowest`` + i of x, the share of the way from t to s in the
+    program's variable.
     ``nodes`` Gauss-Legendre nodes in sqrt(u), in which the eta of eps is smooth at u = 0: 32 give 3e-14 relative on
     PSLD over the whole interval (1e-3, 1), and a step is shorter than that. ``rule`` "log": in log u instead, for an
     eta that grows like 1/u, as that of x0 does.

@@ -4,27 +4,40 @@
     options := option { "," option };  option := name "=" value | flag
     value   := number | product;       product := atom { "*" atom };  atom := number | name
 
-Examples: psld/RVV, psld(Gamma=0.02, nu=4.02)/RVV, vp/conjugate(B=lambda*I, lambda=0.3), psld/OBA(reduced).
+Examples: psld/RVV, psld(Gamma=0.02, nu=4.02)/RVV, vp/conjugate(B=lambda*I, lambda=0.3), psld/OBA(reduced),
+vp/conjugate(B=0, base=AB2, variable=log-SNR, predict=x0).
+
+``conjugate`` composes a conjugation with a base method: B= 0, lambda*I, lambda*ones or number*I, lambda= its strength,
+base= a name in catalogue.bases.BASES, variable= what the base method measures a step in (t, rho, log-SNR), predict= the
+network output that it sees (eps, x0, ...). What is left out is B=0, base=Euler, the base's own variable, predict=eps.
+A table of numbers (betas of ddpm) has no text here: it is a keyword argument in Python.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import sympy
+
+from integrator_analysis.base_methods import VARIABLES, Interpolatory, RungeKutta
 from integrator_analysis.catalogue import SCHEMES, Scheme
+from integrator_analysis.catalogue.bases import BASES
 from integrator_analysis.conjugation import FAMILIES as B_FAMILIES
 from integrator_analysis.conjugation import Conjugate
-from integrator_analysis.processes import FAMILIES, Process, process
-from integrator_analysis.processes.base import as_float
+from integrator_analysis.parametrisation import PARAMETRISATIONS
+from integrator_analysis.processes import FAMILIES, Process, ProcessFamily, process
+from integrator_analysis.processes.base import Parameter, as_float, as_table
 from integrator_analysis.splitting import LETTERS, Splitting
 from integrator_analysis.symbols import InputError, did_you_mean
 
 __all__ = ["Spec", "parse"]
 
 MAX_LENGTH = 200
+CONJUGATE_OPTIONS = ("B", "lambda", "base", "variable", "predict")
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 NAME = r"[A-Za-z_][A-Za-z0-9_+-]*"
 TOKEN = re.compile(rf"\s*(?:(?P<number>{NUMBER}(?![A-Za-z0-9_.]))|(?P<name>{NAME})|(?P<mark>[/(),=*]))")
@@ -46,30 +59,62 @@ class _Part:
     flags: tuple[str, ...]
 
 
-def parse(text: str, **parameters: float) -> Spec:
+Value = float | tuple[sympy.Rational, ...]
+"""Of a process parameter, as it is read: a number, or a table of exact decimals."""
+
+
+def parse(text: str, **parameters: Parameter) -> Spec:
     """Read a spec; keyword ``parameters`` go to the process or, if named lambda_, to the scheme.
 
-    Raises InputError for text outside the grammar, unknown names or unusable values.
+    A parameter that is a table (betas of ddpm) takes a sequence of numbers, by keyword alone; None leaves out one that
+    may be left out. Raises InputError for text outside the grammar, unknown names or unusable values.
+
+    >>> parse("vp/conjugate(predict=x0, variable=log-SNR, base=AB2)").text
+    'vp/conjugate(B=0, base=AB2, variable=log-SNR, predict=x0)'
     """
-    if len(text) > MAX_LENGTH:
-        raise InputError(f"a spec is text of at most {MAX_LENGTH} characters such as 'psld/RVV', got {text[:40]!r}...")
+    _check_text(text)
     left, right = _Parser(text).spec()
     if left.name not in FAMILIES:
         raise did_you_mean(left.name, FAMILIES, "process")
     if left.flags:
         raise InputError(f"process option {left.flags[0]!r} in {text!r} needs a value: name=number")
-    given = {name: as_float(value, name) for name, value in parameters.items()}
-    strength = given.pop("lambda_", None)
-    values = {name: _number(name, value) for name, value in left.options.items()} | given
+    family = FAMILIES[left.name]
+    strength = as_float(parameters.pop("lambda_"), "lambda_") if "lambda_" in parameters else None
+    values = {name: _from_text(family, name, value) for name, value in left.options.items()}
+    for name, value in parameters.items():
+        if value is not None or family.defaults.get(name, 0.0) is not None:
+            values[name] = as_table(value, name) if name in family.tables else as_float(value, name)
     scheme = _scheme(right, text, strength)
     made = process(left.name, **values)
-    return Spec(_canonical(left.name, values, scheme.name), made, scheme)
+    return Spec(_canonical(family, values, scheme.name), made, scheme)
 
 
-def _canonical(name: str, values: Mapping[str, float], scheme: str) -> str:
-    changed = {k: v for k, v in values.items() if v != FAMILIES[name].defaults[k]}
-    options = ", ".join(f"{k}={changed[k]!r}" for k in sorted(changed))
-    return f"{name}({options})/{scheme}" if options else f"{name}/{scheme}"
+def _check_text(text: object) -> None:
+    if not isinstance(text, str) or len(text) > MAX_LENGTH:
+        got = f"{text[:40]!r}..." if isinstance(text, str) else type(text).__name__
+        raise InputError(f"a spec is text of at most {MAX_LENGTH} characters such as 'psld/RVV', got {got}")
+
+
+def _from_text(family: ProcessFamily, name: str, text: str) -> Value:
+    if name in family.tables:
+        raise InputError(
+            f"parameter {name} of process {family.name} is a table of numbers, which a spec cannot hold; pass it from "
+            f"Python: {name}=[...]"
+        )
+    return _number(name, text)
+
+
+def _canonical(family: ProcessFamily, values: Mapping[str, Value], scheme: str) -> str:
+    changed = {k: _value_text(v) for k, v in values.items() if v != family.defaults[k]}
+    options = ", ".join(f"{k}={changed[k]}" for k in sorted(changed))
+    return f"{family.name}({options})/{scheme}" if options else f"{family.name}/{scheme}"
+
+
+def _value_text(value: Value) -> str:
+    """A number as it reads back; a table by its fingerprint, which tells tables apart and is refused when read."""
+    if isinstance(value, float):
+        return repr(value)
+    return "table-" + hashlib.sha256(" ".join(map(str, value)).encode()).hexdigest()[:8]
 
 
 def _scheme(part: _Part, text: str, strength: float | None) -> Scheme:
@@ -102,8 +147,27 @@ def _has_strength(scheme: Scheme) -> bool:
 
 
 def _conjugate(part: _Part, strength: float | None) -> Scheme:
-    if part.flags or set(part.options) - {"B", "lambda"}:
-        raise InputError("conjugate accepts B=0, B=lambda*I or B=lambda*ones, and lambda=number")
+    if part.flags or set(part.options) - set(CONJUGATE_OPTIONS):
+        unknown = (*part.flags, *(name for name in part.options if name not in CONJUGATE_OPTIONS))[0]
+        raise InputError(
+            f"conjugate has no option {unknown!r}; accepted: B=0, B=lambda*I or B=lambda*ones, lambda=number, "
+            "base=name, variable=name, predict=name"
+        )
+    family, value = _b_family(part, strength)
+    base = _base(part)
+    predict = _one_of(part, "predict", PARAMETRISATIONS, "eps")
+    method = Conjugate(family, strength=value, base=base, parametrisation=predict)
+    named = part.options.get("base", "Euler")
+    chosen = {"base": named, "variable": base.variable, "predict": predict}
+    usual = {"base": "Euler", "variable": BASES[named].variable, "predict": "eps"}
+    options = [f"B={family}", *([f"lambda={value!r}"] if family != "0" else [])]
+    options += [f"{key}={chosen[key]}" for key in chosen if chosen[key] != usual[key]]
+    summary = f"Conjugate {named} with B = {family}" + (f" on the {predict} prediction." if predict != "eps" else ".")
+    return Scheme(f"conjugate({', '.join(options)})", method, (), summary, "arXiv 2310.07894, section 3.1")
+
+
+def _b_family(part: _Part, strength: float | None) -> tuple[str, float]:
+    """B as the name of its family, and lambda."""
     family = part.options.get("B", "0")
     named = "lambda" in part.options or strength is not None
     head, star, tail = family.partition("*")
@@ -112,16 +176,32 @@ def _conjugate(part: _Part, strength: float | None) -> Scheme:
         family = f"lambda*{tail}"
     if family not in B_FAMILIES:
         raise InputError(
-            f"B = {part.options['B']!r} is not a known family; accepted: {', '.join(B_FAMILIES)}, number*I"
+            f"B = {part.options['B']!r} is not a known family; accepted: {', '.join(B_FAMILIES)}, number*I, number*ones"
         )
     if named != (family != "0" and not literal):
         needs = "has no lambda to set" if named else "needs lambda=number"
         raise InputError(f"conjugate(B={part.options.get('B', '0')}) {needs}")
     text = head if literal else part.options.get("lambda", "0")
-    value = _number("B" if literal else "lambda", text) if strength is None else strength
-    method = Conjugate(family, strength=value)  # type: ignore[arg-type]
-    name = f"conjugate(B={family}, lambda={value!r})" if family != "0" else "conjugate(B=0)"
-    return Scheme(name, method, (), f"Conjugate Euler with B = {family}.", "arXiv 2310.07894, section 3.1")
+    return family, _number("B" if literal else "lambda", text) if strength is None else strength
+
+
+def _base(part: _Part) -> Interpolatory | RungeKutta:
+    """The base method, measured in the variable that was asked for."""
+    name = _one_of(part, "base", BASES, "Euler")
+    base = BASES[name]
+    if "variable" not in part.options:
+        return base
+    variable = _one_of(part, "variable", VARIABLES, base.variable)
+    if isinstance(base, Interpolatory) and all(stage.through == (0,) for stage in base.stages):
+        raise InputError(f"base {name} freezes one evaluation over the step, so it takes no variable; leave it out")
+    return replace(base, variable=variable)
+
+
+def _one_of(part: _Part, option: str, known: Mapping[str, object], usual: str) -> str:
+    name = part.options.get(option, usual)
+    if name not in known:
+        raise did_you_mean(name, known, f"{option} of conjugate")
+    return name
 
 
 def _policy(part: _Part) -> Literal["naive", "reduced"]:

@@ -48,12 +48,15 @@ class Definition:
     """What an undefined function stands for: ``body`` in terms of ``arguments`` and of other defined functions.
 
     Where ``integral``, it stands for the integral of ``body``, a function of u, over u from the second argument, a
-    time, to the first; such a function has no closed form and is evaluated by quadrature in log u.
+    time, to the first; such a function has no closed form and is evaluated by quadrature in log u. With a
+    ``generator`` M, a matrix in u, it stands for an entry of the ordered exponential E(s, t), dE(s, u)/du = E M(u),
+    E(s, s) = I, and ``body`` is the number of the entry, row by row.
     """
 
     arguments: tuple[sympy.Symbol, ...]
     body: sympy.Expr
     integral: bool = False
+    generator: sympy.ImmutableMatrix | None = None
 
     def __call__(self, *values: sympy.Expr) -> sympy.Expr:
         return self.body.xreplace(dict(zip(self.arguments, values, strict=True)))
@@ -81,9 +84,9 @@ class Definitions(Mapping[UndefinedFunction, Definition]):
     def resolve(self, expression: sympy.Expr) -> sympy.Expr:
         """``expression`` with every defined function replaced by its body, recursively, and h by t - s.
 
-        Integrals stay what they are.
+        Integrals and ordered exponentials stay what they are.
         """
-        closed = {f for f, d in self.entries.items() if not d.integral}
+        closed = {f for f, d in self.entries.items() if not d.integral and d.generator is None}
         while calls := [c for c in expression.atoms(AppliedUndef) if c.func in closed]:
             expression = expression.xreplace({c: self.entries[c.func](*c.args) for c in calls})
         return expression.xreplace({h: t - s})

@@ -20,9 +20,9 @@ __all__ = ["Anchor", "anchored_sample", "fit_anchor"]
 
 
 class Anchor(NamedTuple):
-    """Mean ``(c, ...)`` of the data, variances ``(d,)`` along the columns of ``basis`` ``(d, d)``, d = c * ...; float64.
+    """Mean ``(c, ...)`` of the data, variances ``(d,)`` along the columns of ``basis`` ``(d, d)``, d = c * ...
 
-    ``basis`` None: the coordinates themselves, no matrix product.
+    All float64. ``basis`` None: the coordinates themselves, no matrix product.
     """
 
     mean: Tensor

@@ -253,7 +253,7 @@ class JetRing:
         if len(terms) != 1:
             raise NotImplementedError(f"no reciprocal of a series that begins with {lead}")
         ((exponents, coefficient),) = terms
-        partner = {p: q for p, q in self._reciprocals} | {q: p for p, q in self._reciprocals}
+        partner = dict(self._reciprocals) | {q: p for p, q in self._reciprocals}
         inverse = [0] * len(exponents)
         for n, e in enumerate(exponents):
             if e:
@@ -351,7 +351,7 @@ class JetRing:
             between = start - length.scale(self["share", "y"])
             integrand = _multiply(
                 self.propagator(flow, between, end),
-                self._matrix(flow.source, between),  # type: ignore[arg-type]
+                self._matrix(flow.source, between),
             )
             factor = -length
             if k:

@@ -16,7 +16,7 @@ from integrator_analysis.analysis.coefficients import CoefficientTable, check_ti
 from integrator_analysis.parametrisation import network_from_eps
 from integrator_analysis.processes import Process
 from integrator_analysis.program import Block, Evaluate, Noise, Output, StepProgram
-from integrator_analysis.symbols import InputError, s, t
+from integrator_analysis.symbols import InputError, s
 
 __all__ = ["AffineMap", "GaussianError", "affine_step", "gaussian_eps", "gaussian_error", "marginal"]
 
@@ -54,7 +54,7 @@ def affine_step(
     outputs: dict[tuple[str, str], np.ndarray] = dict(zip(names, rows[k:], strict=True))
     for st in lowered.statements:
         if isinstance(st, Evaluate):
-            time = values.get(f"time_{st.name}", {t: start, s: end}.get(st.time))
+            time = values.get(f"time_{st.name}", end if st.time == s else start)
             jacobian, offset = eps(float(time))
             result = jacobian @ np.stack([state[b] for b in st.state or program.blocks])
             result[:, size] += offset
@@ -130,7 +130,7 @@ def gaussian_error(
         first, second = marginal(process, grid[0], mu, variance)
         moments = np.pad(first, (0, kept)), np.pad(second, (0, kept))  # no outputs are kept before the first step
         for i, (start, end) in enumerate(pairwise(grid)):
-            moments = affine_step(program, table, start, end, eps, grid[:i][::-1]).moments(*moments)
+            moments = affine_step(program, table, start, end, eps, grid[:i][::-1].tolist()).moments(*moments)
         exact = marginal(process, grid[-1], mu, variance)
         mean_errors.append(moments[0][:k] - exact[0])
         covariance_errors.append(moments[1][:k, :k] - exact[1])

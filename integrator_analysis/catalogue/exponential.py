@@ -1,8 +1,8 @@
-"""Exponential integrators: B = 0 and a polynomial through several network outputs. DPM-Solver, DEIS, UniPC, EDM Heun.
+"""Exponential integrators: B = 0, a polynomial through several network outputs. DPM-Solver, DEIS, UniPC, EDM Heun.
 
-Each is a base method on the ODE conjugated with B = 0: which output is interpolated (eps or x_0), in which variable, and
-through which evaluations. Published coefficients are not typed in: they follow, and where a published implementation
-differs from what follows, docs/peers.md says so.
+Each is a base method on the ODE conjugated with B = 0: which output is interpolated (eps or x_0), in which variable,
+and through which evaluations. Published coefficients are not typed in: they follow, and where a published
+implementation differs from what follows, docs/peers.md says so.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ SCHEMES = (
         "gDDIM",
         Conjugate(parametrisation="eps-rotated"),
         ("psld",),
-        "B = 0 in gDDIM's rotating frame of eps: exact for point data, which DDIM in the Cholesky frame is not. Takes a "
-        "network trained for the Cholesky frame. On one block it is DDIM.",
+        "B = 0 in gDDIM's rotating frame of eps: exact for point data, which DDIM in the Cholesky frame is not. Takes "
+        "a network trained for the Cholesky frame. On one block it is DDIM.",
         "arXiv 2206.05564, section 3",
     ),
     Scheme(
@@ -112,7 +112,8 @@ SCHEMES = (
         "UniPC-2",
         Conjugate(base=adams(2, "log-SNR", "middle", (0, -1, -2)), parametrisation="x0"),
         ("vp",),
-        "Predictor through two, corrector through three predictions of x_0, one evaluation a step (bh2: B(h) = e^h - 1).",
+        "Predictor through two, corrector through three predictions of x_0, one evaluation a step (bh2, that is "
+        "B(h) = e^h - 1).",
         f"{UNIPC}, algorithms 1 and 2",
     ),
     Scheme(
@@ -154,7 +155,8 @@ SCHEMES = (
         "anchored-DDIM",
         Conjugate(parametrisation="anchor"),
         BOTH,
-        "DDIM in the frame of the data's own Gaussian (data anchor): exact in one step for Gaussian data, nothing to tune.",
+        "DDIM in the frame of the data's own Gaussian (data anchor): exact in one step for Gaussian data, nothing to "
+        "tune.",
         "gDDIM's construction (arXiv 2206.05564) on the marginal covariance of Gaussian data",
     ),
     Scheme(

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import sympy
 from sympy.core.function import AppliedUndef
 
+from integrator_analysis.algebra.special import cosh_sqrt
 from integrator_analysis.codegen.printer import HELPERS, SourcePrinter, local_name
 from integrator_analysis.parametrisation import log_snr, measures, variance
 from integrator_analysis.processes import Process
@@ -87,8 +88,10 @@ class _Coefficients:
         inside = {f: d for f, d in self.definitions.items() if not self.measured or f != advance}
         self.two_times = _needed(used, Definitions(inside), 2)
         self.integrals = [f for f in self.definitions if self.definitions[f].integral]
+        self.ordered = [f for f in self.two_times if self.definitions[f].generator is not None]
         self.bodies = [
-            sympy.S.Zero if self.definitions[f].integral else self.definitions[f](t, s) for f in self.two_times
+            sympy.S.Zero if f in self.integrals or f in self.ordered else self.definitions[f](t, s)
+            for f in self.two_times
         ]
         chain = _needed([advance(t, s)], self.definitions, 2) if self.measured else []
         self.measure = [self.definitions[f](t, s) for f in chain]
@@ -108,6 +111,10 @@ class _Coefficients:
                 function, bodies = self._integral(f)
                 out.append(function)
                 printed += bodies
+        if self.ordered:
+            made, bodies = self._ordered_exponential()
+            out += made
+            printed += [*bodies, cosh_sqrt(t)]  # the template needs the square-root functions
         if self.shared:
             chain = _needed([f(t) for f in self.shared], self.definitions, 1)
             printed += [self.definitions[f].body for f in chain]
@@ -120,6 +127,19 @@ class _Coefficients:
             out.append(self._integrands())
         out.append(self._table())
         return tuple(out), tuple(printed)
+
+    def _ordered_exponential(self) -> tuple[list[SourceFunction], list[sympy.Expr]]:
+        """The generator of E as a function of time, and E by Magnus's series on short sub-steps."""
+        matrix = self.definitions[self.ordered[0]].generator
+        assert matrix is not None
+        at_t = matrix.xreplace({u: t})
+        chain = _needed(at_t, self.definitions, 1)
+        printer = SourcePrinter("math", (t,))
+        lines = [line for g in chain for line in _assign(str(g), self.definitions[g].body, printer)]
+        lines += _return([printer.doprint(e) for e in at_t])
+        name = f"_generator(t: float{self.tail.declared})"
+        docstring = "B - L at time t, row by row."
+        return [SourceFunction(name, docstring, tuple(lines))], [*at_t, *(self.definitions[g].body for g in chain)]
 
     def _integral(self, f: sympy.Function) -> tuple[SourceFunction, list[sympy.Expr]]:
         """An integral over a time, by the rule in log u; it computes its own functions of u."""
@@ -165,7 +185,13 @@ class _Coefficients:
         lines += _fetch(self.shared, bodies, (t, s), self.tail)
         if self.measured and _called(advance, None, bodies):
             lines.append(f"advance = _advance(t, s{self.tail.passed})")
+        if any(f in self.ordered for f in names):
+            entries = [e.func for e in self.program.flows[0].entries]
+            targets = _unpack([str(f) if f in names else "_" for f in entries])
+            lines.append(f"{targets} = _ordered_exponential(t, s{self.tail.passed})")
         for f, body in zip(names, bodies, strict=False):
+            if f in self.ordered:
+                continue
             if f in self.integrals:
                 lines.append(f"{f} = _{f}(t, s{self.tail.passed})")
             else:

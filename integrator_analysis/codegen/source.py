@@ -69,6 +69,11 @@ def scheme_source(
             special=special_functions(printed),
             rule=_rule() if "RULE" in str([f.lines for f in functions]) or lowered.quadratures else None,
             tail=tail_of(lowered),
+            ordered=any(f.signature.startswith("_generator") for f in functions),
+            size=len(program.blocks),
+            identity=", ".join(
+                str(float(i == j)) for i in range(len(program.blocks)) for j in range(len(program.blocks))
+            ),
             anchor=lowered.parameters.get(variance),
             powers=max((len(q.functions) + q.lowest for q in lowered.quadratures), default=1),
             network=lowered.unknown,

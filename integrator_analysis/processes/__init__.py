@@ -1,4 +1,7 @@
-"""Forward diffusion processes, one per file. To add one: write its file, and name its family in FAMILIES here."""
+"""Forward diffusion processes, one per file. To add one: write its file, and name its family in _FAMILIES here.
+
+One that is not to stay is added by ``register_process``, for the session.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from integrator_analysis.processes.base import Parameter, Process, ProcessFamily
+from integrator_analysis.processes.checks import check_name, check_process
 from integrator_analysis.processes.cld import CLD
 from integrator_analysis.processes.ddpm import DDPM
 from integrator_analysis.processes.edm import EDM
@@ -15,13 +19,30 @@ from integrator_analysis.processes.subvp import SUB_VP
 from integrator_analysis.processes.ve import VE
 from integrator_analysis.processes.vp import VP
 from integrator_analysis.processes.vp_cosine import VP_COSINE
-from integrator_analysis.symbols import did_you_mean
+from integrator_analysis.symbols import InputError, did_you_mean
 
-__all__ = ["FAMILIES", "Process", "ProcessFamily", "process"]
+__all__ = ["FAMILIES", "Process", "ProcessFamily", "process", "register_process"]
 
-FAMILIES: Mapping[str, ProcessFamily] = MappingProxyType(
-    {family.name: family for family in (VP, SUB_VP, VP_COSINE, DDPM, VE, EDM, FLOW, PSLD, CLD)}
-)
+_FAMILIES = {family.name: family for family in (VP, SUB_VP, VP_COSINE, DDPM, VE, EDM, FLOW, PSLD, CLD)}
+
+FAMILIES: Mapping[str, ProcessFamily] = MappingProxyType(_FAMILIES)
+
+
+def register_process(family: ProcessFamily) -> ProcessFamily:
+    """Add a process to those of this session, so that specs can name it: every scheme works on it.
+
+    It is built once, with its published parameters, and checked. Raises InputError for a taken name, or for a process
+    from which no sampler can be derived: shapes, covariances that are not positive definite, a negative schedule.
+    """
+    check_name(family.name, "process")
+    if family.name in _FAMILIES:
+        raise InputError(f"a process named {family.name!r} is known already; choose another name")
+    made = family()
+    if made.name != family.name:
+        raise InputError(f"the family {family.name!r} builds a process named {made.name!r}; give both one name")
+    check_process(made)
+    _FAMILIES[family.name] = family
+    return family
 
 
 def process(name: str, **parameters: Parameter) -> Process:
