@@ -7,6 +7,7 @@ Source: arXiv 2006.11239, section 4. Derived from F, G G^T and Sigma(0) through 
 t: float64 tensor of forward diffusion times in [0, T_MAX], of any shape; results have its shape.
 """
 
+import math
 
 import torch
 

@@ -25,12 +25,12 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
         2*M*d_x eps_x*eps_x*eta_xx**2 - beta*d_x eps_m*eta_xm*m - beta*d_x eps_x*eta_xx*m)/(4*M)
     m: eta_mm*(Gamma*M*beta*d_x eps_m*x + M*beta*d_m eps_m*m*nu + M*beta*d_m eps_m*x - 2*M*d_m eps_m*eps_m*eta_mm -
         2*M*d_t eps_m - 2*M*d_x eps_m*eps_m*eta_xm - 2*M*d_x eps_m*eps_x*eta_xx - beta*d_x eps_m*m)/(4*M)
-Operations: 270 on host scalars to tabulate a step (quadrature nodes not counted), 8 multiply-adds of a block to
+Operations: 324 on host scalars to tabulate a step (quadrature nodes not counted), 8 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/DDIM`: order; leading local error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:d2f2f7971ee54a2cdea2fad14e33ca2570e165076cba0873ded6411eb2ce4b6d
-Body hash: sha256:b0dc68ca980b39ecd85b2ede6d9ace2c428a728f6bbb8a0021e4f91f28eb244c
+Terms hash: sha256:3e4371b3fee972b04b3a0c1482f55ac2db66f13e86d3e4469096154e5b4067b0
+Body hash: sha256:4d450b8309acfb6645efebe48658cc96ee766af41512045340f089b0ac75e049
 """
 
 import math
@@ -176,8 +176,9 @@ def _integrands(u: float, s: float) -> tuple[float, ...]:
 def _integrate(t: float, s: float) -> tuple[float, ...]:
     """The integrals of _integrands over u from s to t, by the rule in sqrt(u)."""
     start, width = math.sqrt(s), (t - s) / (math.sqrt(t) + math.sqrt(s))
-    points = [(start + width * node, 2 * width * weight) for node, weight in RULE]
-    values = [[factor * root * value for value in _integrands(root * root, s)] for root, factor in points]
+    roots = [(start + width * node, 2 * width * weight) for node, weight in RULE]
+    points = [(root * root, factor * root) for root, factor in roots]
+    values = [[factor * value for value in _integrands(u, s)] for u, factor in points]
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
@@ -194,6 +195,38 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     weight_mx = psi_0_mx
     weight_mm = psi_0_mm
     return decay_x, coupling_xm, weight_xx, weight_xm, coupling_mx, decay_m, weight_mx, weight_mm
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_0 * t
+    moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
+    moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
+    moment_2 = 2 * clock**3 * math.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
+    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * math.exp(-Gamma * clock / 4 - nu * clock / 4)
+    mean_m = -clock * math.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
+    covariance_xx = (
+        Gamma * moment_0
+        + gamma * clock**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
+        + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
+        - Gamma * (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mx = (
+        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
+        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
+        - (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mm = (
+        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
+        + M * nu * (Gamma - nu) * moment_1 / 2
+        + M * nu * moment_0
+        + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
+    )
+    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_mx = covariance_mx / cholesky_xx
+    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
+    return -math.log(ratio)
 
 
 def step(

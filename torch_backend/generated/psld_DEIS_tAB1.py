@@ -119,12 +119,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         eps_m*eps_m*eta_mm**2*m/(12*M) + 5*beta*d_xt eps_m*eta_mm*m/(12*M) + 5*beta*d_xx
         eps_m*eps_m*eta_mm*eta_xm*m/(12*M) + 5*beta*d_xx eps_m*eps_x*eta_mm*eta_xx*m/(12*M) + 5*beta**2*d_xx
         eps_m*eta_mm*m**2/(48*M**2)
-Operations: 307 on host scalars to tabulate a step (quadrature nodes not counted), 12 multiply-adds of a block to
+Operations: 361 on host scalars to tabulate a step (quadrature nodes not counted), 12 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/DEIS-tAB1`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:1584fcf6628521ad6eba335b9a4c131d03612d558e1fb3851a9a69cfdc5e7c1f
-Body hash: sha256:2719a64320ba8760475f9dcec098c502ea7df1e3caa883eaa75612cbf56fd9a0
+Terms hash: sha256:ce7e4c71253307ddd08de216d6be2e505f5095f22b66c870580046380ab60326
+Body hash: sha256:5c02f102924f983e6f666b6ac9969eeef873a4e7197bab6b0fcae2499f8be876
 """
 
 import math
@@ -296,12 +296,13 @@ def _integrands(u: float, s: float) -> tuple[float, ...]:
 def _integrate(t: float, s: float) -> tuple[float, ...]:
     """The integrals of _integrands times x**k over u from s to t, by the rule in sqrt(u)."""
     start, width = math.sqrt(s), (t - s) / (math.sqrt(t) + math.sqrt(s))
-    points = [(start + width * node, 2 * width * weight) for node, weight in RULE]
+    roots = [(start + width * node, 2 * width * weight) for node, weight in RULE]
+    points = [(root * root, factor * root) for root, factor in roots]
     values = []
-    for root, factor in points:
-        x = _advance(t, root * root) / _advance(t, s)
-        found = _integrands(root * root, s)
-        values.append([factor * root * x**k * value for k in range(2) for value in found])
+    for u, factor in points:
+        x = _advance(t, u) / _advance(t, s)
+        found = _integrands(u, s)
+        values.append([factor * x**k * value for k in range(0, 2) for value in found])
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
@@ -336,6 +337,38 @@ def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float,
         weight_mx_past_1,
         weight_mm_past_1,
     )
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_0 * t
+    moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
+    moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
+    moment_2 = 2 * clock**3 * math.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
+    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * math.exp(-Gamma * clock / 4 - nu * clock / 4)
+    mean_m = -clock * math.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
+    covariance_xx = (
+        Gamma * moment_0
+        + gamma * clock**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
+        + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
+        - Gamma * (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mx = (
+        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
+        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
+        - (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mm = (
+        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
+        + M * nu * (Gamma - nu) * moment_1 / 2
+        + M * nu * moment_0
+        + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
+    )
+    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_mx = covariance_mx / cholesky_xx
+    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
+    return -math.log(ratio)
 
 
 def step(

@@ -989,12 +989,12 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         - 9*beta**2*d_xx eps_m*eps_m*eta_mm**2*m/(32*M**2) - 9*beta**2*d_xxm eps_m*eps_m*eta_mm**2*m**2/(32*M**2) -
         9*beta**2*d_xxt eps_m*eta_mm*m**2/(32*M**2) - 9*beta**2*d_xxx eps_m*eps_m*eta_mm*eta_xm*m**2/(32*M**2) -
         9*beta**2*d_xxx eps_m*eps_x*eta_mm*eta_xx*m**2/(32*M**2) - 3*beta**3*d_xxx eps_m*eta_mm*m**3/(64*M**3)
-Operations: 363 on host scalars to tabulate a step (quadrature nodes not counted), 16 multiply-adds of a block to
+Operations: 417 on host scalars to tabulate a step (quadrature nodes not counted), 16 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/DEIS-tAB2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:9316fbf98591206df5ef251eff6f269c9f3e87588dd72a814919110f21206868
-Body hash: sha256:c78b894ec86cd41b2f3e2990c5f5b792237f3610cfae02588923247fa0646bae
+Terms hash: sha256:fd2ccb5213173e7a73c7010e8c5cf686f98780f1def7bc307331c948678e5be5
+Body hash: sha256:40b6c83208e8b7031a1552eb5f953032da95b4823f3ad710fa57e279529438d1
 """
 
 import math
@@ -1170,12 +1170,13 @@ def _integrands(u: float, s: float) -> tuple[float, ...]:
 def _integrate(t: float, s: float) -> tuple[float, ...]:
     """The integrals of _integrands times x**k over u from s to t, by the rule in sqrt(u)."""
     start, width = math.sqrt(s), (t - s) / (math.sqrt(t) + math.sqrt(s))
-    points = [(start + width * node, 2 * width * weight) for node, weight in RULE]
+    roots = [(start + width * node, 2 * width * weight) for node, weight in RULE]
+    points = [(root * root, factor * root) for root, factor in roots]
     values = []
-    for root, factor in points:
-        x = _advance(t, root * root) / _advance(t, s)
-        found = _integrands(root * root, s)
-        values.append([factor * root * x**k * value for k in range(3) for value in found])
+    for u, factor in points:
+        x = _advance(t, u) / _advance(t, s)
+        found = _integrands(u, s)
+        values.append([factor * x**k * value for k in range(0, 3) for value in found])
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
@@ -1218,6 +1219,38 @@ def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float,
         weight_mx_past_2,
         weight_mm_past_2,
     )
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_0 * t
+    moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
+    moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
+    moment_2 = 2 * clock**3 * math.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
+    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * math.exp(-Gamma * clock / 4 - nu * clock / 4)
+    mean_m = -clock * math.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
+    covariance_xx = (
+        Gamma * moment_0
+        + gamma * clock**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
+        + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
+        - Gamma * (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mx = (
+        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
+        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
+        - (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mm = (
+        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
+        + M * nu * (Gamma - nu) * moment_1 / 2
+        + M * nu * moment_0
+        + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
+    )
+    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_mx = covariance_mx / cholesky_xx
+    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
+    return -math.log(ratio)
 
 
 def step(

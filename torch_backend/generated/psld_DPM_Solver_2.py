@@ -148,12 +148,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         eps_m*eps_m*eta_mm**2*m/(24*M) + beta*d_xt eps_m*eta_mm*m/(24*M) + beta*d_xx
         eps_m*eps_m*eta_mm*eta_xm*m/(24*M) + beta*d_xx eps_m*eps_x*eta_mm*eta_xx*m/(24*M) - beta*d_tt log_snr*d_x
         eps_m*eta_mm*m/(16*M*d_t log_snr) + beta**2*d_xx eps_m*eta_mm*m**2/(96*M**2)
-Operations: 335 on host scalars to tabulate a step (quadrature nodes not counted), 16 multiply-adds of a block to
+Operations: 338 on host scalars to tabulate a step (quadrature nodes not counted), 16 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/DPM-Solver-2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:2b650efeb3a9d73cb5c0d4bd08a35583549078eed3060f58d10969e7f4e0627a
-Body hash: sha256:9a57f95e243410b8375bd5cfca4fc4b039e01c48d7dfdfca892fd0570f68a218
+Terms hash: sha256:92491d81511e90a10718ca28e22cfaf01b12e7b3c578f8e65c61705c49a1dc6a
+Body hash: sha256:9c99c678e6e000541d5bd07da59e2f59f1a9dbe41dae277a5c2fe21c1d57f5d6
 """
 
 import math
@@ -332,8 +332,9 @@ def _integrands(u: float, s: float) -> tuple[float, ...]:
 def _integrate(t: float, s: float) -> tuple[float, ...]:
     """The integrals of _integrands over u from s to t, by the rule in sqrt(u)."""
     start, width = math.sqrt(s), (t - s) / (math.sqrt(t) + math.sqrt(s))
-    points = [(start + width * node, 2 * width * weight) for node, weight in RULE]
-    values = [[factor * root * value for value in _integrands(root * root, s)] for root, factor in points]
+    roots = [(start + width * node, 2 * width * weight) for node, weight in RULE]
+    points = [(root * root, factor * root) for root, factor in roots]
+    values = [[factor * value for value in _integrands(u, s)] for u, factor in points]
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
@@ -380,6 +381,38 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
         weight_mx_2,
         weight_mm_2,
     )
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_0 * t
+    moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
+    moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
+    moment_2 = 2 * clock**3 * math.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
+    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * math.exp(-Gamma * clock / 4 - nu * clock / 4)
+    mean_m = -clock * math.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
+    covariance_xx = (
+        Gamma * moment_0
+        + gamma * clock**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
+        + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
+        - Gamma * (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mx = (
+        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
+        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
+        - (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mm = (
+        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
+        + M * nu * (Gamma - nu) * moment_1 / 2
+        + M * nu * moment_0
+        + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
+    )
+    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_mx = covariance_mx / cholesky_xx
+    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
+    return -math.log(ratio)
 
 
 def step(

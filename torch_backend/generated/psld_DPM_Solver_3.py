@@ -1329,12 +1329,12 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         beta**2*d_xxt eps_m*eta_mm*m**2/(288*M**2) - beta**2*d_xxx eps_m*eps_m*eta_mm*eta_xm*m**2/(288*M**2) -
         beta**2*d_xxx eps_m*eps_x*eta_mm*eta_xx*m**2/(288*M**2) + beta**2*d_tt log_snr*d_xx
         eps_m*eta_mm*m**2/(144*M**2*d_t log_snr) - beta**3*d_xxx eps_m*eta_mm*m**3/(1728*M**3)
-Operations: 391 on host scalars to tabulate a step (quadrature nodes not counted), 32 multiply-adds of a block to
+Operations: 394 on host scalars to tabulate a step (quadrature nodes not counted), 32 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/DPM-Solver-3`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:b37def8dcc68a09b2d08fdac2fafa0e27aba08e57328a58333d83f32d549b295
-Body hash: sha256:8736fb3bc0a75d2242d34d9143e37f2e09a67c37e921c5cfed2d8980246145c4
+Terms hash: sha256:9f8e0bf27653ecae4135eaf1fd83843dde480f1be59c9db840758288b45274fe
+Body hash: sha256:3fea9e99c29bfa6e2bdbc51f811bfdaf5e706679ab8b43e6abda1d8da55eccd3
 """
 
 import math
@@ -1530,12 +1530,13 @@ def _integrands(u: float, s: float) -> tuple[float, ...]:
 def _integrate(t: float, s: float) -> tuple[float, ...]:
     """The integrals of _integrands times x**k over u from s to t, by the rule in sqrt(u)."""
     start, width = math.sqrt(s), (t - s) / (math.sqrt(t) + math.sqrt(s))
-    points = [(start + width * node, 2 * width * weight) for node, weight in RULE]
+    roots = [(start + width * node, 2 * width * weight) for node, weight in RULE]
+    points = [(root * root, factor * root) for root, factor in roots]
     values = []
-    for root, factor in points:
-        x = _advance(t, root * root) / _advance(t, s)
-        found = _integrands(root * root, s)
-        values.append([factor * root * x**k * value for k in range(2) for value in found])
+    for u, factor in points:
+        x = _advance(t, u) / _advance(t, s)
+        found = _integrands(u, s)
+        values.append([factor * x**k * value for k in range(0, 2) for value in found])
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
@@ -1619,6 +1620,38 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
         weight_mx_2_3,
         weight_mm_2_3,
     )
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_0 * t
+    moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
+    moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
+    moment_2 = 2 * clock**3 * math.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
+    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * math.exp(-Gamma * clock / 4 - nu * clock / 4)
+    mean_m = -clock * math.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
+    covariance_xx = (
+        Gamma * moment_0
+        + gamma * clock**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
+        + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
+        - Gamma * (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mx = (
+        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
+        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
+        - (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mm = (
+        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
+        + M * nu * (Gamma - nu) * moment_1 / 2
+        + M * nu * moment_0
+        + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
+    )
+    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_mx = covariance_mx / cholesky_xx
+    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
+    return -math.log(ratio)
 
 
 def step(

@@ -151,12 +151,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         eps_m*eps_m*eta_mm**2*m/(12*M) - beta*d_xt eps_m*eta_mm*m/(12*M) - beta*d_xx
         eps_m*eps_m*eta_mm*eta_xm*m/(12*M) - beta*d_xx eps_m*eps_x*eta_mm*eta_xx*m/(12*M) + beta*d_tt ratio*d_x
         eps_m*eta_mm*m/(8*M*d_t ratio) - beta**2*d_xx eps_m*eta_mm*m**2/(48*M**2)
-Operations: 451 on host scalars to tabulate a step (quadrature nodes not counted), 19 multiply-adds of a block to
+Operations: 454 on host scalars to tabulate a step (quadrature nodes not counted), 19 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/EDM-Heun`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:ef4a520d469e612a86a7ecc767f8e415fe3e251b9d9a68f77951053a3ab5a6db
-Body hash: sha256:d8a5fd0d5ef19330f1a76506c2314caedc4d9c3e4578ebda7366da706fd60bc9
+Body hash: sha256:5a2c2d9f87746835c9af292a9de62e43d9197afed7fc0129fe96b578961b5618
 """
 
 import math
@@ -326,6 +326,38 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
         weight_mm_0_2,
         weight_mm_1_2,
     )
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_0 * t
+    moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
+    moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
+    moment_2 = 2 * clock**3 * math.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
+    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * math.exp(-Gamma * clock / 4 - nu * clock / 4)
+    mean_m = -clock * math.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
+    covariance_xx = (
+        Gamma * moment_0
+        + gamma * clock**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
+        + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
+        - Gamma * (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mx = (
+        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
+        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
+        - (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mm = (
+        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
+        + M * nu * (Gamma - nu) * moment_1 / 2
+        + M * nu * moment_0
+        + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
+    )
+    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_mx = covariance_mx / cholesky_xx
+    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
+    return -math.log(ratio)
 
 
 def step(

@@ -24,12 +24,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         velocity_m*velocity_m + 2*d_t velocity_x*d_x velocity_m - d_tt velocity_m + 2*d_x velocity_m*d_x
         velocity_x*velocity_x - 2*d_xm velocity_m*velocity_m*velocity_x - 2*d_xt velocity_m*velocity_x - d_xx
         velocity_m*velocity_x**2)/12
-Operations: 251 on host scalars to tabulate a step (quadrature nodes not counted), 24 multiply-adds of a block to
+Operations: 305 on host scalars to tabulate a step (quadrature nodes not counted), 24 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/Heun`: order; leading local error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:f95762eb3c8bc97fde3cd7ffb987da621ff5c4ee70a9fbcf9d952c6ac6751cd6
-Body hash: sha256:7a7538aee0f69fce66192cc60f9563e7830f037e7755ed74fd66400fdd565236
+Body hash: sha256:ce9b777f453279560a1b1774dc6abb7e33a8b8fa5d3b90a6a67eb3e924693413
 """
 
 import math
@@ -176,6 +176,38 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
         weight_mm_0_2,
         weight_mm_1_2,
     )
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_0 * t
+    moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
+    moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
+    moment_2 = 2 * clock**3 * math.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
+    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * math.exp(-Gamma * clock / 4 - nu * clock / 4)
+    mean_m = -clock * math.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
+    covariance_xx = (
+        Gamma * moment_0
+        + gamma * clock**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
+        + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
+        - Gamma * (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mx = (
+        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
+        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
+        - (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mm = (
+        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
+        + M * nu * (Gamma - nu) * moment_1 / 2
+        + M * nu * moment_0
+        + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
+    )
+    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_mx = covariance_mx / cholesky_xx
+    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
+    return -math.log(ratio)
 
 
 def step(

@@ -23,12 +23,12 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
         4*Gamma*M**2*beta*d_m s_x*nu*s_m - 2*Gamma*M**2*beta*d_mm s_x*nu - 2*Gamma*M*beta*d_m s_x*m*nu -
         2*Gamma*M*beta*d_m s_x*x - 4*Gamma*M*d_t s_x - 2*Gamma*beta*d_x s_x*m - Gamma*beta*m + 2*M*beta*nu*s_m +
         beta*m*nu + beta*x)/(8*M)
-Operations: 246 on host scalars to tabulate a step (quadrature nodes not counted), 11 multiply-adds of a block to
+Operations: 300 on host scalars to tabulate a step (quadrature nodes not counted), 11 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/NOBA`: weak order; leading weak error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:3d4360c745c26377a08128701b3e1a408381c376294b45cf3dfa29f7b795ba00
-Body hash: sha256:504ae55dbdb32f02d57b2b9cc32dc6e91a1109682a980cfedf97bfa9ced72da6
+Body hash: sha256:f3205b9c6b03b92ec6e22e67509681f1cbd635ca91afdc110051c1493e9afc7e
 """
 
 import math
@@ -140,6 +140,38 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
         weight_xx_3,
         weight_xm_3,
     )
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_0 * t
+    moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
+    moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
+    moment_2 = 2 * clock**3 * math.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
+    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * math.exp(-Gamma * clock / 4 - nu * clock / 4)
+    mean_m = -clock * math.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
+    covariance_xx = (
+        Gamma * moment_0
+        + gamma * clock**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
+        + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
+        - Gamma * (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mx = (
+        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
+        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
+        - (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mm = (
+        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
+        + M * nu * (Gamma - nu) * moment_1 / 2
+        + M * nu * moment_0
+        + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
+    )
+    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_mx = covariance_mx / cholesky_xx
+    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
+    return -math.log(ratio)
 
 
 def step(

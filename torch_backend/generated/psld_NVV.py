@@ -17,12 +17,12 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
         s_x - beta*d_x s_x*m - beta*m)/(8*M)
     m: -beta*nu*(M**2*beta*d_m s_m*nu*s_m + M*beta*d_m s_m*m*nu + M*beta*d_m s_m*x + M*beta*nu*s_m - 4*M*d_t s_m +
         beta*m*nu + beta*x)/16
-Operations: 220 on host scalars to tabulate a step (quadrature nodes not counted), 10 multiply-adds of a block to
+Operations: 274 on host scalars to tabulate a step (quadrature nodes not counted), 10 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/NVV`: order; leading local error; network evaluations per step; one-step
     map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:7d1747b7b2959d153181bb950e8d12b04dd8a2671e01c67d1e56acc8431a2447
-Body hash: sha256:374c278bb4a1ff47ee07bb99634c3021ba3cb1e9acd5a4b30438be4c7b1c8ae6
+Body hash: sha256:713db6d214e29d2e6a1831d55c863697740aac1ad9923ced88fe3b9ae15c8388
 """
 
 import math
@@ -131,6 +131,38 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
         decay_m_3,
         weight_mm_3,
     )
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_0 * t
+    moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
+    moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
+    moment_2 = 2 * clock**3 * math.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
+    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * math.exp(-Gamma * clock / 4 - nu * clock / 4)
+    mean_m = -clock * math.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
+    covariance_xx = (
+        Gamma * moment_0
+        + gamma * clock**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
+        + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
+        - Gamma * (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mx = (
+        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
+        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
+        - (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mm = (
+        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
+        + M * nu * (Gamma - nu) * moment_1 / 2
+        + M * nu * moment_0
+        + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
+    )
+    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_mx = covariance_mx / cholesky_xx
+    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
+    return -math.log(ratio)
 
 
 def step(

@@ -18,12 +18,12 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
     m: -beta*(Gamma*M**2*beta*d_x s_m*nu*s_x + Gamma*M**2*beta*d_x s_m*nu*x + Gamma*M*beta*s_x + Gamma*M*beta*x +
         M**3*beta*d_m s_m*nu**2*s_m + M**2*beta*d_m s_m*m*nu**2 + M**2*beta*d_m s_m*nu*x + M**2*beta*nu**2*s_m -
         2*M**2*d_t s_m*nu - M*beta*d_x s_m*m*nu + M*beta*m*nu**2 + M*beta*nu*x - beta*m)/(8*M)
-Operations: 220 on host scalars to tabulate a step (quadrature nodes not counted), 7 multiply-adds of a block to
+Operations: 274 on host scalars to tabulate a step (quadrature nodes not counted), 7 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/RSE`: order; leading local error; network evaluations per step; one-step
     map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:1a41b7b4d661f505134dbd180f0a53faed6d11a7b4823a3626ec6afaa4435795
-Body hash: sha256:311e1a1e1f99d8a9bb3f81bc575a5d2f84c1898d971febc69384e2a68e461434
+Body hash: sha256:52551681e3f502a7861f0a249a002af87f5e84c91ebcafe474f0df52eb20dfe7
 """
 
 import math
@@ -115,6 +115,38 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     weight_xx_2 = -Gamma * h * beta_t / (2 * cholesky_xx_t)
     weight_xm_2 = Gamma * h * beta_t * cholesky_mx_t / (2 * cholesky_mm_t * cholesky_xx_t)
     return coupling_mx_1, decay_m_1, weight_mm_1, decay_x_2, coupling_xm_2, weight_xx_2, weight_xm_2
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_0 * t
+    moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
+    moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
+    moment_2 = 2 * clock**3 * math.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
+    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * math.exp(-Gamma * clock / 4 - nu * clock / 4)
+    mean_m = -clock * math.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
+    covariance_xx = (
+        Gamma * moment_0
+        + gamma * clock**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
+        + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
+        - Gamma * (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mx = (
+        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
+        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
+        - (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mm = (
+        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
+        + M * nu * (Gamma - nu) * moment_1 / 2
+        + M * nu * moment_0
+        + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
+    )
+    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_mx = covariance_mx / cholesky_xx
+    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
+    return -math.log(ratio)
 
 
 def step(

@@ -17,12 +17,12 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
         M**2*beta*d_m s_x*nu*s_m + M*beta*d_m s_x*m*nu + M*beta*d_m s_x*x - 2*M*d_t s_x - beta*d_x s_x*m -
         beta*m)/(8*M)
     m: -beta**2*nu*(M*d_m s_m + 1)*(M*nu*s_m + m*nu + x)/16
-Operations: 236 on host scalars to tabulate a step (quadrature nodes not counted), 10 multiply-adds of a block to
+Operations: 290 on host scalars to tabulate a step (quadrature nodes not counted), 10 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/RVV`: order; leading local error; network evaluations per step; one-step
     map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:cc64c0ae93752bd3245810764a07f665223e3bfe3c09a2a4c38aaec7c6845f1a
-Body hash: sha256:60f4756ba7c07658ab15b1e3afe2d2c6490345d5dce897424804835a75960f68
+Body hash: sha256:4b06e6d2cf0a1703839937dd2ed203d5b3b7e439d5d814a3872cd301ea9df0ec
 """
 
 import math
@@ -132,6 +132,38 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
         decay_m_3,
         weight_mm_3,
     )
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_0 * t
+    moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
+    moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
+    moment_2 = 2 * clock**3 * math.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
+    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * math.exp(-Gamma * clock / 4 - nu * clock / 4)
+    mean_m = -clock * math.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
+    covariance_xx = (
+        Gamma * moment_0
+        + gamma * clock**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
+        + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
+        - Gamma * (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mx = (
+        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
+        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
+        - (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mm = (
+        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
+        + M * nu * (Gamma - nu) * moment_1 / 2
+        + M * nu * moment_0
+        + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
+    )
+    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_mx = covariance_mx / cholesky_xx
+    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
+    return -math.log(ratio)
 
 
 def step(

@@ -28,12 +28,12 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
     m: (Gamma*M*beta*d_x eps_m*eta_mm*x + M*beta*d_m eps_m*eta_mm*m*nu + M*beta*d_m eps_m*eta_mm*x - 2*M*d_m
         eps_m*eps_m*eta_mm**2 - 2*M*d_t eps_m*eta_mm - 2*M*d_x eps_m*eps_m*eta_mm*eta_xm - 2*M*d_x
         eps_m*eps_x*eta_mm*eta_xx - 2*M*eps_m*eta_mm*lambda - 2*M*lambda**2*m - beta*d_x eps_m*eta_mm*m)/(4*M)
-Operations: 289 on host scalars to tabulate a step (quadrature nodes not counted), 8 multiply-adds of a block to
+Operations: 343 on host scalars to tabulate a step (quadrature nodes not counted), 8 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/lambda-DDIM-I`: order; leading local error; network evaluations per
     step; one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:d57b7a008f95a0647a543f3ec6011d2bcc998c0dd919b164b294111decf0ab3c
-Body hash: sha256:f6c18b343232f10687857e8b5d936a6f37a05e5e344f0cc7e1b644c0babb4583
+Terms hash: sha256:1a5d0793a0d855bf7fd388d25895b789dcb24e1ca22403e2d24cafef1c3704a4
+Body hash: sha256:649d4dc55cb5b9959bec2d8e1fe8ae93aba2f8a6d3895b21caad870919593616
 """
 
 import math
@@ -180,8 +180,9 @@ def _integrands(u: float, s: float) -> tuple[float, ...]:
 def _integrate(t: float, s: float) -> tuple[float, ...]:
     """The integrals of _integrands over u from s to t, by the rule in sqrt(u)."""
     start, width = math.sqrt(s), (t - s) / (math.sqrt(t) + math.sqrt(s))
-    points = [(start + width * node, 2 * width * weight) for node, weight in RULE]
-    values = [[factor * root * value for value in _integrands(root * root, s)] for root, factor in points]
+    roots = [(start + width * node, 2 * width * weight) for node, weight in RULE]
+    points = [(root * root, factor * root) for root, factor in roots]
+    values = [[factor * value for value in _integrands(u, s)] for u, factor in points]
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
@@ -199,6 +200,38 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     weight_mx = psi_0_mx
     weight_mm = psi_0_mm
     return decay_x, coupling_xm, weight_xx, weight_xm, coupling_mx, decay_m, weight_mx, weight_mm
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_0 * t
+    moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
+    moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
+    moment_2 = 2 * clock**3 * math.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
+    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * math.exp(-Gamma * clock / 4 - nu * clock / 4)
+    mean_m = -clock * math.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
+    covariance_xx = (
+        Gamma * moment_0
+        + gamma * clock**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
+        + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
+        - Gamma * (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mx = (
+        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
+        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
+        - (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mm = (
+        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
+        + M * nu * (Gamma - nu) * moment_1 / 2
+        + M * nu * moment_0
+        + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
+    )
+    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_mx = covariance_mx / cholesky_xx
+    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
+    return -math.log(ratio)
 
 
 def step(

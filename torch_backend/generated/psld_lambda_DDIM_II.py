@@ -31,12 +31,12 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
         - 2*M*d_x eps_m*eps_m*eta_mm*eta_xm - 2*M*d_x eps_m*eps_x*eta_mm*eta_xx - 2*M*eps_m*eta_mm*lambda -
         2*M*eps_m*eta_xm*lambda - 2*M*eps_x*eta_xx*lambda - 4*M*lambda**2*m - 4*M*lambda**2*x - beta*d_x
         eps_m*eta_mm*m - beta*lambda*m)/(4*M)
-Operations: 345 on host scalars to tabulate a step (quadrature nodes not counted), 8 multiply-adds of a block to
+Operations: 399 on host scalars to tabulate a step (quadrature nodes not counted), 8 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/lambda-DDIM-II`: order; leading local error; network evaluations per
     step; one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:4f90773ae65968e777d6edd6007c166d38e0bfcf4b911c271238e4dd0f16330e
-Body hash: sha256:66cf54437330e3d5bd277baafeb991d04aef3af812da8941f90e54da175388d9
+Terms hash: sha256:30538980f00b135645bfa7199146b04c3d7d4fb153812d8f9d8b070814f898d8
+Body hash: sha256:101ef19d9bb11c1db0e3af58aef8e13eb48a18c61e826453c95b0944b1cccc31
 """
 
 import math
@@ -202,8 +202,9 @@ def _integrands(u: float, s: float) -> tuple[float, ...]:
 def _integrate(t: float, s: float) -> tuple[float, ...]:
     """The integrals of _integrands over u from s to t, by the rule in sqrt(u)."""
     start, width = math.sqrt(s), (t - s) / (math.sqrt(t) + math.sqrt(s))
-    points = [(start + width * node, 2 * width * weight) for node, weight in RULE]
-    values = [[factor * root * value for value in _integrands(root * root, s)] for root, factor in points]
+    roots = [(start + width * node, 2 * width * weight) for node, weight in RULE]
+    points = [(root * root, factor * root) for root, factor in roots]
+    values = [[factor * value for value in _integrands(u, s)] for u, factor in points]
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
@@ -221,6 +222,38 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     weight_mx = psi_0_mx
     weight_mm = psi_0_mm
     return decay_x, coupling_xm, weight_xx, weight_xm, coupling_mx, decay_m, weight_mx, weight_mm
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_0 * t
+    moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
+    moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
+    moment_2 = 2 * clock**3 * math.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
+    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * math.exp(-Gamma * clock / 4 - nu * clock / 4)
+    mean_m = -clock * math.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
+    covariance_xx = (
+        Gamma * moment_0
+        + gamma * clock**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
+        + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
+        - Gamma * (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mx = (
+        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
+        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
+        - (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mm = (
+        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
+        + M * nu * (Gamma - nu) * moment_1 / 2
+        + M * nu * moment_0
+        + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
+    )
+    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_mx = covariance_mx / cholesky_xx
+    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
+    return -math.log(ratio)
 
 
 def step(

@@ -18,12 +18,12 @@ Order 1 for a general smooth score; 1 network evaluation per step; deterministic
 Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 in forward diffusion time (eps_x:
     eps prediction's component, d_m: derivative by m):
     x: eta_xx*(beta*d_x eps_x*x - 2*d_t eps_x - 2*d_x eps_x*eps_x*eta_xx)/4
-Operations: 69 on host scalars to tabulate a step (quadrature nodes not counted), 2 multiply-adds of a block to take
+Operations: 75 on host scalars to tabulate a step (quadrature nodes not counted), 2 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/DDIM`: order; leading local error; network evaluations per step; one-step
     map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:60dce262acc8ec3dd42f7744f41890ed20e9d07056d9878443030be670c8c5e5
-Body hash: sha256:69d6a01fcba4389e6e3cd80f43fac3fc6a22687d5ce4e18e0a5e0afb230d6e8c
+Body hash: sha256:3dbb5570bd52d1040c5bd94893e6c7a18bd7b340d961b6a79f64b424741dbad9
 """
 
 import math
@@ -82,6 +82,17 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     decay_x = propagator_xx
     weight_xx = psi_0_xx
     return decay_x, weight_xx
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    ratio = cholesky_xx / mean_x
+    return -math.log(ratio)
 
 
 def step(

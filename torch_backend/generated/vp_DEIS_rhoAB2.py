@@ -49,12 +49,12 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         eps_x**2*eps_x*eta_xx**3/(8*d_t ratio) + 9*d_tt ratio*d_xt eps_x*eps_x*eta_xx**2/(4*d_t ratio) + 9*d_tt
         ratio*d_xx eps_x*eps_x**2*eta_xx**3/(8*d_t ratio) + 3*d_ttt ratio*d_x eps_x*eps_x*eta_xx**2/(8*d_t ratio) -
         9*d_tt ratio**2*d_x eps_x*eps_x*eta_xx**2/(8*d_t ratio**2)
-Operations: 104 on host scalars to tabulate a step (quadrature nodes not counted), 4 multiply-adds of a block to
+Operations: 110 on host scalars to tabulate a step (quadrature nodes not counted), 4 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/DEIS-rhoAB2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:6dc3739f0d82e0f9477d2d6f59ebc0e63976db55caf7f28d0febeae7cab7cccf
-Body hash: sha256:d4a2df1a4b7b172c27c80f999029f2cc5140736fb251c46b75cbd734877397ed
+Body hash: sha256:bd20e40264c8c4d4e84d80d63e978491ea32463bd0a36784b5107c3bebd33b3c
 """
 
 import math
@@ -149,6 +149,17 @@ def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float,
     weight_xx_past_1 = share_10 * psi_0_xx + share_11 * psi_1_xx + share_12 * psi_2_xx
     weight_xx_past_2 = share_20 * psi_0_xx + share_21 * psi_1_xx + share_22 * psi_2_xx
     return decay_x, weight_xx_0, weight_xx_past_1, weight_xx_past_2
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    ratio = cholesky_xx / mean_x
+    return -math.log(ratio)
 
 
 def step(

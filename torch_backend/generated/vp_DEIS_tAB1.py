@@ -22,12 +22,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         eps_x*eps_x*eta_xx - 4*beta*d_xt eps_x*x - 4*beta*d_xx eps_x*eps_x*eta_xx*x - 2*d_t beta*d_x eps_x*x + 4*d_t
         eps_x*d_x eps_x*eta_xx + 4*d_t eta_xx*d_x eps_x*eps_x + 4*d_tt eps_x + 4*d_x eps_x**2*eps_x*eta_xx**2 +
         8*d_xt eps_x*eps_x*eta_xx + 4*d_xx eps_x*eps_x**2*eta_xx**2)/48
-Operations: 54 on host scalars to tabulate a step (quadrature nodes not counted), 3 multiply-adds of a block to take
+Operations: 64 on host scalars to tabulate a step (quadrature nodes not counted), 3 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/DEIS-tAB1`: order; leading local error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:2d49e2666b64218f6abee3f5cedbcff3b06e2452c185121869ef53ad6a6b4938
-Body hash: sha256:b1cd6de260e6dff4b97cbfe0aebad8045e3a8e1436438ff1a7b52ee53204b8dc
+Terms hash: sha256:0176044d37309b6c82da2d457c136b598176339b8f384188ff1e3a818076a3cf
+Body hash: sha256:c33e3a1f4c5709d30f6076d15ffc231c0c541cd77f424daa2ebf0dd801fabd79
 """
 
 import math
@@ -143,12 +143,13 @@ def _integrands(u: float, s: float) -> tuple[float, ...]:
 def _integrate(t: float, s: float) -> tuple[float, ...]:
     """The integrals of _integrands times x**k over u from s to t, by the rule in sqrt(u)."""
     start, width = math.sqrt(s), (t - s) / (math.sqrt(t) + math.sqrt(s))
-    points = [(start + width * node, 2 * width * weight) for node, weight in RULE]
+    roots = [(start + width * node, 2 * width * weight) for node, weight in RULE]
+    points = [(root * root, factor * root) for root, factor in roots]
     values = []
-    for root, factor in points:
-        x = _advance(t, root * root) / _advance(t, s)
-        found = _integrands(root * root, s)
-        values.append([factor * root * x**k * value for k in range(2) for value in found])
+    for u, factor in points:
+        x = _advance(t, u) / _advance(t, s)
+        found = _integrands(u, s)
+        values.append([factor * x**k * value for k in range(0, 2) for value in found])
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
@@ -161,6 +162,17 @@ def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float,
     weight_xx_0 = share_00 * psi_0_xx + share_01 * psi_1_xx
     weight_xx_past_1 = share_10 * psi_0_xx + share_11 * psi_1_xx
     return decay_x, weight_xx_0, weight_xx_past_1
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    ratio = cholesky_xx / mean_x
+    return -math.log(ratio)
 
 
 def step(

@@ -35,12 +35,12 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         eps_x**3*eps_x*eta_xx**3 - 40*d_x eps_x*d_xt eps_x*eps_x*eta_xx**2 - 32*d_x eps_x*d_xx
         eps_x*eps_x**2*eta_xx**3 - 24*d_xtt eps_x*eps_x*eta_xx - 24*d_xxt eps_x*eps_x**2*eta_xx**2 - 8*d_xxx
         eps_x*eps_x**3*eta_xx**3)/64
-Operations: 68 on host scalars to tabulate a step (quadrature nodes not counted), 4 multiply-adds of a block to take
+Operations: 78 on host scalars to tabulate a step (quadrature nodes not counted), 4 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/DEIS-tAB2`: order; leading local error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:e7ca08b5afc7cc463cdf771be139adebe8ef7ca24b87c39d4ad6edaafc851a2f
-Body hash: sha256:75b537576b9aff4dc8ea3f0e6f924a26889b1c047798a262d680f1ed8f964bb5
+Terms hash: sha256:285604c2836fdad8d13f635552c6d74a0c23a8d0422eefad272b520cf77d4e70
+Body hash: sha256:5bf4467ba32458c9fd4403e2342c10a072e8945a714f8b452139f5bd0b6ef10e
 """
 
 import math
@@ -157,12 +157,13 @@ def _integrands(u: float, s: float) -> tuple[float, ...]:
 def _integrate(t: float, s: float) -> tuple[float, ...]:
     """The integrals of _integrands times x**k over u from s to t, by the rule in sqrt(u)."""
     start, width = math.sqrt(s), (t - s) / (math.sqrt(t) + math.sqrt(s))
-    points = [(start + width * node, 2 * width * weight) for node, weight in RULE]
+    roots = [(start + width * node, 2 * width * weight) for node, weight in RULE]
+    points = [(root * root, factor * root) for root, factor in roots]
     values = []
-    for root, factor in points:
-        x = _advance(t, root * root) / _advance(t, s)
-        found = _integrands(root * root, s)
-        values.append([factor * root * x**k * value for k in range(3) for value in found])
+    for u, factor in points:
+        x = _advance(t, u) / _advance(t, s)
+        found = _integrands(u, s)
+        values.append([factor * x**k * value for k in range(0, 3) for value in found])
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
@@ -176,6 +177,17 @@ def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float,
     weight_xx_past_1 = share_10 * psi_0_xx + share_11 * psi_1_xx + share_12 * psi_2_xx
     weight_xx_past_2 = share_20 * psi_0_xx + share_21 * psi_1_xx + share_22 * psi_2_xx
     return decay_x, weight_xx_0, weight_xx_past_1, weight_xx_past_2
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    ratio = cholesky_xx / mean_x
+    return -math.log(ratio)
 
 
 def step(

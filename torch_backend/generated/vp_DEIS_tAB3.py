@@ -96,12 +96,12 @@ Leading local error (numerical - exact), coefficient of h**5 with h = t - s > 0 
         eps_x*eps_x*eta_xx**2/180 + 251*d_xx eps_x**2*eps_x**3*eta_xx**5/180 + 251*d_xxtt
         eps_x*eps_x**2*eta_xx**3/120 + 251*d_xxxt eps_x*eps_x**3*eta_xx**4/180 + 251*d_xxxx
         eps_x*eps_x**4*eta_xx**5/720
-Operations: 88 on host scalars to tabulate a step (quadrature nodes not counted), 5 multiply-adds of a block to take
+Operations: 98 on host scalars to tabulate a step (quadrature nodes not counted), 5 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/DEIS-tAB3`: order; leading local error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:2efcbb08753ab92846d3619e1f0997eb98d95be0ae78f34f2221c514468db01b
-Body hash: sha256:a7edd0e8466a84bb0490ce178afefb6518b3967f7159be4a2fe982728cd5c98d
+Terms hash: sha256:a4bc3e8254b8dcfa301305d7e53e8d61ca1ccd18aa62212bf6ad922cd2a56866
+Body hash: sha256:fa83d4b7d768a5d74cb7e91bf472f2eea71cb90b170829247f437318d54ea5a8
 """
 
 import math
@@ -219,12 +219,13 @@ def _integrands(u: float, s: float) -> tuple[float, ...]:
 def _integrate(t: float, s: float) -> tuple[float, ...]:
     """The integrals of _integrands times x**k over u from s to t, by the rule in sqrt(u)."""
     start, width = math.sqrt(s), (t - s) / (math.sqrt(t) + math.sqrt(s))
-    points = [(start + width * node, 2 * width * weight) for node, weight in RULE]
+    roots = [(start + width * node, 2 * width * weight) for node, weight in RULE]
+    points = [(root * root, factor * root) for root, factor in roots]
     values = []
-    for root, factor in points:
-        x = _advance(t, root * root) / _advance(t, s)
-        found = _integrands(root * root, s)
-        values.append([factor * root * x**k * value for k in range(4) for value in found])
+    for u, factor in points:
+        x = _advance(t, u) / _advance(t, s)
+        found = _integrands(u, s)
+        values.append([factor * x**k * value for k in range(0, 4) for value in found])
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
@@ -239,6 +240,17 @@ def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float,
     weight_xx_past_2 = share_20 * psi_0_xx + share_21 * psi_1_xx + share_22 * psi_2_xx + share_23 * psi_3_xx
     weight_xx_past_3 = share_30 * psi_0_xx + share_31 * psi_1_xx + share_32 * psi_2_xx + share_33 * psi_3_xx
     return decay_x, weight_xx_0, weight_xx_past_1, weight_xx_past_2, weight_xx_past_3
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    ratio = cholesky_xx / mean_x
+    return -math.log(ratio)
 
 
 def step(

@@ -26,12 +26,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         eps_x*d_tt log_snr*eta_xx + 12*d_t eta_xx*d_t log_snr*d_x eps_x*eps_x*eta_xx + 4*d_t log_snr*d_tt
         eps_x*eta_xx + 16*d_t log_snr*d_x eps_x**2*eps_x*eta_xx**3 + 8*d_t log_snr*d_xt eps_x*eps_x*eta_xx**2 +
         4*d_t log_snr*d_xx eps_x*eps_x**2*eta_xx**3 - 12*d_tt log_snr*d_x eps_x*eps_x*eta_xx**2)/(96*d_t log_snr)
-Operations: 78 on host scalars to tabulate a step (quadrature nodes not counted), 4 multiply-adds of a block to take
+Operations: 81 on host scalars to tabulate a step (quadrature nodes not counted), 4 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/DPM-Solver-2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:fe2d8960c968b70ece4b59e77dba6fa1a5950797d75bc5ddc1ac85ff9524ec5a
-Body hash: sha256:a88c66b57900a7dea8c6a6cc6f9d7547ba6587ce87e4ec307a98e54f621c4293
+Body hash: sha256:372ea2900d68d301fdc8a6f10497f3a80a902abc3addcff97f66218884babc2e
 """
 
 import math
@@ -125,6 +125,17 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     decay_x_2 = propagator_xx
     weight_xx_2 = psi_0_xx
     return decay_x_1, weight_xx_1, time_eps_1, decay_x_2, weight_xx_2
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    ratio = cholesky_xx / mean_x
+    return -math.log(ratio)
 
 
 def step(

@@ -28,12 +28,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         x0_x*drift_xx**2*eta_xx*x**2 + 10*d_t log_snr*d_xx x0_x*drift_xx*eta_xx**2*x*x0_x + 5*d_t log_snr*d_xx
         x0_x*eta_xx**3*x0_x**2 - 6*d_t x0_x*d_tt log_snr*eta_xx - 6*d_tt log_snr*d_x x0_x*drift_xx*eta_xx*x - 6*d_tt
         log_snr*d_x x0_x*eta_xx**2*x0_x)/(12*d_t log_snr)
-Operations: 96 on host scalars to tabulate a step (quadrature nodes not counted), 5 multiply-adds of a block to take
+Operations: 99 on host scalars to tabulate a step (quadrature nodes not counted), 5 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/DPM-Solver++2M`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:a03e2ef49e422a14b2ef5524802fc3f269f6d2bb99fa046c24457fb3b6ddf63a
-Body hash: sha256:5fbc154de8a0f3ec75330106a5d807701a7401f72ddc452c5e5cdea2e83cb9c6
+Body hash: sha256:bd9437a0399144fdd89639d90b85058803c449379df647d56467608ddf558119
 """
 
 import math
@@ -130,6 +130,17 @@ def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float,
     weight_xx_0 = share_00 * psi_0_xx + share_01 * psi_0_xx / 2
     weight_xx_past_1 = share_10 * psi_0_xx + share_11 * psi_0_xx / 2
     return skip_xx_0, scale_xx_0, decay_x, weight_xx_0, weight_xx_past_1
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    ratio = cholesky_xx / mean_x
+    return -math.log(ratio)
 
 
 def step(

@@ -27,12 +27,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         x0_x*drift_xx**2*eta_xx*x**2 + 2*d_t log_snr*d_xx x0_x*drift_xx*eta_xx**2*x*x0_x + d_t log_snr*d_xx
         x0_x*eta_xx**3*x0_x**2 - 3*d_t x0_x*d_tt log_snr*eta_xx - 3*d_tt log_snr*d_x x0_x*drift_xx*eta_xx*x - 3*d_tt
         log_snr*d_x x0_x*eta_xx**2*x0_x)/(24*d_t log_snr)
-Operations: 93 on host scalars to tabulate a step (quadrature nodes not counted), 8 multiply-adds of a block to take
+Operations: 96 on host scalars to tabulate a step (quadrature nodes not counted), 8 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/DPM-Solver++2S`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:7f53f00adc91a735aeccd1e17f495878c2e4764aeb41d930960d70cb8a69ff16
-Body hash: sha256:c017d44a475e8c622a4eb9b15f1a966bb47b9e85c070d0b295ee62b21c280efa
+Body hash: sha256:8f363aaff46b8aa7de6da96cbe6dbb24e21d2686ec242378c7e18800c1f7fa54
 """
 
 import math
@@ -136,6 +136,17 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     decay_x_2 = propagator_xx
     weight_xx_2 = psi_0_xx
     return skip_xx_0, scale_xx_0, decay_x_1, weight_xx_1, time_eps_1, skip_xx_1, scale_xx_1, decay_x_2, weight_xx_2
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    ratio = cholesky_xx / mean_x
+    return -math.log(ratio)
 
 
 def step(

@@ -50,12 +50,12 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         eps_x**2*eps_x*eta_xx**3/(27*d_t log_snr) + d_tt log_snr*d_xt eps_x*eps_x*eta_xx**2/(18*d_t log_snr) + d_tt
         log_snr*d_xx eps_x*eps_x**2*eta_xx**3/(36*d_t log_snr) + d_ttt log_snr*d_x eps_x*eps_x*eta_xx**2/(216*d_t
         log_snr) - d_tt log_snr**2*d_x eps_x*eps_x*eta_xx**2/(36*d_t log_snr**2)
-Operations: 101 on host scalars to tabulate a step (quadrature nodes not counted), 8 multiply-adds of a block to
+Operations: 104 on host scalars to tabulate a step (quadrature nodes not counted), 8 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/DPM-Solver-3`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:31bef0fadb9e5b037b9f5a0800aa814b4489f36864b4189a7452253e5eeb2c17
-Body hash: sha256:5b146c56d147e70dca233dba32c6d34443f42356a8efe4f6fcf6bd0edc6be57d
+Body hash: sha256:5cff03b1536cce9bffeb7dbaffe50d8420d2e3d9fa7b71268292a7f595dd1268
 """
 
 import math
@@ -187,6 +187,17 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
         weight_xx_0_3,
         weight_xx_2_3,
     )
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    ratio = cholesky_xx / mean_x
+    return -math.log(ratio)
 
 
 def step(

@@ -51,12 +51,12 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         x0_x*drift_xx*eta_xx*x/(8*d_t log_snr) + 3*d_ttt log_snr*d_x x0_x*eta_xx**2*x0_x/(8*d_t log_snr) - 9*d_t
         x0_x*d_tt log_snr**2*eta_xx/(8*d_t log_snr**2) - 9*d_tt log_snr**2*d_x x0_x*drift_xx*eta_xx*x/(8*d_t
         log_snr**2) - 9*d_tt log_snr**2*d_x x0_x*eta_xx**2*x0_x/(8*d_t log_snr**2)
-Operations: 127 on host scalars to tabulate a step (quadrature nodes not counted), 6 multiply-adds of a block to
+Operations: 130 on host scalars to tabulate a step (quadrature nodes not counted), 6 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/DPM-Solver++3M`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:a7a9d138e2ebbee212f461e2164ecc78845a705d8a3f9871f1e151f378d0831c
-Body hash: sha256:90a066e2a8def6da452d469c8c3febcffcbaf425c63449a9e120f2220389f6ba
+Body hash: sha256:b2d42557c9a20b3b4e8b069aa904d3b5a5d2adaaf39851bf32290933ba20b9cb
 """
 
 import math
@@ -171,6 +171,17 @@ def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float,
     weight_xx_past_1 = share_10 * psi_0_xx + share_11 * psi_1_xx + share_12 * psi_2_xx
     weight_xx_past_2 = share_20 * psi_0_xx + share_21 * psi_1_xx + share_22 * psi_2_xx
     return skip_xx_0, scale_xx_0, decay_x, weight_xx_0, weight_xx_past_1, weight_xx_past_2
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    ratio = cholesky_xx / mean_x
+    return -math.log(ratio)
 
 
 def step(

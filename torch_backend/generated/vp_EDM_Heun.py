@@ -26,12 +26,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         4*d_t ratio**2*d_tt eta_xx*eps_x - 8*d_t ratio**2*d_x eps_x**2*eps_x*eta_xx**3 + 8*d_t ratio**2*d_xt
         eps_x*eps_x*eta_xx**2 + 4*d_t ratio**2*d_xx eps_x*eps_x**2*eta_xx**3 - 4*d_t ratio*d_ttt ratio*eps_x*eta_xx
         + 12*d_tt ratio**2*eps_x*eta_xx)/(48*d_t ratio**2)
-Operations: 100 on host scalars to tabulate a step (quadrature nodes not counted), 5 multiply-adds of a block to
+Operations: 106 on host scalars to tabulate a step (quadrature nodes not counted), 5 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/EDM-Heun`: order; leading local error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:33a3c5d1dadb50d7698c652da941cab78c939646469b79d3e3822256409e80f8
-Body hash: sha256:112a5ce3ba5af14188622ca07193bada970ae013895baf2c51a76c3050539791
+Body hash: sha256:6ef1dc3537e69189260fa6a0dec4f19c742c8c6f8ce7b8fbd55b8182b64e915c
 """
 
 import math
@@ -101,6 +101,17 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     weight_xx_0_2 = advance * eta_xx_t * propagator_xx / (2 * slope_ratio_t)
     weight_xx_1_2 = advance * eta_xx_s / (2 * slope_ratio_s)
     return decay_x_1, weight_xx_1, decay_x_2, weight_xx_0_2, weight_xx_1_2
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    ratio = cholesky_xx / mean_x
+    return -math.log(ratio)
 
 
 def step(

@@ -11,12 +11,12 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
     time (s_x: score component, d_m: derivative by m):
     f: -d_x f*(4*beta**2*d_x s_x*s_x + 2*beta**2*d_x s_x*x + 2*beta**2*d_xx s_x + 2*beta**2*s_x + beta**2*x -
         4*beta*d_t s_x - 4*d_t beta*s_x - 2*d_t beta*x)/8 - d_xx f*(2*beta**2*d_x s_x + beta**2 - d_t beta)/4
-Operations: 33 on host scalars to tabulate a step (quadrature nodes not counted), 3 multiply-adds of a block to take
+Operations: 43 on host scalars to tabulate a step (quadrature nodes not counted), 3 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/EM`: weak order; leading weak error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:b727cb93e708dad7a644f7c60105dd0abbe2306c8cbf1f1fed63dc87776a233b
-Body hash: sha256:6cfb790d4e51b3463899cc7b9ce745ca85947aa22670d31b328a791cfd833b69
+Body hash: sha256:21b2f3ec171ce4664c451e83dae5c7df6981522ee40e384e41405007d1b8f9e4
 """
 
 import math
@@ -64,6 +64,17 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     weight_xx = -h * beta_t / cholesky_xx_t
     noise_x = math.sqrt(h) * math.sqrt(beta_t)
     return decay_x, weight_xx, noise_x
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    ratio = cholesky_xx / mean_x
+    return -math.log(ratio)
 
 
 def step(

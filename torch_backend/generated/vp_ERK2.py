@@ -24,12 +24,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         eps_x*eps_x + 4*d_t log_snr*d_tt eps_x + 16*d_t log_snr*d_x eps_x**2*eps_x*eta_xx**2 + 8*d_t log_snr*d_xt
         eps_x*eps_x*eta_xx + 4*d_t log_snr*d_xx eps_x*eps_x**2*eta_xx**2 - 4*d_tt log_snr*d_x
         eps_x*eps_x*eta_xx)/(96*d_t log_snr)
-Operations: 92 on host scalars to tabulate a step (quadrature nodes not counted), 5 multiply-adds of a block to take
+Operations: 95 on host scalars to tabulate a step (quadrature nodes not counted), 5 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/ERK2`: order; leading local error; network evaluations per step; one-step
     map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:6e5587be264145923d8cbfbd317eae3d080df1297384ac6cdca92fdd0a0da7e7
-Body hash: sha256:5b947e00811d4d4f7e5bb5e762afc1bb81718687f91e856529cfaed2e7bd25e0
+Body hash: sha256:50b060302734d5da3d71b16d3eec1ccdf7f6ba94dbea0eced6750eea088f9f8f
 """
 
 import math
@@ -140,6 +140,17 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     weight_xx_0_2 = psi_0_xx - 2 * psi_1_xx
     weight_xx_1_2 = 2 * psi_1_xx
     return decay_x_1, weight_xx_1, time_eps_1, decay_x_2, weight_xx_0_2, weight_xx_1_2
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    ratio = cholesky_xx / mean_x
+    return -math.log(ratio)
 
 
 def step(

@@ -11,12 +11,12 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
     score component, d_m: derivative by m):
     x: -(beta**2*d_x s_x*s_x + beta**2*d_x s_x*x + beta**2*s_x + beta**2*x - 2*beta*d_t s_x - 2*d_t beta*s_x - 2*d_t
         beta*x)/8
-Operations: 28 on host scalars to tabulate a step (quadrature nodes not counted), 2 multiply-adds of a block to take
+Operations: 38 on host scalars to tabulate a step (quadrature nodes not counted), 2 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/Euler`: order; leading local error; network evaluations per step; one-step
     map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:a70e6343e072508ded3dfd7476d1988b4c8c96a2bec47f04f71da30a5238260c
-Body hash: sha256:6d1542391b627c4c7c4f9348c8332a1a9fb6a104395fb47cf4e7ef16cb68f0ad
+Body hash: sha256:0f2a7c1893457b0363b5aeaa1aa5b0031813a7b55dde5cf81920003234df3eda
 """
 
 import math
@@ -62,6 +62,17 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     decay_x = h * beta_t / 2 + 1
     weight_xx = -h * beta_t / (2 * cholesky_xx_t)
     return decay_x, weight_xx
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    ratio = cholesky_xx / mean_x
+    return -math.log(ratio)
 
 
 def step(

@@ -17,12 +17,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
     (velocity_x: velocity prediction's component, d_m: derivative by m):
     x: (2*d_t velocity_x*d_x velocity_x - d_tt velocity_x + 2*d_x velocity_x**2*velocity_x - 2*d_xt
         velocity_x*velocity_x - d_xx velocity_x*velocity_x**2)/12
-Operations: 36 on host scalars to tabulate a step (quadrature nodes not counted), 9 multiply-adds of a block to take
+Operations: 46 on host scalars to tabulate a step (quadrature nodes not counted), 9 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/Heun`: order; leading local error; network evaluations per step; one-step
     map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:e44f8d3cb91cade1775a4d721430e008387d5d3e1c39c6d61374222b83fe5b67
-Body hash: sha256:b74790dbe56f5a7a01820ebf47de34f7d9c48821b3f75b23fb09c654abb28a7c
+Body hash: sha256:f7142a7b1e443166811070be045eec7d53a1cc1e68189295b3669f3bf61f7c5e
 """
 
 import math
@@ -86,6 +86,17 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     weight_xx_0_2 = advance / 2
     weight_xx_1_2 = advance / 2
     return skip_xx_0, scale_xx_0, weight_xx_1, skip_xx_1, scale_xx_1, weight_xx_0_2, weight_xx_1_2
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    ratio = cholesky_xx / mean_x
+    return -math.log(ratio)
 
 
 def step(

@@ -25,12 +25,12 @@ Leading local error (numerical - exact), coefficient of h**5 with h = t - s > 0 
         velocity_x*velocity_x**3 - 12*d_xt velocity_x**2*velocity_x - 18*d_xt velocity_x*d_xx
         velocity_x*velocity_x**2 + 4*d_xttt velocity_x*velocity_x - 6*d_xx velocity_x**2*velocity_x**3 + 6*d_xxtt
         velocity_x*velocity_x**2 + 4*d_xxxt velocity_x*velocity_x**3 + d_xxxx velocity_x*velocity_x**4)/2880
-Operations: 47 on host scalars to tabulate a step (quadrature nodes not counted), 19 multiply-adds of a block to
+Operations: 57 on host scalars to tabulate a step (quadrature nodes not counted), 19 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/RK4`: order; leading local error; network evaluations per step; one-step
     map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:3b1e754dfe9205815044d28ee22de58383b8716aceee092bfb5ad87c161f782e
-Body hash: sha256:74641afc638bed8001c82102f91a5257c5db0e24e71064055a62ed6d1b553d70
+Body hash: sha256:32c3c70a4d80a18fbedad623f3eaf5cad6011395ae599b51d640796f3f1f5546
 """
 
 import math
@@ -134,6 +134,17 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
         weight_xx_2_4,
         weight_xx_3_4,
     )
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    ratio = cholesky_xx / mean_x
+    return -math.log(ratio)
 
 
 def step(

@@ -51,12 +51,12 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         x0_x*drift_xx*eta_xx*x/(24*d_t log_snr) - d_ttt log_snr*d_x x0_x*eta_xx**2*x0_x/(24*d_t log_snr) + d_t
         x0_x*d_tt log_snr**2*eta_xx/(8*d_t log_snr**2) + d_tt log_snr**2*d_x x0_x*drift_xx*eta_xx*x/(8*d_t
         log_snr**2) + d_tt log_snr**2*d_x x0_x*eta_xx**2*x0_x/(8*d_t log_snr**2)
-Operations: 229 on host scalars to tabulate a step (quadrature nodes not counted), 9 multiply-adds of a block to
+Operations: 232 on host scalars to tabulate a step (quadrature nodes not counted), 9 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/UniPC-2-bh1`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:a2c645c85e781cb1e9aaa0dbb5b3d584cfda0612f30a0e2132ebceccf8eff72e
-Body hash: sha256:d506d93d4c92a772839a22fe11d49e010371a4bad8d8b9d5a5e06a47eb25a14e
+Body hash: sha256:a884050658a10cc0536ea78eb5a0b39550319188dce7c868f1701c8281d04c6b
 """
 
 import math
@@ -222,6 +222,17 @@ def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float,
         weight_xx_0_2,
         weight_xx_past_1_2,
     )
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    ratio = cholesky_xx / mean_x
+    return -math.log(ratio)
 
 
 def step(

@@ -157,12 +157,12 @@ Leading local error (numerical - exact), coefficient of h**5 with h = t - s > 0 
         x0_x*drift_xx*eta_xx*x/(72*d_t log_snr**2) - 19*d_tt log_snr*d_ttt log_snr*d_x x0_x*eta_xx**2*x0_x/(72*d_t
         log_snr**2) + 19*d_t x0_x*d_tt log_snr**3*eta_xx/(48*d_t log_snr**3) + 19*d_tt log_snr**3*d_x
         x0_x*drift_xx*eta_xx*x/(48*d_t log_snr**3) + 19*d_tt log_snr**3*d_x x0_x*eta_xx**2*x0_x/(48*d_t log_snr**3)
-Operations: 298 on host scalars to tabulate a step (quadrature nodes not counted), 11 multiply-adds of a block to
+Operations: 301 on host scalars to tabulate a step (quadrature nodes not counted), 11 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/UniPC-3`: order; leading local error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:3596ce4d4b2ffa32eb8eeb5889c0c5861015c129ec8b4a30d57403525204e641
-Body hash: sha256:603c0cc9eed2aff6fceed0e966764ba477b32893809bcf61eee2dad6483b0a43
+Body hash: sha256:1f71773805cb4d68a225a0d13414d2dc3c52b16283fba27d42bfdc2210f9bd01
 """
 
 import math
@@ -368,6 +368,17 @@ def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float,
         weight_xx_past_1_2,
         weight_xx_past_2_2,
     )
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    ratio = cholesky_xx / mean_x
+    return -math.log(ratio)
 
 
 def step(

@@ -50,12 +50,12 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         d_tt log_snr*d_xt eps_x*eps_x*eta_xx**2/(4*d_t log_snr) - d_tt log_snr*d_xx eps_x*eps_x**2*eta_xx**3/(8*d_t
         log_snr) - d_ttt log_snr*d_x eps_x*eps_x*eta_xx**2/(24*d_t log_snr) + d_tt log_snr**2*d_x
         eps_x*eps_x*eta_xx**2/(8*d_t log_snr**2)
-Operations: 171 on host scalars to tabulate a step (quadrature nodes not counted), 7 multiply-adds of a block to
+Operations: 174 on host scalars to tabulate a step (quadrature nodes not counted), 7 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/UniPC-eps-2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:2e894020460286b687ae4454281e9f8398ab8951387085a8cdbd30d613c1422a
-Body hash: sha256:75d8397fbe0fd34bc1b3c72335666d533e5539037f02af65bbe1981c7714b7d3
+Body hash: sha256:a2290c5f89da3c5c8cb2b8ef297c35829de429de917737c82b69ebfb85049c5c
 """
 
 import math
@@ -199,6 +199,17 @@ def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float,
     else:
         weight_xx_0_1 = weight_xx_past_1_1 = weight_xx_past_2_1 = 0.0
     return weight_xx_0_1, weight_xx_past_1_1, weight_xx_past_2_1, decay_x_2, weight_xx_0_2, weight_xx_past_1_2
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    ratio = cholesky_xx / mean_x
+    return -math.log(ratio)
 
 
 def step(

@@ -19,12 +19,12 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
     eps prediction's component, d_m: derivative by m):
     x: (beta*d_x eps_x*eta_xx*x - 2*d_t eps_x*eta_xx - 2*d_x eps_x*eps_x*eta_xx**2 - 2*eps_x*eta_xx*lambda -
         2*lambda**2*x)/4
-Operations: 51 on host scalars to tabulate a step (quadrature nodes not counted), 2 multiply-adds of a block to take
+Operations: 61 on host scalars to tabulate a step (quadrature nodes not counted), 2 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/lambda-DDIM-I`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:54dd5428bda44505c11d9028d89e7b4dc5d21cea93b5abdba4d8e3fc24e99048
-Body hash: sha256:9d5f7abf3e08290c6b3d7ab775a97475de3e57e5b657b389a0f7f2c2de55b3e4
+Terms hash: sha256:376637ce07e2f3de1c854087cb65f96ed191fa53f9bcbe86dffe317878b0afdf
+Body hash: sha256:323c031f07b66c5a1e13f2b734f50a335919c4ce58910f546c8cdef0638f6544
 """
 
 import math
@@ -118,8 +118,9 @@ def _integrands(u: float, s: float) -> tuple[float, ...]:
 def _integrate(t: float, s: float) -> tuple[float, ...]:
     """The integrals of _integrands over u from s to t, by the rule in sqrt(u)."""
     start, width = math.sqrt(s), (t - s) / (math.sqrt(t) + math.sqrt(s))
-    points = [(start + width * node, 2 * width * weight) for node, weight in RULE]
-    values = [[factor * root * value for value in _integrands(root * root, s)] for root, factor in points]
+    roots = [(start + width * node, 2 * width * weight) for node, weight in RULE]
+    points = [(root * root, factor * root) for root, factor in roots]
+    values = [[factor * value for value in _integrands(u, s)] for u, factor in points]
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
@@ -131,6 +132,17 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     decay_x = propagator_xx - lambda_ * h * propagator_xx
     weight_xx = psi_0_xx
     return decay_x, weight_xx
+
+
+def log_snr(t: float) -> float:
+    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    ratio = cholesky_xx / mean_x
+    return -math.log(ratio)
 
 
 def step(
