@@ -17,6 +17,7 @@ from integrator_analysis.catalogue.entry import Method
 from integrator_analysis.integrator import Integrator, derive, verify
 from integrator_analysis.processes import FAMILIES, Process, ProcessFamily, process, register_process
 from integrator_analysis.symbols import InputError
+from integrator_analysis.textfile import load_text
 
 __all__ = [
     "InputError",
@@ -27,6 +28,7 @@ __all__ = [
     "Scheme",
     "catalogue",
     "derive",
+    "load_text",
     "process",
     "processes",
     "register",

@@ -16,6 +16,7 @@ import typer
 if TYPE_CHECKING:
     from integrator_analysis.integrator import Integrator
     from integrator_analysis.program import StepProgram
+    from integrator_analysis.textfile import Loaded
 
 __all__ = ["app", "main"]
 
@@ -27,6 +28,7 @@ Spec = Annotated[str, typer.Argument(help="a scheme on a process: psld/RVV, vp/c
 Specs = Annotated[list[str], typer.Argument(help="one or more specs, such as psld/RVV vp/DDIM")]
 Json = Annotated[bool, typer.Option("--json", help="print the facts as JSON")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="the file to write")]
+Files = Annotated[list[Path], typer.Option("--file", help="a TOML file with a process or a scheme; repeatable")]
 Set = Annotated[list[str], typer.Option("--set", help="a parameter, NAME=NUMBER, such as Gamma=0.02; repeatable")]
 
 
@@ -76,25 +78,30 @@ def _derive(spec: str, settings: list[str] | None = None) -> Integrator:
     return ia.derive(spec, **parameters)
 
 
+def _load(files: list[Path]) -> list[Loaded]:
+    """Register what the files hold."""
+    import integrator_analysis as ia
+
+    return [ia.load_text(path) for path in files]
+
+
 def _dump(facts: Any) -> None:
     print(json.dumps(facts, indent=2))
 
 
 @app.command("list")
-def list_(as_json: Json = False) -> None:
-    """The named schemes, by spec."""
+def list_(files: Files = [], as_json: Json = False) -> None:  # noqa: B006
+    """The named schemes, by spec; with --file those that the files add."""
     import integrator_analysis as ia
+    from torch_backend import load
 
-    rows = [
-        {
-            "spec": spec,
-            "order": i.order,
-            "stochastic": i.stochastic,
-            "nfe_per_step": i.nfe_per_step,
-            "summary": i.scheme.summary,
-        }
-        for spec, i in ((spec, ia.derive(spec)) for spec in ia.catalogue())
-    ]
+    if files:
+        derived = [ia.derive(spec) for loaded in _load(files) for spec in loaded.specs]
+        facts = [(i.spec, i.order, i.stochastic, i.nfe_per_step, i.scheme.summary) for i in derived]
+    else:  # the kept sources state what was derived
+        kept = [(scheme.summary, load(spec)) for spec, scheme in ia.catalogue().items()]
+        facts = [(k.spec, k.order, k.stochastic, k.nfe_per_step, summary) for summary, k in kept]
+    rows = [dict(zip(("spec", "order", "stochastic", "nfe_per_step", "summary"), row, strict=True)) for row in facts]
     if as_json:
         return _dump(rows)
     from rich.console import Console
@@ -108,8 +115,14 @@ def list_(as_json: Json = False) -> None:
 
 
 @app.command()
-def derive(spec: Spec, settings: Set = [], as_json: Json = False) -> None:  # noqa: B006 (typer reads the default)
+def derive(
+    spec: Spec,
+    files: Files = [],  # noqa: B006 (typer reads the default)
+    settings: Set = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
     """Derive a scheme: its program, coefficients, order and leading local error."""
+    _load(files)
     integrator = _derive(spec, settings)
     facts = _facts(integrator)
     if as_json:
@@ -166,6 +179,7 @@ def _definitions(lowered: StepProgram) -> dict[str, str]:
 @app.command()
 def verify(
     specs: Annotated[list[str] | None, typer.Argument(help="specs; all of the catalogue if none")] = None,
+    files: Files = [],  # noqa: B006
     output: Annotated[Path | None, typer.Option("--output", "-o", help="folder for the certificates")] = None,
     as_json: Json = False,
 ) -> None:
@@ -176,6 +190,7 @@ def verify(
 
     import integrator_analysis as ia
 
+    _load(files)
     integrators = [_derive(spec) for spec in specs or ia.catalogue()]
     console = Console(stderr=True)
     if output is not None and not output.is_dir():
@@ -208,6 +223,7 @@ def _short(value: object) -> str:
 def plot(
     kind: Annotated[str, typer.Argument(help="stability, convergence or work-precision")],
     specs: Specs,
+    files: Files = [],  # noqa: B006
     output: Annotated[Path | None, typer.Option("--output", "-o", help="a .png; KIND.png if not given")] = None,
     svg: Annotated[bool, typer.Option(help="write the same picture as .svg too")] = False,
     n: Annotated[int, typer.Option("--samples", "-n", min=2, help="digits per scheme, for work-precision")] = 128,
@@ -226,6 +242,7 @@ def plot(
         raise did_you_mean(kind, draw, "kind of plot")
     target = output or Path(f"{kind}.png")
     _check_target(target, ".png")
+    _load(files)
     integrators = {spec: _derive(spec) for spec in specs}
     for path in figures.save(draw[kind](integrators), target, svg=svg):
         print(path)
@@ -249,10 +266,12 @@ def export(
     spec: Spec,
     output: Output,
     form: Annotated[str, typer.Option("--format", help="module: one Python file that needs torch alone")] = "module",
+    files: Files = [],  # noqa: B006
     settings: Set = [],  # noqa: B006
 ) -> None:
     """Write a standalone sampler that carries its certificate's claims and hash; exit 1 if a claim fails."""
     _check_target(output)
+    _load(files)
     try:
         print(_derive(spec, settings).export(output, format=form))
     except ArithmeticError as error:
@@ -264,6 +283,7 @@ def export(
 def sample(
     spec: Spec,
     output: Output,
+    files: Files = [],  # noqa: B006
     steps: Annotated[int, typer.Option(help="steps of the time grid")] = 25,
     n: Annotated[int, typer.Option("--samples", "-n", min=1, help="how many digits")] = 64,
     seed: Annotated[int, typer.Option(help="seed of the initial and of the step noise")] = 0,
@@ -277,6 +297,7 @@ def sample(
     from integrator_analysis.report.pictures import sample_figure
 
     _check_target(output, ".png", ".npy")
+    _load(files)
     images = sample_digits(_derive(spec), n=n, steps=steps, grid=grid, seed=seed, progress=True)
     if output.suffix == ".npy":
         partial = output.with_name(f".{output.name}.partial")

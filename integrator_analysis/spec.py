@@ -143,7 +143,7 @@ def _scheme(part: _Part, text: str, strength: float | None) -> Scheme:
 
 
 def _has_strength(scheme: Scheme) -> bool:
-    return isinstance(scheme.method, Conjugate) and scheme.method.B != "0"
+    return isinstance(scheme.method, Conjugate) and isinstance(scheme.method.B, str) and scheme.method.B != "0"
 
 
 def _conjugate(part: _Part, strength: float | None) -> Scheme:

@@ -91,6 +91,15 @@ class MixtureProblem:
 
     def field(self, unknown: str) -> Callable[[Sequence[mpmath.mpf], mpmath.mpf], list[mpmath.mpf]]:
         """What a network of the parametrisation ``unknown`` returns: C_out^{-1} (s - C_skip z), or z' for velocity."""
+        if unknown not in self._fields:
+            self._fields[unknown] = self._field(unknown)
+        return self._fields[unknown]
+
+    @cached_property
+    def _fields(self) -> dict[str, Callable[[Sequence[mpmath.mpf], mpmath.mpf], list[mpmath.mpf]]]:
+        return {}
+
+    def _field(self, unknown: str) -> Callable[[Sequence[mpmath.mpf], mpmath.mpf], list[mpmath.mpf]]:
         if unknown in ("score", "eps"):
             return self.score if unknown == "score" else self.eps
         process, k = self.process, len(self.process.blocks)

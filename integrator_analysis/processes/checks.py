@@ -11,15 +11,19 @@ from collections.abc import Sequence
 
 import numpy as np
 import sympy
+from sympy.polys.polyerrors import BasePolynomialError
 
 from integrator_analysis.algebra.matrices import is_zero
 from integrator_analysis.processes.base import Process, clock
 from integrator_analysis.symbols import InputError, t
 
-__all__ = ["check_name", "check_parameter_name", "check_process"]
+__all__ = ["UNDERIVABLE", "check_name", "check_parameter_name", "check_process"]
 
-BLOCK = re.compile(r"[abcgijklmnpqrvwxyz]")
-"""One letter, and none that stands for a time, a score or an observable elsewhere (d, e, f, h, o, s, t, u)."""
+UNDERIVABLE = (ArithmeticError, NotImplementedError, ValueError, TypeError, BasePolynomialError)
+"""What a derivation raises where it has no closed form: its own refusals, and those of sympy's polynomials."""
+
+BLOCK = re.compile(r"[mpqrvwxy]")
+"""One letter, of which no source and no formula uses another meaning."""
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 
@@ -27,8 +31,8 @@ STEMS = frozenset(
     re.findall(
         r"\w+",
         "advance anchor cholesky clock coefficients cosh coupling covariance d damped decay discriminant drift e "
-        "elapsed eps eta even f frozen growth h math mean mend moment network noise o odd past phi propagator psi "
-        "ratio s scale share sinhc skip slope t time torch transition u unit unknown used v weight x0",
+        "elapsed eps eta even f frozen growth h marginal math mean mend moment network noise o odd ordered past phi "
+        "propagator psi ratio s scale share sinhc skip slope t time torch transition u unit unknown used v weight x0",
     )
 )
 """First parts of the names that derived formulas and generated source use themselves."""
@@ -37,8 +41,8 @@ WORDS = frozenset(
     re.findall(
         r"\w+",
         "BETAS BLOCKS COEFFICIENTS Callable HISTORY NFE_PER_STEP NOISES ORDER PRIOR_STD PROCESS RULE SPEC STOCHASTIC "
-        "Sequence T_MAX T_MIN VARIANCE beta c cos exp expm1 factor float found int k lambda_ len list log log1p "
-        "log_snr node panel panels points print range score self sin sqrt step sum t_max t_min total tuple values "
+        "Sequence T_MAX T_MIN VARIANCE a b beta c cos exp expm1 factor float found int k lambda_ len list log log1p "
+        "log_snr node panel panels points print r range score self sin sqrt step sum t_max t_min total tuple values "
         "velocity w width x y z zip",
     )
 )
@@ -47,7 +51,7 @@ WORDS = frozenset(
 TWO_BLOCKS = frozenset(["angle", "turn"])
 """Words of the rotating frame, which one block does not have."""
 
-BETA_AT = re.compile(r"beta_(t|s|u|p\d)(_\d+)?|t_\d+|p\d")
+BETA_AT = re.compile(r"beta_(t|s|u|p\d)(_\d+)?|b_[a-z]{2}|t_\d+|p\d")
 
 EDGE = 1e9
 """Largest accepted beta(t), and largest accepted parameter."""
@@ -85,10 +89,10 @@ def check_process(process: Process) -> None:
 
 def _check_blocks(process: Process) -> None:
     blocks = process.blocks
-    known = all(BLOCK.fullmatch(b) for b in blocks)
-    if not known or not 1 <= len(blocks) <= 2 or len(set(blocks)) < len(blocks):
+    two = len(blocks) == 2 and blocks[0] != blocks[1] and all(BLOCK.fullmatch(b) for b in blocks)
+    if blocks != ("x",) and not two:
         raise InputError(
-            f"process {process.name} has the blocks {blocks!r}; accepted: one or two different letters, such as x and m"
+            f"process {process.name} has the blocks {blocks}; accepted: x alone, or two letters of m p q r v w x y"
         )
 
 
@@ -206,7 +210,7 @@ def _check_kernel(process: Process) -> None:
             found = [process.covariance(time) for time in (process.t_min, process.t_max)]
     except InputError:
         raise
-    except (ArithmeticError, NotImplementedError, ValueError, TypeError) as error:
+    except UNDERIVABLE as error:
         raise InputError(
             f"process {process.name}: no mean and covariance in closed form ({' '.join(str(error).split())}); a "
             "polynomial schedule, or a stated clock, is accepted"

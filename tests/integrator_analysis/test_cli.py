@@ -226,5 +226,13 @@ def test_help_needs_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
 
 
-def test_generate_check_is_clean_on_the_committed_sources(command) -> None:
+def test_generate_check_tells_clean_from_stale(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That the committed folder is what the catalogue derives is tested once, in test_codegen."""
+    from integrator_analysis.report import generate
+
+    folder = generate.generated_folder()
+    files = {p.name: p.read_text(encoding="utf-8") for p in folder.glob("*.py") if p.name != "__init__.py"}
+    monkeypatch.setattr(generate, "generated_sources", lambda *_: files)
     assert command("generate", "--check")[0] == 0
+    monkeypatch.setattr(generate, "generated_sources", lambda *_: files | {"vp_DDIM.py": "changed\n"})
+    assert command("generate", "--check")[0] == 1

@@ -96,7 +96,7 @@ def test_the_true_source_passes_the_same_examination() -> None:
 HEUN = '''"""Heun's method on the probability flow of VP, in eps, with the claims of Euler."""
 import math
 import torch
-BLOCKS, NOISES, COEFFICIENTS = ("x",), 0, ("h",)
+BLOCKS, HISTORY, NOISES, COEFFICIENTS = ("x",), 0, 0, ("h",)
 
 
 def _slopes(t):

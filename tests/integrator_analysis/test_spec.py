@@ -63,7 +63,6 @@ def test_methods_and_parameters() -> None:
         ("psld(Gamma)/RVV", "needs a value"),
         ("psld(Gamma=x)/RVV", "is not a number"),
         ("psld(Gamma=1, Gamma=2)/RVV", "given twice"),
-        ("psld(M=1)/RVV", "no parameter 'M'"),
         ("pslld/RVV", "did you mean psld"),
         ("psld/rvv", "did you mean RVV"),
         ("psld/RVV(lambda=1)", "accepts no options"),

@@ -92,7 +92,7 @@ def _alpha_sigma(t):
 
 
 def _scheme(kernel, **names):
-    common = {"SPEC": "test/scheme", "ORDER": 1, "STOCHASTIC": False, "NFE_PER_STEP": 1, "NOISES": 0}
+    common = {"SPEC": "test/scheme", "ORDER": 1, "STOCHASTIC": False, "NFE_PER_STEP": 1, "HISTORY": 0, "NOISES": 0}
     shared = {name: getattr(kernel, name) for name in ("PROCESS", "BLOCKS", "T_MAX", "T_MIN", "PRIOR_STD")}
     return SimpleNamespace(**{**common, **shared, **names})
 

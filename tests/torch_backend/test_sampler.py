@@ -118,8 +118,8 @@ def test_float32_follows_float64(vp, ddim):
 
 def test_the_prior_has_its_blocks_spread():
     phase = SimpleNamespace(
-        SPEC="phase/none", PROCESS="phase", BLOCKS=("x", "m"), ORDER=1, STOCHASTIC=False, NFE_PER_STEP=1, NOISES=0,
-        T_MAX=1.0, T_MIN=0.01, PRIOR_STD=(1.0, 0.5), COEFFICIENTS=(), coefficients=lambda t, s: (), step=None,
+        SPEC="phase/none", PROCESS="phase", BLOCKS=("x", "m"), ORDER=1, STOCHASTIC=False, NFE_PER_STEP=1, HISTORY=0,
+        NOISES=0, T_MAX=1.0, T_MIN=0.01, PRIOR_STD=(1.0, 0.5), COEFFICIENTS=(), coefficients=lambda t, s: (), step=None,
     )  # fmt: skip
     z = jaxtyped(typechecker=beartype)(Sampler.prior)(Sampler(phase), 5000, (3, 2), seed=0)
     assert (z.shape, z.dtype) == ((5000, 6, 2), torch.float32)

@@ -18,7 +18,7 @@ BODY = '''
 import math
 import torch
 SPEC = "toy/lambda-X"
-PROCESS = "toy"; BLOCKS = ("x",); ORDER = 1; STOCHASTIC = False; NFE_PER_STEP = 1; NOISES = 0
+PROCESS = "toy"; BLOCKS = ("x",); ORDER = 1; STOCHASTIC = False; NFE_PER_STEP = 1; HISTORY = 0; NOISES = 0
 T_MAX = 1.0; T_MIN = 0.1; PRIOR_STD = (1.0,); COEFFICIENTS = ("h",)
 
 

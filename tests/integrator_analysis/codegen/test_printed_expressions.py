@@ -136,13 +136,15 @@ def test_nothing_is_computed_and_thrown_away(spec: str) -> None:
         assert stored <= loaded, function.name
 
 
-def test_step_evaluates_at_t_or_s_only() -> None:
-    from dataclasses import replace
+def test_an_evaluation_between_t_and_s_is_made_at_a_tabulated_time() -> None:
+    module = ia.derive("vp/RK4").to_torch(dtype=torch.float64).module
+    row = torch.tensor(module.coefficients(0.8, 0.4), dtype=torch.float64)
+    seen: list[float] = []
 
-    from integrator_analysis.program import Evaluate
-    from integrator_analysis.symbols import s, t
+    def network(z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        seen.append(float(t))
+        return z
 
-    i = ia.derive("vp/Euler")
-    statements = (Evaluate("eps_0", (t + s) / 2), *i.program.statements[1:])
-    with pytest.raises(ValueError, match="generated steps evaluate at t or s"):
-        scheme_source("vp/x", "x", "x", replace(i.program, statements=statements), i.local_error, ())
+    start, end = torch.tensor(0.8, dtype=torch.float64), torch.tensor(0.4, dtype=torch.float64)
+    module.step(torch.ones(1, 1, dtype=torch.float64), start, end, row, network)
+    assert seen == pytest.approx([0.8, 0.6, 0.6, 0.4], rel=1e-15)
