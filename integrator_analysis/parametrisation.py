@@ -483,8 +483,9 @@ def network_from_eps(process: Process) -> Callable[[float], tuple[np.ndarray, np
     if process.network == "eps":
         return lambda time: (np.zeros((k, k)), np.eye(k))
     given = parametrisation("eps", process)
-    matrices = conversion(parametrisation(process.network, process), given)
-    table = process.definitions.with_(given.definitions)
+    wanted = parametrisation(process.network, process)
+    matrices = conversion(wanted, given)
+    table = process.definitions.with_(given.definitions).with_(wanted.definitions)
     values = function([e for m in matrices for e in m], (t,), table, process.parameters)
 
     def at(time: float) -> tuple[np.ndarray, np.ndarray]:

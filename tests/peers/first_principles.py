@@ -426,6 +426,11 @@ METHODS: dict[str, Method] = {
     "EDM-DPM++3M(integral)": Multistep("x0", 3),
     "EDM-SDE-DPM++2M": Multistep("sde-x0", 2, "middle"),
     "FlowMatch-Euler": RatioRungeKutta("euler"),
+    "Flow-DPM++2M": Multistep("x0", 2, "middle"),
+    "Flow-UniPC-2-bh2": PredictorCorrector("x0", 2, "middle", "middle"),
+    "LMS-2": Multistep("eps", 2, clock=clock_ratio),
+    "LMS-3": Multistep("eps", 3, clock=clock_ratio),
+    "LMS-4": Multistep("eps", 4, clock=clock_ratio),
 }
 
 #: The peers that are not what their names promise, by what they print.

@@ -1,9 +1,10 @@
 """The schedulers of the package diffusers as peers: their steps in float64, on a grid and a network of the caller's.
 
 Every update is computed by the peer's own code. Its tables (``sigmas``, ``timesteps``, ``alphas_cumprod``, ...) are
-overwritten with float64 values of the wanted grid. The casts to float32 that four of the ``step`` methods hold
-(DPMSolverMultistep, EulerDiscrete, EDMEuler, FlowMatchEulerDiscrete: ``sample.to(torch.float32)``) are met by giving
-the peer's module, while it steps, a ``torch`` whose ``float32`` is ``float64``; nothing is rounded to 24 bits then.
+overwritten with float64 values of the wanted grid. The casts to float32 that five of the ``step`` methods hold
+(DPMSolverMultistep, EulerDiscrete, EDMEuler, FlowMatchEulerDiscrete, FlowMatchHeunDiscrete) are met by giving the
+peer's module, while it steps, a ``torch`` whose ``float32`` is ``float64``; nothing is rounded to 24 bits then, unless
+the caller asks for the casts to stay.
 
 The grid is a decreasing sequence of ratios sigma/alpha, all positive. A run starts at the first and ends at the last:
 no step to ratio zero, no lower order at the end. States are variance preserving: x = alpha x0 + sigma noise with
@@ -24,7 +25,7 @@ import contextlib
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -115,11 +116,14 @@ class _WideTorch:
 
 
 @contextlib.contextmanager
-def float64_code(scheduler: Any, noise: Iterator[Tensor]) -> Iterator[None]:
-    """While open, the scheduler's module casts to float64 for float32 and draws its normal numbers from ``noise``."""
+def float64_code(scheduler: Any, noise: Iterator[Tensor], casts: bool = False) -> Iterator[None]:
+    """While open, the scheduler's module draws its normal numbers from ``noise``, and casts to float64 for float32.
+
+    With ``casts`` it casts as it is written.
+    """
     module = sys.modules[type(scheduler).__module__]
     kept = {name: getattr(module, name) for name in ("torch", "randn_tensor") if hasattr(module, name)}
-    module.torch = _WideTorch()  # type: ignore[attr-defined]
+    module.torch = torch if casts else _WideTorch()  # type: ignore[attr-defined]
     if "randn_tensor" in kept:
         module.randn_tensor = lambda *args, **kwargs: next(noise)  # type: ignore[attr-defined]
     try:
@@ -137,7 +141,8 @@ Coordinates = Literal["x", "x/alpha", "x/(alpha+sigma)"]
 Place = Callable[[Any, Tensor], Tensor]
 
 
-def _alpha_sigma(ratio: Tensor) -> tuple[Tensor, Tensor]:
+def alpha_sigma(ratio: Tensor) -> tuple[Tensor, Tensor]:
+    """alpha and sigma of the variance preserving process at a ratio sigma/alpha."""
     root = torch.sqrt(1 + ratio**2)
     return 1 / root, ratio / root
 
@@ -181,7 +186,7 @@ class Peer:
 
 def _place_sigmas(scheduler: Any, ratios: Tensor) -> Tensor:
     """``sigmas`` are the ratios; as many timesteps as intervals."""
-    alpha, sigma = _alpha_sigma(ratios)
+    alpha, sigma = alpha_sigma(ratios)
     scheduler.sigmas = ratios.clone()
     scheduler.timesteps = torch.arange(len(ratios) - 1, 0, -1, dtype=torch.float64)
     for name, value in {"alpha_t": alpha, "sigma_t": sigma, "lambda_t": -ratios.log()}.items():
@@ -225,6 +230,13 @@ def _place_flow(scheduler: Any, ratios: Tensor) -> Tensor:
     return ratios[:-1]
 
 
+def _place_flow_pairs(scheduler: Any, ratios: Tensor) -> Tensor:
+    """Two calls an interval (Heun) on straight paths."""
+    evaluations = _place_pairs(scheduler, ratios)
+    scheduler.sigmas = scheduler.sigmas / (1 + scheduler.sigmas)
+    return evaluations
+
+
 _PLAIN_END = {"lower_order_final": False, "final_sigmas_type": "sigma_min"}
 
 
@@ -257,6 +269,19 @@ def _edm_multistep(algorithm: str, order: int, solver: str = "midpoint", noisy: 
     config = {"algorithm_type": algorithm, "solver_order": order, "solver_type": solver, **_PLAIN_END, **_EDM}
     name = "EDMDPMSolverMultistepScheduler"
     return Peer(name, _place_sigmas, config, "x/alpha", "v", history=order - 1, noisy=noisy)
+
+
+def _lms(order: int) -> Peer:
+    return Peer("LMSDiscreteScheduler", _place_sigmas, {}, "x/alpha", options={"order": order}, history=order - 1)
+
+
+_FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
+
+
+def _flow(peer: Peer) -> Peer:
+    """The same on straight paths."""
+    config = {**peer.config, **_FLOW}
+    return replace(peer, place=_place_flow, config=config, coordinates="x/(alpha+sigma)", output="flow")
 
 
 # Data of unit deviation: the EDM scalings are then those of the variance preserving v-prediction.
@@ -317,23 +342,31 @@ PEERS: dict[str, Peer] = {
     "EDM-DPM++3M(integral)": _edm_multistep("dpmsolver++", 3, "heun"),
     "EDM-SDE-DPM++2M": _edm_multistep("sde-dpmsolver++", 2, noisy=True),
     "FlowMatch-Euler": Peer("FlowMatchEulerDiscreteScheduler", _place_flow, {}, "x/(alpha+sigma)", "flow"),
+    "FlowMatch-Heun": Peer(
+        "FlowMatchHeunDiscreteScheduler", _place_flow_pairs, {}, "x/(alpha+sigma)", "flow", stages=2
+    ),
+    "Flow-DPM++2M": _flow(_multistep("dpmsolver++", 2)),
+    "Flow-UniPC-2-bh2": _flow(_unipc(2, "bh2")),
+    "LMS-2": _lms(2),
+    "LMS-3": _lms(3),
+    "LMS-4": _lms(4),
 }
 
 
 # --- running them ----------------------------------------------------------------------------------------------------
 
 
-def _scale(coordinates: Coordinates, ratio: Tensor) -> Tensor:
-    """The peer's state is x divided by this."""
-    alpha, sigma = _alpha_sigma(ratio)
+def scale(coordinates: Coordinates, ratio: Tensor) -> Tensor:
+    """A state in these coordinates is x divided by this."""
+    alpha, sigma = alpha_sigma(ratio)
     return {"x": torch.ones_like(alpha), "x/alpha": alpha, "x/(alpha+sigma)": alpha + sigma}[coordinates]
 
 
-def _told(output: str, x: Tensor, eps: Tensor, ratio: Tensor) -> Tensor:
-    """What the peer is told in place of eps: itself, v = alpha eps - sigma x0, or the straight path's eps - x0."""
+def told(output: str, x: Tensor, eps: Tensor, ratio: Tensor) -> Tensor:
+    """What is told in place of eps: itself, v = alpha eps - sigma x0, or the straight path's eps - x0."""
     if output == "eps":
         return eps
-    alpha, sigma = _alpha_sigma(ratio)
+    alpha, sigma = alpha_sigma(ratio)
     x0 = (x - sigma * eps) / alpha
     return alpha * eps - sigma * x0 if output == "v" else eps - x0
 
@@ -348,6 +381,7 @@ def run_peer(
     time: Callable[[Tensor], Tensor] = LinearVP().time,
     noise: Tensor | None = None,
     past: Sequence[Tensor] = (),
+    casts: bool = False,
 ) -> Tensor:
     """The peer's state at the last ratio, computed by its own code in float64.
 
@@ -358,6 +392,7 @@ def run_peer(
     - ``noise``: one normal number per call of a noisy step, shape (calls, n, d); zero where not given.
     - ``past``: states at ``ratios[0], ratios[1], ...`` before the start: the peer evaluates the network there, its own
       results are thrown away, and it goes on from z with its history filled.
+    - ``casts``: leave the casts to float32 that the peer's code holds.
     """
     peer = PEERS[scheduler] if isinstance(scheduler, str) else scheduler
     grid = torch.as_tensor(ratios, dtype=torch.float64)
@@ -378,22 +413,23 @@ def run_peer(
     machine = peer.build(steps)
     evaluations = peer.place(machine, grid)
     states = [*past, z]
-    x = z / _scale(peer.coordinates, grid[len(past)])
-    draws = iter(noise) if noise is not None else iter(lambda: torch.zeros_like(z), None)
+    x = z / scale(peer.coordinates, grid[len(past)])
+    silence = iter(lambda: torch.zeros_like(z), None)
+    draws = iter(noise) if noise is not None else silence
     for call, ratio in enumerate(evaluations):
         if call < len(states):
-            x = states[call] / _scale(peer.coordinates, grid[call])
+            x = states[call] / scale(peer.coordinates, grid[call])
         if call == len(past) and past and hasattr(machine, "last_sample"):
             machine.last_sample = None  # UniPC corrects no exact state
-        with float64_code(machine, draws if call >= len(past) else iter(lambda: torch.zeros_like(z), None)):
+        with float64_code(machine, draws if call >= len(past) else silence, casts):
             if peer.coordinates == "x/alpha":
                 entry = machine.scale_model_input(x, machine.timesteps[call])
             else:
-                entry = x * _scale(peer.coordinates, ratio)
+                entry = x * scale(peer.coordinates, ratio)
         eps = network(entry, time(ratio).expand(len(z)))
         step = int(machine.timesteps[call]) if peer.place is _place_alphas else machine.timesteps[call]
-        with float64_code(machine, draws if call >= len(past) else iter(lambda: torch.zeros_like(z), None)):
-            x = machine.step(_told(peer.output, entry, eps, ratio), step, x, **peer.options).prev_sample
+        with float64_code(machine, draws if call >= len(past) else silence, casts):
+            x = machine.step(told(peer.output, entry, eps, ratio), step, x, **peer.options).prev_sample
         if x.dtype != torch.float64:
             raise TypeError(f"{peer.scheduler} left float64 for {x.dtype}")
-    return x * _scale(peer.coordinates, grid[-1])
+    return x * scale(peer.coordinates, grid[-1])
