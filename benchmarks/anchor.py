@@ -373,8 +373,8 @@ def conclusions(values: Study, facts: dict[str, Any]) -> list[str]:
         beyond = sum(rivals["rmse", c] > facts[process, "trivial"] for c in cells)
         lines.append(
             f"{process}, cells of {len(cells)} in which a method without tuning has a smaller trajectory error than "
-            f"the best tuned lambda: {'; '.join(parts)}. In {beyond} of the {len(cells)} cells that lambda's RMSE is "
-            "above the one of giving the data mean for every image."
+            f"the best tuned lambda: {'; '.join(parts)}. In {beyond} of them the best lambda's RMSE is above that of "
+            "the data mean given as the answer for every image."
         )
     best: dict[str, int] = {}
     for measured in errors:
@@ -476,7 +476,8 @@ def report(values: Study, lambdas: dict[Any, dict[str, float]], facts: dict[str,
         "## Tuned lambda",
         "",
         "Tuned per budget, grid and measure. On psld lambda-DDIM works in the Cholesky frame, as published; what it "
-        "wins or loses there against the anchor is the frame's doing as well: compare gDDIM above.",
+        "wins or loses there against the anchor is the frame's doing as well, which is why gDDIM stands beside it "
+        "above.",
         "",
         *lambda_table(lambdas),
         "",

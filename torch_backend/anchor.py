@@ -60,16 +60,23 @@ def fit_anchor(
     """
     if kind not in ("full", "channel"):
         raise ValueError(f"anchor kind {kind!r} is unknown; accepted: full, channel")
-    if (data is None) == (mean is None or covariance is None):
+    if (data is None) == (mean is None or covariance is None) or (data is not None and mean is not None):
         raise ValueError("an anchor is fitted from data, or from mean and covariance; pass one of the two")
     if mean is None or covariance is None:
         mean, covariance = _moments(data, kind)  # type: ignore[arg-type]
     mean, covariance = mean.double(), covariance.double()
+    if mean.dim() < 1:
+        raise ValueError("the mean is a number; a tensor of the data's shape (c, ...) is needed")
     size, channels = mean.numel(), mean.shape[0]
     if kind == "channel":
-        if covariance.shape != (channels,) or not (covariance > 0).all():
-            raise ValueError(f"one positive variance per channel is needed, {channels} in all, got {covariance}")
+        if covariance.shape != (channels,) or not (covariance > 0).all() or not covariance.isfinite().all():
+            raise ValueError(
+                f"one positive variance per channel is needed, {channels} in all and finite, got shape "
+                f"{tuple(covariance.shape)} with least value {float(covariance.min()):g}"
+            )
         return Anchor(mean, covariance.repeat_interleave(size // channels), None)
+    if not mean.isfinite().all() or not covariance.isfinite().all():
+        raise ValueError("the mean or the covariance of the data is not finite; are there NaN or infinite samples?")
     if covariance.shape != (size, size) or not torch.allclose(covariance, covariance.T):
         raise ValueError(
             f"the covariance has shape {tuple(covariance.shape)}; a symmetric one of shape {(size, size)} is needed"
@@ -85,6 +92,10 @@ def _moments(data: Tensor | Iterable[Tensor], kind: str) -> tuple[Tensor, Tensor
     count, shape = 0, None
     for batch in [data] if isinstance(data, Tensor) else data:
         x = (batch[0] if isinstance(batch, (tuple, list)) else batch).detach().cpu().double()
+        if x.dim() < 2 or (shape is not None and x.shape[1:] != shape):
+            raise ValueError(f"a batch has shape {tuple(x.shape)}; all must be (n, c, ...) with the same c, ...")
+        if not len(x):
+            continue
         flat = x.flatten(1)
         if shape is None:
             shape, shift = x.shape[1:], flat.mean(0)
@@ -150,7 +161,7 @@ def anchored_sample(
         return anchor.into(out.reshape(n, blocks, -1))
 
     def shown(i: int, s: float, y: Tensor) -> object:
-        return callback(i, s, outside(y, torch.tensor([s]))) if callback is not None else None
+        return callback(i, s, outside(y, torch.tensor([s], dtype=torch.float64))) if callback is not None else None
 
     with torch.no_grad():
         start = torch.tensor([walk[0]], dtype=torch.float64)

@@ -88,6 +88,8 @@ class _Coefficients:
         inside = {f: d for f, d in self.definitions.items() if not self.measured or f != advance}
         self.two_times = _needed(used, Definitions(inside), 2)
         self.integrals = [f for f in self.definitions if self.definitions[f].integral]
+        inner = [self.definitions[f].body for f in self.two_times if f not in self.integrals]
+        self.two_times = [f for f in self.two_times if f not in self.integrals or _called(f, None, [*used, *inner])]
         self.ordered = [f for f in self.two_times if self.definitions[f].generator is not None]
         self.bodies = [
             sympy.S.Zero if f in self.integrals or f in self.ordered else self.definitions[f](t, s)
@@ -350,6 +352,8 @@ def _needed(expressions: Iterable[sympy.Expr], definitions: Definitions, arity: 
         f = pending.pop()
         if f in definitions and f not in used:
             used.add(f)
+            if definitions[f].integral:  # computes its own functions of time
+                continue
             pending |= {c.func for c in definitions[f].body.atoms(AppliedUndef)} - used
     return [f for f in definitions if f in used and len(definitions[f].arguments) == arity]
 

@@ -1172,7 +1172,7 @@ Operations: 419 on host scalars to tabulate a step (quadrature nodes not counted
 Checked by `integrator-analysis verify psld/DEIS-rhoAB2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:efc188b19eb3529f60b90c65615f62c13ad4a23a724b75717e7eae7bec64a8fd
-Body hash: sha256:1afe15c71f6590e6dc904efef3c2d322449cf0d59bf5b42559e434397313af1e
+Body hash: sha256:09e9771f1b9f02935bb068f16ffdbe454261bd3e76b07f063dd0c857f8c45da1
 """
 
 import math
@@ -1359,7 +1359,7 @@ def _integrate(t: float, s: float) -> tuple[float, ...]:
     for u, factor in points:
         x = _advance(t, u) / _advance(t, s)
         found = _integrands(u, s)
-        values.append([factor * x**k * value for k in range(0, 3) for value in found])
+        values.append([factor * x**k * value for k in range(3) for value in found])
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 

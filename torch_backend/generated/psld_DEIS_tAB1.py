@@ -124,7 +124,7 @@ Operations: 361 on host scalars to tabulate a step (quadrature nodes not counted
 Checked by `integrator-analysis verify psld/DEIS-tAB1`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:ce7e4c71253307ddd08de216d6be2e505f5095f22b66c870580046380ab60326
-Body hash: sha256:5c02f102924f983e6f666b6ac9969eeef873a4e7197bab6b0fcae2499f8be876
+Body hash: sha256:5ef0e5e8aa6d4443c59541999b8b9a1c7aaa880dd78e4bfe76de3ba4c9f8e647
 """
 
 import math
@@ -302,7 +302,7 @@ def _integrate(t: float, s: float) -> tuple[float, ...]:
     for u, factor in points:
         x = _advance(t, u) / _advance(t, s)
         found = _integrands(u, s)
-        values.append([factor * x**k * value for k in range(0, 2) for value in found])
+        values.append([factor * x**k * value for k in range(2) for value in found])
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 

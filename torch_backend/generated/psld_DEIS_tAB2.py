@@ -994,7 +994,7 @@ Operations: 417 on host scalars to tabulate a step (quadrature nodes not counted
 Checked by `integrator-analysis verify psld/DEIS-tAB2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:fd2ccb5213173e7a73c7010e8c5cf686f98780f1def7bc307331c948678e5be5
-Body hash: sha256:40b6c83208e8b7031a1552eb5f953032da95b4823f3ad710fa57e279529438d1
+Body hash: sha256:71f5fcbdb28edc8bbf63ac300e47083bb0935da5939bb9cef761aaeeb8f9fd82
 """
 
 import math
@@ -1176,7 +1176,7 @@ def _integrate(t: float, s: float) -> tuple[float, ...]:
     for u, factor in points:
         x = _advance(t, u) / _advance(t, s)
         found = _integrands(u, s)
-        values.append([factor * x**k * value for k in range(0, 3) for value in found])
+        values.append([factor * x**k * value for k in range(3) for value in found])
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 

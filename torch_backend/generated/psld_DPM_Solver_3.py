@@ -1334,7 +1334,7 @@ Operations: 394 on host scalars to tabulate a step (quadrature nodes not counted
 Checked by `integrator-analysis verify psld/DPM-Solver-3`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:9f8e0bf27653ecae4135eaf1fd83843dde480f1be59c9db840758288b45274fe
-Body hash: sha256:3fea9e99c29bfa6e2bdbc51f811bfdaf5e706679ab8b43e6abda1d8da55eccd3
+Body hash: sha256:22e855c71c5f0c5157c65603488038815e12564e1e248f07bd7dc0b70c64ab5a
 """
 
 import math
@@ -1536,7 +1536,7 @@ def _integrate(t: float, s: float) -> tuple[float, ...]:
     for u, factor in points:
         x = _advance(t, u) / _advance(t, s)
         found = _integrands(u, s)
-        values.append([factor * x**k * value for k in range(0, 2) for value in found])
+        values.append([factor * x**k * value for k in range(2) for value in found])
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 

@@ -1163,7 +1163,7 @@ Operations: 634 on host scalars to tabulate a step (quadrature nodes not counted
 Checked by `integrator-analysis verify psld/UniPC-eps-2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:cface7600c5b066c7b300e48d08b780148f40b5bdb1309bcb40ce8cf3f87deec
-Body hash: sha256:584f42d4737a87af3173e271ef1a07f967db7b550edbba9f7cde55c0544bf349
+Body hash: sha256:80847311867ed5feed85d3fb342185e5b81583532d60c632e77a096936640cdc
 """
 
 import math
@@ -1358,7 +1358,7 @@ def _integrate(t: float, s: float) -> tuple[float, ...]:
     for u, factor in points:
         x = _advance(t, u) / _advance(t, s)
         found = _integrands(u, s)
-        values.append([factor * x**k * value for k in range(0, 3) for value in found])
+        values.append([factor * x**k * value for k in range(3) for value in found])
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 

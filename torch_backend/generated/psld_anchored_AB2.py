@@ -246,7 +246,7 @@ Operations: 614 on host scalars to tabulate a step (quadrature nodes not counted
 Checked by `integrator-analysis verify psld/anchored-AB2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:30af939032d87831d5f004be556cabcac5ba9868eb633b6143b474769d5c3d7a
-Body hash: sha256:bc91f3a83482ac1f10b88c5ff8c03b06675f00c3810e1893eadb780d66d4a53c
+Body hash: sha256:537d51ab641105f12fc87182631bf945bfc8266a3acfea3fe054c537d03c24ef
 """
 
 import math
@@ -462,7 +462,6 @@ def _between(t: float, s: float, v: float) -> tuple[float, ...]:
     _, _, _, _, marginal_xx_t, marginal_mx_t, marginal_mm_t, angle_t, _, _, _, _ = _at(t, v)
     _, _, _, _, marginal_xx_s, marginal_mx_s, marginal_mm_s, angle_s, _, _, _, _ = _at(s, v)
     elapsed = beta_0 * (t - s)
-    turn = _turn(t, s, v)
     growth = math.exp(Gamma * elapsed / 4 + nu * elapsed / 4)
     propagator_xx = (Gamma * elapsed / 4 + 1 - nu * elapsed / 4) * growth
     propagator_xm = -elapsed * growth / (2 * M)

@@ -38,7 +38,7 @@ Operations: 559 on host scalars to tabulate a step (quadrature nodes not counted
 Checked by `integrator-analysis verify psld/anchored-DDIM`: order; leading local error; network evaluations per
     step; one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:335de421c6b5db7a0beee6c4104562815c80925858d68cf4607aade9ecd437df
-Body hash: sha256:620c4b8f8fa48f4d51472ebbd78042536849601e12f0f2921a63cdea4f27f9ee
+Body hash: sha256:e38acbbb220cc2e9fabc8563e9e871464d92ddfde15f8d2a860b1ffd0dab9bb8
 """
 
 import math
@@ -165,7 +165,6 @@ def _turn(t: float, s: float, v: float) -> float:
 
 def _at(t: float, v: float) -> tuple[float, ...]:
     """cholesky_xx, cholesky_mx, cholesky_mm, marginal_xx, marginal_mx, marginal_mm, angle at time t."""
-    beta = beta_0
     clock = beta_0 * t
     moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
     moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
@@ -204,7 +203,6 @@ def _between(t: float, s: float, v: float) -> tuple[float, ...]:
     _, _, _, marginal_xx_t, marginal_mx_t, marginal_mm_t, angle_t = _at(t, v)
     _, _, _, marginal_xx_s, marginal_mx_s, marginal_mm_s, angle_s = _at(s, v)
     elapsed = beta_0 * (t - s)
-    turn = _turn(t, s, v)
     growth = math.exp(Gamma * elapsed / 4 + nu * elapsed / 4)
     propagator_xx = (Gamma * elapsed / 4 + 1 - nu * elapsed / 4) * growth
     propagator_xm = -elapsed * growth / (2 * M)

@@ -39,7 +39,7 @@ Operations: 502 on host scalars to tabulate a step (quadrature nodes not counted
 Checked by `integrator-analysis verify psld/gDDIM`: order; leading local error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:9584d577551d90eaee0ed6e0ebecaae0d0b4f1b9f2c088c7c775f6ee7ef631e6
-Body hash: sha256:190616f28fac1942f987609762ead719acb882038a3ac198ca865886f76d126f
+Body hash: sha256:f77fc89bb646eb3764708c04551ccf5b5cdb8c51639a38e55b90207cf90283de
 """
 
 import math
@@ -163,7 +163,6 @@ def _turn(t: float, s: float) -> float:
 
 def _at(t: float) -> tuple[float, ...]:
     """cholesky_xx, cholesky_mx, cholesky_mm, angle at time t."""
-    beta = beta_0
     clock = beta_0 * t
     moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
     moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
@@ -197,7 +196,6 @@ def _between(t: float, s: float) -> tuple[float, ...]:
     cholesky_xx_t, cholesky_mx_t, cholesky_mm_t, angle_t = _at(t)
     cholesky_xx_s, cholesky_mx_s, cholesky_mm_s, angle_s = _at(s)
     elapsed = beta_0 * (t - s)
-    turn = _turn(t, s)
     growth = math.exp(Gamma * elapsed / 4 + nu * elapsed / 4)
     propagator_xx = (Gamma * elapsed / 4 + 1 - nu * elapsed / 4) * growth
     propagator_xm = -elapsed * growth / (2 * M)

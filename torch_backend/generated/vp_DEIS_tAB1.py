@@ -27,7 +27,7 @@ Operations: 64 on host scalars to tabulate a step (quadrature nodes not counted)
 Checked by `integrator-analysis verify vp/DEIS-tAB1`: order; leading local error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:0176044d37309b6c82da2d457c136b598176339b8f384188ff1e3a818076a3cf
-Body hash: sha256:c33e3a1f4c5709d30f6076d15ffc231c0c541cd77f424daa2ebf0dd801fabd79
+Body hash: sha256:20017f96986d8d9b1710bc2cf73c4ab0df024855abacf863ea120e8e8b908733
 """
 
 import math
@@ -149,7 +149,7 @@ def _integrate(t: float, s: float) -> tuple[float, ...]:
     for u, factor in points:
         x = _advance(t, u) / _advance(t, s)
         found = _integrands(u, s)
-        values.append([factor * x**k * value for k in range(0, 2) for value in found])
+        values.append([factor * x**k * value for k in range(2) for value in found])
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 

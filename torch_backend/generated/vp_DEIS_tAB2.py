@@ -40,7 +40,7 @@ Operations: 78 on host scalars to tabulate a step (quadrature nodes not counted)
 Checked by `integrator-analysis verify vp/DEIS-tAB2`: order; leading local error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:285604c2836fdad8d13f635552c6d74a0c23a8d0422eefad272b520cf77d4e70
-Body hash: sha256:5bf4467ba32458c9fd4403e2342c10a072e8945a714f8b452139f5bd0b6ef10e
+Body hash: sha256:6ba6a4f852a335708b89feb319bef2efe6399ee996fd4ad72c100b682a63cd85
 """
 
 import math
@@ -163,7 +163,7 @@ def _integrate(t: float, s: float) -> tuple[float, ...]:
     for u, factor in points:
         x = _advance(t, u) / _advance(t, s)
         found = _integrands(u, s)
-        values.append([factor * x**k * value for k in range(0, 3) for value in found])
+        values.append([factor * x**k * value for k in range(3) for value in found])
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 

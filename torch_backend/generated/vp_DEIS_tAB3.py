@@ -101,7 +101,7 @@ Operations: 98 on host scalars to tabulate a step (quadrature nodes not counted)
 Checked by `integrator-analysis verify vp/DEIS-tAB3`: order; leading local error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:a4bc3e8254b8dcfa301305d7e53e8d61ca1ccd18aa62212bf6ad922cd2a56866
-Body hash: sha256:fa83d4b7d768a5d74cb7e91bf472f2eea71cb90b170829247f437318d54ea5a8
+Body hash: sha256:5282f3cefcc100448a91a9a68f0b7a03971d908c3085123a4325117254fb1129
 """
 
 import math
@@ -225,7 +225,7 @@ def _integrate(t: float, s: float) -> tuple[float, ...]:
     for u, factor in points:
         x = _advance(t, u) / _advance(t, s)
         found = _integrands(u, s)
-        values.append([factor * x**k * value for k in range(0, 4) for value in found])
+        values.append([factor * x**k * value for k in range(4) for value in found])
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 

@@ -64,7 +64,7 @@ def test_a_known_difference_is_used_for_a_named_function() -> None:
         assert relative(measured, exact_difference(f.replace(CLOCK, lambda a: a**2), t, s)) < 5e-15
 
 
-@pytest.mark.parametrize("f", [sympy.log(U), sympy.sin(U), CLOCK(U), U**U, CLOCK(2 * U)])
+@pytest.mark.parametrize("f", [sympy.tan(U), sympy.atan(U), CLOCK(U), U**U, CLOCK(2 * U)])
 def test_without_a_rule_there_is_no_silent_subtraction(f: sympy.Expr) -> None:
     with pytest.raises(NotImplementedError, match="no rule for the stable difference"):
         stable_difference(f, U, T, S, {sympy.Function("other"): lambda a, b: a - b})
