@@ -226,6 +226,8 @@ class Step:
     updates: list[tuple[Matrix | None, Mapping[str, Matrix]]] = field(default_factory=list)
     conversions: list[tuple[Matrix | None, Matrix]] = field(default_factory=list)
     times: list[Number] = field(default_factory=list)
+    unit: Number = field(default_factory=lambda: mpmath.mpf(1))
+    """The size of the outputs that weights are made for, per unit of eps."""
 
     def update(self, decay: Matrix | None, weights: Mapping[str, Matrix]) -> None:
         """z <- decay z + sum of weights[evaluation] n. No decay: what is added to z."""
@@ -357,7 +359,7 @@ class Oracle:
             times.append(end)
 
     def step(self, t: Number, s: Number, past: Sequence[Number], measured: Mapping[str, float]) -> Step:
-        """Coefficients by name. The times of inner stages are exact in what is returned, and rounded in what depends on them."""
+        """Times of inner stages are exact among the coefficients, and rounded in what depends on them."""
         method = self.method
         multistep = isinstance(method, Polynomial) and min(method.stages[-1][1] + method.mend) < 0
         converted = self.ode.from_eps(t)[0] is not None or (multistep and method.prediction != "eps")
@@ -378,6 +380,8 @@ class Oracle:
             elif place != 1 and n > 1:  # two stages at one time share one node
                 exact = nodes[-1]
             nodes.append(exact)
+        if self.folded:
+            step.unit = max(step.unit, *map(abs, self.ode.from_eps(t)[1]))
         if converted:
             for time in (t, *nodes):
                 step.conversion(*self.ode.from_eps(time))
@@ -420,7 +424,8 @@ TINY: Mapping[tuple[float, float], tuple[float, ...]] = {
     (0.3, 0.3 - 1e-6): (0.3 + 1.3e-6, 0.3 + 2.1e-6, 0.3 + 4e-6),
     (1e-5 + 1e-9, 1e-5): (1e-5 + 2.1e-9, 1e-5 + 3e-9, 1e-5 + 5e-9),
 }
-ALL = {**PASTS, **TINY, (1.0, 1e-3): (), (0.2, 1e-5): ()}
+LONG: Mapping[tuple[float, float], tuple[float, ...]] = {(1.0, 1e-3): (), (0.2, 1e-5): ()}
+ALL = {**PASTS, **TINY, **LONG}
 SPECS = [spec for spec, scheme in ia.catalogue().items() if scheme in exponential.SCHEMES]
 FRAMES = ("gDDIM", "anchored-DDIM", "anchored-AB2")
 """Their psi_0 is R_s - E R_t, a difference of numbers of the size of the state."""
@@ -435,33 +440,42 @@ def group(name: str) -> tuple[str, str]:
     return {"decay": "linear", "coupling": "linear"}.get(kind, kind), number
 
 
-def oracle(process: Any, scheme: str, t: float, s: float, past: Sequence[float], measured: Mapping[str, float]) -> Step:
-    return Oracle(process, METHODS[scheme]).step(*map(mpmath.mpf, (t, s)), [mpmath.mpf(p) for p in past], measured)
+@pytest.fixture(scope="module")
+def steps(on_paper: Callable) -> Callable[[str, float, float, int], Step]:
+    """(spec, t, s, earlier steps) -> the step from its definition."""
+
+    @cache
+    def define(spec: str, t: float, s: float, count: int) -> Step:
+        name, scheme = spec.split("/")
+        past = ALL[t, s][:count]
+        with mpmath.workdps(DIGITS):
+            if scheme == "DDIM-eta":
+                return Step("x", False, ancestral(on_paper(name), mpmath.mpf(t), mpmath.mpf(s)))
+            return Oracle(on_paper(name), METHODS[scheme]).step(
+                *map(mpmath.mpf, (t, s)), [mpmath.mpf(p) for p in past], coefficients(spec, t, s, past)
+            )
+
+    return define
 
 
 @pytest.fixture(scope="module")
-def errors(on_paper: Callable) -> Callable[[str, float, float, int], Errors]:
-    """(spec, t, s, earlier steps) -> by coefficient: error of itself, of the largest of its update, and as it is."""
+def errors(steps: Callable) -> Callable[[str, float, float, int], Errors]:
+    """(spec, t, s, earlier steps) -> by coefficient: error relative to itself, to the largest of its update, to 1."""
 
     @cache
     def compare(spec: str, t: float, s: float, count: int) -> Errors:
-        name, scheme = spec.split("/")
-        past = ALL[t, s][:count]
-        measured = coefficients(spec, t, s, past)
+        measured = coefficients(spec, t, s, ALL[t, s][:count])
+        step = steps(spec, t, s, count)
+        exact, unit = step.found, step.unit
         with mpmath.workdps(DIGITS):
-            process = on_paper(name)
-            if scheme == "DDIM-eta":
-                exact = ancestral(process, mpmath.mpf(t), mpmath.mpf(s))
-            else:
-                exact = oracle(process, scheme, t, s, past, measured).found
             assert {n for n, v in exact.items() if v not in (0, 1) or n in measured} == set(measured)
             largest: dict[tuple[str, str], Number] = {}
             for n, v in exact.items():
                 largest[group(n)] = max(abs(v), largest.get(group(n), 0))
             out = {}
             for n, value in measured.items():
-                error = abs(value - exact[n])
-                out[n] = tuple(float(error / scale) if error else 0.0 for scale in (abs(exact[n]), largest[group(n)], 1))
+                error, scales = abs(value - exact[n]), (abs(exact[n]), largest[group(n)], unit)
+                out[n] = tuple(float(error / scale) if error else 0.0 for scale in scales)
             return out
 
     return compare
@@ -511,16 +525,23 @@ def test_the_propagators_on_paper_solve_their_equations(on_paper: Callable, name
             pairs.append((ode.transition, ode.linear(end) * ode.transition(end) + ode.eta(end)))
         for value, right in pairs:
             for n, slope in enumerate(right):
-                assert abs(mpmath.diff(lambda u, n=n: list(value(u))[n], end, h=mpmath.mpf(10) ** -13) - slope) < 1e-20
+                found = mpmath.diff(lambda u, n=n, value=value: list(value(u))[n], end, h=mpmath.mpf(10) ** -13)
+                assert abs(found - slope) < 1e-20
+
+
+def in_units_of_the_state(found: Errors) -> float:
+    """Conversions of the network's output, which are large at small times, relative to their largest."""
+    return max(largest if n.startswith(("skip", "scale")) else as_it_is for n, (_, largest, as_it_is) in found.items())
 
 
 @pytest.mark.parametrize("step", PASTS)
 @pytest.mark.parametrize("spec", SPECS)
 def test_every_coefficient_is_its_definition(errors: Callable, spec: str, step: tuple[float, float]) -> None:
+    """For every number of earlier steps: a missing one drops its node, and its weight is exactly 0."""
     for count in starts(spec, step):
         found = errors(spec, *step, count)
         if spec.split("/")[1] in FRAMES and step[0] < 1e-3:
-            assert max(as_it_is for _, _, as_it_is in found.values()) <= STATE, count
+            assert in_units_of_the_state(found) <= STATE, count
         else:
             assert worst(found) <= TOLERANCE, count
 
@@ -530,23 +551,130 @@ def test_every_coefficient_is_its_definition(errors: Callable, spec: str, step: 
 def test_a_tiny_step_is_right_to_the_rounding_of_the_state(
     errors: Callable, spec: str, step: tuple[float, float]
 ) -> None:
-    """Conversions of the network's output, which are not of the step, relative to their largest."""
     for count in starts(spec, step):
-        for name, (_, of_largest, as_it_is) in errors(spec, *step, count).items():
-            converts = name.startswith(("skip", "scale"))
-            assert (of_largest if converts else as_it_is) <= STATE, (name, count)
+        assert in_units_of_the_state(errors(spec, *step, count)) <= STATE, count
 
 
-STABLE = [
-    spec for spec in SPECS if spec.startswith("vp") and not spec.split("/")[1].startswith(("DEIS-tAB", "anchored"))
+def of_update(found: Errors) -> float:
+    """A Lagrange weight of order h**2 is a difference by nature: relative to the largest weight of the update."""
+    return max(of_largest for _, of_largest, _ in found.values())
+
+
+CLOSED = [
+    spec
+    for spec in SPECS
+    if spec.startswith("vp") and not spec.split("/")[1].startswith(("DEIS-tAB", "anchored", "DDIM-eta"))
 ]
 
 
-@pytest.mark.parametrize("step", [*TINY, (1.0, 1e-3), (0.2, 1e-5)])
-@pytest.mark.parametrize("spec", STABLE)
+@pytest.mark.parametrize("step", [*TINY, *LONG])
+@pytest.mark.parametrize("spec", CLOSED)
 def test_closed_weights_on_one_block_keep_their_digits_in_tiny_and_in_long_steps(
     errors: Callable, spec: str, step: tuple[float, float]
 ) -> None:
-    """Relative to the largest weight of the update: a Lagrange weight of order h**2 is a difference by nature."""
     for count in starts(spec, step):
-        assert max(of_largest for _, of_largest, _ in errors(spec, *step, count).values()) <= TOLERANCE, count
+        assert of_update(errors(spec, *step, count)) <= TOLERANCE, count
+
+
+@pytest.mark.parametrize("spec", [spec for spec in SPECS if spec not in (*CLOSED, "vp/DDIM-eta")])
+def test_what_quadrature_leaves_of_a_step_over_a_factor_of_a_thousand_in_time(errors: Callable, spec: str) -> None:
+    """32 nodes: 6e-12 where x_0 is predicted on phase space, 1e-14 elsewhere."""
+    assert of_update(errors(spec, 1.0, 1e-3, 0)) <= (1e-11 if spec.startswith("psld/DPM-Solver++2") else 1e-13)
+
+
+ROUNDED_X = "x(u) is formed from u = root**2 rounded: 1e-16 t/h of every moment but the first is lost"
+ROUNDED_RHO = "on phase space rho(t) - rho(s) is a difference of rounded numbers: 1e-16 t/h of it is lost"
+DIFFERENCE = "psi_0 is R_s - E R_t, and h eta is small beside R: 1e-16 R/(h eta) of it is lost"
+FEW_NODES = "32 nodes in log u leave 6e-12 over a factor 1e3 in time, 7e-10 over 2e4"
+KINK = "x(u) in log-SNR is not smooth in sqrt(u) near 0: 32 nodes over a factor 2e4 in time leave 5e-10"
+ADDED_ONE = "1 is added to expm1(-2 H): 1e-16 e**(2 H) of the decay is lost, and of the weight 1e-16 t/h"
+
+
+@pytest.mark.parametrize(
+    ("spec", "step"),
+    [
+        pytest.param(spec, step, marks=pytest.mark.xfail(reason=reason))
+        for spec, step, reason in [
+            *((f"{p}/DEIS-tAB2", step, ROUNDED_X) for p in ("vp", "psld") for step in TINY),
+            *((f"psld/{n}", step, ROUNDED_RHO) for n in ("DEIS-rhoAB2", "EDM-Heun", "UniPC-eps-2") for step in TINY),
+            *((f"psld/{n}", step, ROUNDED_RHO) for n in ("DPM-Solver-3", "DPM-Solver++2M") for step in TINY),
+            *((spec, step, DIFFERENCE) for spec in ("psld/gDDIM", "vp/anchored-DDIM") for step in TINY),
+            *((f"psld/DPM-Solver++2{n}", step, FEW_NODES) for n in "MS" for step in LONG),
+            ("psld/DPM-Solver-3", (0.2, 1e-5), KINK),
+            ("vp/DDIM-eta", (0.3, 0.3 - 1e-6), ADDED_ONE),
+            ("vp/DDIM-eta", (1.0, 1e-3), ADDED_ONE),
+        ]
+    ],
+)
+def test_digits_that_the_printed_algorithms_lose(errors: Callable, spec: str, step: tuple[float, float]) -> None:
+    """Each is far below the rounding of the state or beyond the steps that samplers take; a repair is noticed here."""
+    assert of_update(errors(spec, *step, len(ALL[step]) and load(spec).module.HISTORY)) <= TOLERANCE
+
+
+# -- the step function ------------------------------------------------------------------------------------------------
+def network(z: Any, time: float, lift: Callable[[Any], Any]) -> Any:
+    """A smooth eps that is linear in nothing; z by columns."""
+    return [lift(sum((0.3 + 0.2 * j + 0.1 * i) * c for j, c in enumerate(z)) - 0.7 * i + time) for i in range(len(z))]
+
+
+def by_hand(step: Step, z: Matrix, past: Sequence[Matrix]) -> tuple[Matrix, Matrix]:
+    """(the state at the end, the output that is kept) of the updates in their order, in mpmath."""
+    outputs = {f"past_{j}": p for j, p in enumerate(past, start=1)}
+    state, updates = z, list(step.updates)
+    for n, time in enumerate(step.times):
+        eps = mpmath.matrix(network(list(state), time, mpmath.tanh))
+        skip, scale = step.conversions[n] if step.conversions else (None, mpmath.eye(len(eps)))
+        outputs[str(n)] = scale * eps + (skip * state if skip is not None else 0 * eps)
+        decay, weights = updates.pop(0)
+        if decay is None:  # the last step is mended first
+            z = z + sum((w * outputs[name] for name, w in weights.items()), 0 * z)
+            decay, weights = updates.pop(0)
+        state = decay * z + sum((w * outputs[name] for name, w in weights.items()), 0 * z)
+    return state, outputs["0"]
+
+
+@pytest.mark.parametrize("step", [(0.5, 0.2), (1e-4, 1e-5)])
+@pytest.mark.parametrize("spec", [spec for spec in SPECS if "SDE" not in spec and "eta" not in spec])
+def test_a_step_applies_them_in_order(steps: Callable, spec: str, step: tuple[float, float]) -> None:
+    """The step function on a non-linear network that depends on time: states, times, mending and what is kept."""
+    module, past = load(spec).module, ALL[step][: load(spec).module.HISTORY]
+    k, generator = len(module.BLOCKS), torch.Generator().manual_seed(1)
+    z, *kept = torch.randn(1 + len(past), 1, k, generator=generator, dtype=torch.float64)
+    measured = coefficients(spec, *step, past)
+
+    def eps(y: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        return torch.cat(network(list(y.split(1, dim=1)), float(time), torch.tanh), dim=1)
+
+    row, ends = torch.tensor(list(measured.values()), dtype=torch.float64), torch.tensor(step, dtype=torch.float64)
+    found = module.step(z, *ends, row, eps, None, *([kept] if past else []))
+    with mpmath.workdps(DIGITS):
+        states = [mpmath.matrix(y[0].tolist()) for y in (z, *kept)]
+        exact = by_hand(steps(spec, *step, len(past)), states[0], states[1:])
+    pairs = zip(found, exact, strict=True) if past else [(found, exact[0])]
+    for mine, theirs in pairs:
+        scale = 1 + max(map(abs, theirs))
+        assert max(abs(a - b) for a, b in zip(mine[0].tolist(), theirs, strict=True)) <= 1e-12 * scale
+
+
+@pytest.mark.parametrize(
+    ("spec", "wrong"),
+    [
+        ("vp/DPM-Solver++2M", several(2, "x0", "log-SNR")),
+        ("vp/DPM-Solver++2M", several(2, "x0", "rho", "middle")),
+        ("vp/UniPC-2", several(2, "x0", "log-SNR", "end", 3)),
+        ("vp/DEIS-tAB2", several(3, "eps", "rho")),
+        ("psld/DEIS-rhoAB2", several(3, "eps", "log-SNR")),
+        ("psld/anchored-AB2", several(2, "anchor", "t")),
+        ("psld/gDDIM", several(1, "anchor", "t")),
+        ("psld/EDM-Heun", Tableau("eps", "log-SNR", ((), (Fraction(1),), (HALF, HALF)))),
+        ("vp/ERK2", Polynomial("eps", "rho", ((HALF, (0,), "integral"), (Fraction(1), (0, 1), "integral")))),
+    ],
+)
+def test_a_neighbouring_method_is_told_apart(on_paper: Callable, spec: str, wrong: Polynomial | Tableau) -> None:
+    past = PASTS[0.5, 0.2][: load(spec).module.HISTORY]
+    measured = coefficients(spec, 0.5, 0.2, past)
+    with mpmath.workdps(DIGITS):
+        step = Oracle(on_paper(spec.split("/")[0]), wrong).step(
+            mpmath.mpf(0.5), mpmath.mpf(0.2), [mpmath.mpf(p) for p in past], measured
+        )
+        assert max(abs(measured[n] - v) for n, v in step.found.items() if n in measured) > 1e-4
