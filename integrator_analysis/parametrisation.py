@@ -222,7 +222,7 @@ def _one_block(name: str, process: Process) -> tuple[sympy.Expr, sympy.Expr]:
     if len(process.blocks) != 1:
         raise InputError(
             f"parametrisation {name} is defined on one block; process {process.name} has "
-            f"{', '.join(process.blocks)}; accepted there: eps, eps-rotated, x0, score, velocity"
+            f"{', '.join(process.blocks)}; accepted there: eps, eps-rotated, score, x0, velocity, anchor, mixed"
         )
     return sympy.Function("mean_x")(t), process.kernel.factor[0, 0]
 
@@ -336,13 +336,18 @@ ANCHOR = sympy.Rational(1, 4)
 """The value of ``variance`` unless one is given: for analyses; samplers take those of the data."""
 
 
-def _marginal_factor(process: Process, v: sympy.Expr) -> tuple[sympy.Matrix, dict[sympy.Function, Definition]]:
-    """The lower Cholesky factor of S = v Psi Psi^T + Sigma, the covariance of z_t for data of variance v, by name."""
+def _marginal_factor(
+    process: Process, v: sympy.Expr, prefix: str
+) -> tuple[sympy.Matrix, dict[sympy.Function, Definition]]:
+    """The lower Cholesky factor of S = v Psi Psi^T + Sigma, the covariance of z_t for data of variance v, by name.
+
+    ``prefix`` tells one v from another: a program holds the definitions of two parametrisations.
+    """
     k, blocks = len(process.blocks), process.blocks
     table: dict[sympy.Function, Definition] = {}
 
     def name(i: int, j: int) -> sympy.Expr:
-        return sympy.Function(f"marginal_{blocks[i]}{blocks[j]}")(t)
+        return sympy.Function(f"{prefix}_{blocks[i]}{blocks[j]}")(t)
 
     for i in range(k):
         for j in range(i + 1):
@@ -364,13 +369,13 @@ def _anchored(process: Process) -> Parametrisation:
             f"an anchored parametrisation centres the state, which a network that returns {process.network} would see; "
             f"process {process.name} is not accepted, those with eps networks are"
         )
-    factor, table = _marginal_factor(process, variance)
+    factor, table = _marginal_factor(process, variance, "marginal")
     return _framed("anchor", process, factor, table, {variance: ANCHOR})
 
 
 def _mixed(process: Process) -> Parametrisation:
     """Mixed score (arXiv 2106.05931, section 3.2): C_skip is the score of unit-variance Gaussian data, C_out eps's."""
-    factor, table = _marginal_factor(process, sympy.S.One)
+    factor, table = _marginal_factor(process, sympy.S.One, "marginal_unit")
     return replace(
         _preconditioned("mixed", process, factor, table), c_out=_eps(process).c_out, inverse=_eps(process).inverse
     )
@@ -383,7 +388,7 @@ def _edm(process: Process) -> Parametrisation:
     """
     alpha, sigma = _one_block("edm", process)
     v = SIGMA_DATA**2
-    factor, table = _marginal_factor(process, v)
+    factor, table = _marginal_factor(process, v, "marginal_edm")
     c_out = _scalar(SIGMA_DATA * alpha / (sigma * factor[0, 0]))
     return replace(_preconditioned("edm", process, factor, table), c_out=c_out)
 
@@ -417,7 +422,7 @@ def turn_definition(turning: sympy.Expr) -> Definition:
 def _v(process: Process) -> Parametrisation:
     """n = (alpha eps - sigma x_0) / sqrt(alpha**2 + sigma**2): v-prediction (arXiv 2202.00512, appendix D)."""
     alpha, sigma = _one_block("v", process)
-    factor, table = _marginal_factor(process, sympy.S.One)
+    factor, table = _marginal_factor(process, sympy.S.One, "marginal_unit")
     c_out = _scalar(-alpha / (sigma * factor[0, 0]))
     return replace(_preconditioned("v", process, factor, table), c_out=c_out)
 
