@@ -8,9 +8,10 @@ probability flow  dz = [-F z + (1/2) G G^T s] h,   reverse SDE  dz = [-F z + G G
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Rational
 
 import sympy
 
@@ -55,7 +56,7 @@ class Interpolatory:
     starts from, by the one through these evaluations, counted from this step's start: 0, -1, -2, ... It costs no
     evaluation of its own (predict, evaluate, correct). Before the first steps are made, polynomials have fewer nodes.
 
-    Raises InputError for stages that are not in order, or evaluations that are not made yet.
+    Raises InputError for stages that are not in order, or evaluations that are not made yet or lie at one time.
     """
 
     stages: tuple[Stage, ...] = (Stage(),)
@@ -65,10 +66,19 @@ class Interpolatory:
     def __post_init__(self) -> None:
         if self.variable not in VARIABLES:
             raise did_you_mean(self.variable, VARIABLES, "variable")
+        if not self.stages:
+            raise InputError("a method of no stages makes no step; at least one stage is needed")
+        _check_fractions("the shares of the stages", [stage.share for stage in self.stages])
         for n, stage in enumerate(self.stages):
             if stage.rule not in RULES:
                 raise did_you_mean(stage.rule, RULES, "rule")
             _check_evaluations(stage.through, n, f"stage {n + 1}")
+            shares = [0, *(earlier.share for earlier in self.stages[:n])]
+            if len({shares[number] for number in stage.through if number >= 0}) < sum(m >= 0 for m in stage.through):
+                raise InputError(
+                    f"stage {n + 1} interpolates the evaluations {stage.through}, of which two lie at one time; "
+                    "a polynomial needs distinct ones"
+                )
             last = n == len(self.stages) - 1
             if not 0 < stage.share <= 1 or (stage.share == 1) != last:
                 raise InputError(
@@ -90,6 +100,12 @@ class Interpolatory:
         return min([0, *oldest, *predictor])
 
 
+def _check_fractions(what: str, values: Iterable[object]) -> None:
+    for value in values:
+        if not isinstance(value, Rational):
+            raise InputError(f"{what} hold {value!r}; accepted: integers and fractions, such as Fraction(1, 2)")
+
+
 def _check_evaluations(numbers: tuple[int, ...], newest: int, where: str) -> None:
     """Distinct evaluations of this step, then -1, -2, ... without a gap."""
     past = [n for n in numbers if n < 0]
@@ -109,7 +125,8 @@ EULER = Interpolatory()
 class RungeKutta:
     """An explicit tableau on the transformed ODE, in ``variable``: row i of ``a`` has i entries; c are the row sums.
 
-    Raises InputError for a tableau that is not explicit (a row too long) or not consistent (b does not sum to one).
+    Raises InputError for a tableau that is not explicit (a row too long), not consistent (b does not sum to one) or not
+    of fractions.
     """
 
     a: tuple[tuple[Fraction, ...], ...]
@@ -119,6 +136,7 @@ class RungeKutta:
     def __post_init__(self) -> None:
         if self.variable not in VARIABLES:
             raise did_you_mean(self.variable, VARIABLES, "variable")
+        _check_fractions("the tableau's a and b", [*(entry for row in self.a for entry in row), *self.b])
         for i, row in enumerate(self.a):
             if len(row) != i:
                 raise InputError(

@@ -60,6 +60,9 @@ FAMILIES = {
     "lambda*ones": lambda k: lambda_ * sympy.ones(k, k),
 }
 
+UNUSABLE = (sympy.nan, sympy.oo, -sympy.oo, sympy.zoo, sympy.I, AppliedUndef)
+"""What the entries of B do not hold."""
+
 RULE_TEXT = {
     "integral": "",
     "middle": "; of two, the value in the middle taken for all of the interval",
@@ -89,9 +92,18 @@ class Conjugate:
     def __post_init__(self) -> None:
         if isinstance(self.B, sympy.MatrixBase):
             if self.B.free_symbols - {t}:
-                raise InputError(f"B = {self.B.tolist()} holds other symbols than t; numbers and t are accepted")
-        elif self.B not in FAMILIES:
-            raise InputError(f"B = {self.B!r} is not a known family; accepted: {', '.join(FAMILIES)}, a matrix in t")
+                raise InputError(
+                    f"B = {self.B.tolist()} holds other symbols than t; accepted: numbers and "
+                    "integrator_analysis.symbols.t, which is positive"
+                )
+            if self.B.has(*UNUSABLE):
+                raise InputError(f"B = {self.B.tolist()} is not finite and real; functions of t that are, are accepted")
+        elif not isinstance(self.B, str) or self.B not in FAMILIES:
+            raise InputError(
+                f"B = {self.B!r} is not a known family; accepted: {', '.join(FAMILIES)}, a sympy matrix in t"
+            )
+        if not isinstance(self.base, Interpolatory | RungeKutta):
+            raise InputError(f"base = {self.base!r} is not a base method; accepted: an Interpolatory or a RungeKutta")
         history = isinstance(self.base, Interpolatory) and self.base.depth < 0
         if self.B != "0" and (history or self.base.variable != "t"):
             raise InputError(

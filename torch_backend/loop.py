@@ -141,11 +141,19 @@ def tabulate(coefficients: Callable[..., Sequence[float]], times: Iterable[float
 
     ``coefficients(t, s)`` gives the numbers of the step from time t to s < t; a multistep scheme, with ``history``,
     also takes the times at which that many steps before started, newest first. Raises ValueError for times that
-    ``check_times`` refuses and for a coefficient that is not finite.
+    ``check_times`` refuses and for a coefficient that is not finite or does not exist.
     """
     walk = check_times(times)
     past = [(walk[max(0, i - history) : i][::-1],) if history else () for i in range(len(walk))]
-    rows = [tuple(coefficients(t, s, *past[i])) for i, (t, s) in enumerate(pairwise(walk))]
+    rows = []
+    for i, (t, s) in enumerate(pairwise(walk)):
+        try:
+            rows.append(tuple(coefficients(t, s, *past[i])))
+        except ArithmeticError as error:  # where a process ends, as rectified flow at 1, alpha may be 0
+            raise ValueError(
+                f"the coefficients of step {i}, from time {t!r} to {s!r}, do not exist ({error}); "
+                "the scheme has no such step, take other times"
+            ) from error
     for i, row in enumerate(rows):
         for j, value in enumerate(row):
             if not math.isfinite(value):

@@ -22,13 +22,15 @@ from integrator_analysis.symbols import PAST, InputError, s, t, u
 __all__ = ["CoefficientTable", "check_times"]
 
 
-def check_times(times: Sequence[float]) -> np.ndarray:
-    """A strictly decreasing float64 grid of at least two positive times; InputError otherwise."""
+def check_times(times: Sequence[float], t_max: float = np.inf) -> np.ndarray:
+    """A strictly decreasing float64 grid of at least two times in (0, t_max]; InputError otherwise."""
     grid = np.asarray(times, dtype=float)
     if grid.ndim != 1 or len(grid) < 2 or not np.all(np.isfinite(grid)):
         raise InputError(f"a time grid is a list of at least two finite times, got shape {grid.shape}")
     if grid[-1] <= 0:
         raise InputError(f"time {grid[-1]:g} at index {len(grid) - 1} is not positive; a sampler stops at t_min > 0")
+    if grid.max() > t_max:
+        raise InputError(f"time {grid.max():g} at index {int(grid.argmax())} is beyond t_max = {t_max:g}")
     rising = np.flatnonzero(np.diff(grid) >= 0)
     if len(rising):
         i = int(rising[0])
@@ -147,8 +149,8 @@ class CoefficientTable:
         return lambda time: self._advance(start, time)[0] / whole
 
     def on_grid(self, times: Sequence[float]) -> np.ndarray:
-        """float64 (len(times) - 1, len(names)): one row per step of the grid."""
-        grid = [float(time) for time in check_times(times)]
+        """float64 (len(times) - 1, len(names)): one row per step of the grid, which lies in (0, t_max]."""
+        grid = [float(time) for time in check_times(times, self.program.process.t_max)]
         rows = [self(start, end, grid[:i][::-1]) for i, (start, end) in enumerate(pairwise(grid))]
         return np.array(rows, dtype=float).reshape(len(grid) - 1, len(self.names))
 
