@@ -34,6 +34,8 @@ class Ode:
     def __init__(self, process: Any, prediction: str) -> None:
         self.process, self.prediction, self.k = process, prediction, len(process.names)
         self.angles: dict[Number, Number] = {mpmath.mpf(1): mpmath.mpf(0)}
+        self.flow = cache(lambda end, start: self.propagator(end, start) * self.eta(start))
+        """E(end, u) eta(u), asked for at the same u for every weight of a step."""
 
     # the kernel
     def transition(self, time: Number) -> Matrix:
@@ -136,7 +138,7 @@ class Ode:
         @cache
         def integrand(root: Number) -> Matrix:
             u = root**2
-            return 2 * root * (1 if shape is None else shape(u)) * self.propagator(end, u) * self.eta(u)
+            return 2 * root * (1 if shape is None else shape(u)) * self.flow(end, u)
 
         ends = [mpmath.sqrt(end), mpmath.sqrt(start)]
         out = mpmath.matrix(self.k, self.k)
@@ -257,8 +259,9 @@ class Oracle:
     def __init__(self, process: Any, method: Polynomial | Tableau) -> None:
         self.ode, self.method = Ode(process, method.prediction), method
         self.folded = False
+        self.place = cache(self._place)
 
-    def place(self, time: Number) -> Number:
+    def _place(self, time: Number) -> Number:
         """The variable at a time."""
         match self.method.variable:
             case "t":
@@ -445,13 +448,18 @@ def steps(on_paper: Callable) -> Callable[[str, float, float, int], Step]:
     """(spec, t, s, earlier steps) -> the step from its definition."""
 
     @cache
+    def oracle(spec: str) -> Oracle:
+        name, scheme = spec.split("/")
+        return Oracle(on_paper(name), METHODS[scheme])
+
+    @cache
     def define(spec: str, t: float, s: float, count: int) -> Step:
         name, scheme = spec.split("/")
         past = ALL[t, s][:count]
         with mpmath.workdps(DIGITS):
             if scheme == "DDIM-eta":
                 return Step("x", False, ancestral(on_paper(name), mpmath.mpf(t), mpmath.mpf(s)))
-            return Oracle(on_paper(name), METHODS[scheme]).step(
+            return oracle(spec).step(
                 *map(mpmath.mpf, (t, s)), [mpmath.mpf(p) for p in past], coefficients(spec, t, s, past)
             )
 
