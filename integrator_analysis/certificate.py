@@ -265,6 +265,7 @@ class _Laboratory:
             "STOCHASTIC": self.program.stochastic,
             "NFE_PER_STEP": self.program.nfe_per_step,
             "HISTORY": self.program.history,
+            **({"PRIMED": True} if self.program.primed else {}),
             "NOISES": len(self.program.noises),
             "T_MAX": process.t_max,
             "T_MIN": process.t_min,

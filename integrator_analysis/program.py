@@ -165,6 +165,7 @@ class StepProgram:
     their expansion in h follows; ``quadratures`` those that have no closed form. ``variable`` is what shares of the
     way are measured in, a function of t (None: t itself). ``history`` counts the earlier evaluations that are read;
     ``kept`` is the evaluation that later steps will read. Before ``cycle`` statements a step mends the last one.
+    ``primed``: the past of the first step is an evaluation at its start, one more in all; not none.
     """
 
     process: Process
@@ -182,6 +183,7 @@ class StepProgram:
     history: int = 0
     kept: str = ""
     cycle: int = 0
+    primed: bool = False
     variances: Mapping[str, sympy.Expr] = field(default_factory=dict)
 
     @property
@@ -233,6 +235,7 @@ class StepProgram:
         ]
         lines += [f"{self.variable} {n}" for n in (*self.nodes, *self.interpolations)]
         lines += [f"{p} = {value}" for p, value in self.parameters.items()]
+        lines += ["primed"] * self.primed
         return "sha256:" + hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def lowered(self) -> StepProgram:
@@ -264,7 +267,8 @@ class StepProgram:
                         continue
                     if coefficient != 1:
                         name = _role(target, operand, several) + suffix
-                        coefficients[name] = coefficient
+                        if coefficients.setdefault(name, coefficient) != coefficient:
+                            raise NotImplementedError(f"two coefficients are called {name}")
                         coefficient = sympy.Symbol(name)
                     if not folded and isinstance(operand, Output) and operand.evaluation in times:
                         operand = Block(f"{converted_name(operand.evaluation)}_{operand.component}")
@@ -356,4 +360,5 @@ def _role(target: str, operand: Operand, several: bool) -> str:
         case Output(evaluation, component):
             return f"weight_{block}{component}" + (f"_{evaluation.replace('eps_', '')}" if several else "")
         case Noise(name):
-            return f"noise_{block}"
+            own = name.split("_")[1]
+            return f"noise_{block}" if own == block else f"noise_{block}{own}"

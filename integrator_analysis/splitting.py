@@ -1,133 +1,380 @@
-"""Splitting integrators: a word over A (position), B (momentum) and O (noise) becomes a step program.
+"""Splitting integrators: a word over sub-flows becomes a step program.
 
-Knows the sub-flows and when the score is evaluated (naive, reduced); knows no conjugation. Source: arXiv 2310.07894,
-section 3.2. A word reads left to right in order of application, and a
-letter that occurs twice takes half a step each time. Sub-flows A and B are Euler steps of one block of the reverse
-dynamics; O is solved exactly. All coefficients are taken at the time of the update's score evaluation.
+Knows what each letter of a word does, exactly or by Euler's method, and how much noise O makes; words.py knows when the
+score is evaluated. Knows no conjugation. Source: arXiv 2310.07894, section 3.2.
+
+In reverse time dz = [-F z + (1 + kappa^2)/2 G G^T s] dh + kappa G dw has the process's marginals for every kappa. With
+R = (1/2) G G^T Sigma_inf^{-1}, the letters split its right-hand side into
+    A, B  the position and the momentum row of [-F + kappa^2 R] z + (1 + kappa^2)/2 G G^T s;
+    O     -kappa^2 R z with the noise, which leaves the stationary distribution alone;
+or, with all rows at once,
+    S     (1 + kappa^2) [R z + (1/2) G G^T s];
+    O     [-F - (1 + kappa^2) R] z with the noise, which leaves the stationary distribution alone as well;
+or, without noise,
+    S     (1/2) G G^T s;         L     -F z.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import sympy
 
-from integrator_analysis.algebra.special import expm1
-from integrator_analysis.base_methods import forward_step
+from integrator_analysis.algebra.jets import LinearFlow
+from integrator_analysis.algebra.matrices import exponential
+from integrator_analysis.algebra.special import expm1, phi
 from integrator_analysis.parametrisation import parametrisation
 from integrator_analysis.processes import Process
-from integrator_analysis.program import Block, Combine, Evaluate, Noise, StepProgram, Term
-from integrator_analysis.symbols import InputError, h, s, t
+from integrator_analysis.processes.base import as_rational, rate
+from integrator_analysis.processes.kernel import clock, elapsed
+from integrator_analysis.processes.noise import integrated_noise
+from integrator_analysis.program import Block, Combine, Evaluate, Node, Noise, Output, StepProgram, Term
+from integrator_analysis.symbols import Definition, InputError, did_you_mean, h, s, t
+from integrator_analysis.words import LETTERS, NOISE, Factor, place, read_word
 
-__all__ = ["LETTERS", "Splitting"]
+__all__ = ["FLOWS", "LETTERS", "POLICIES", "READINGS", "Splitting", "lambda_s"]
 
-LETTERS = "ABO"
-SCORE_LETTERS = "AB"
-NOISE = "O"
+lambda_s = sympy.Symbol("lambda_s", positive=True)
+"""What the position noise of O is scaled by (arXiv 2310.07894, section 3.2); 1 is consistent with the reverse SDE."""
+
+POLICIES = ("naive", "reduced")
+FLOWS = ("euler", "exact")
+READINGS = ("factor", "exponent", "mid-time")
+"""What lambda_s scales: the noise itself; its exponent, as in 1 - exp(-lambda_s Gamma beta h); or the same with the
+time in the middle of the step in place of h, so that the noise does not vanish with h."""
+
+Policy = Literal["naive", "reduced"]
+Flow = Literal["euler", "exact"]
+Reading = Literal["factor", "exponent", "mid-time"]
 
 
 @dataclass(frozen=True)
 class Splitting:
-    """The composition of a ``word``'s sub-flows; it is stochastic (splits the reverse SDE) if the word has an O.
+    """The composition of a ``word``'s sub-flows; it splits the reverse SDE if the word has an O.
 
-    ``policy`` says when the score is evaluated. Naive: afresh before every A and every B, at the step's start time t.
-    Reduced: A and B share the evaluation at (z_t, t) until a letter that occurs twice comes to its closing half;
-    that half, and what follows, use one evaluation at the end time s = t - h.
+    ``policy`` places the evaluations of the score where the word does not: see ``words.place``. ``flow`` "euler":
+    A, B and S are Euler steps with coefficients at the time of their evaluation, O has beta at the step's start, as in
+    the paper; "exact": each is solved exactly with the score frozen, over the part of the step that its weights span.
+    ``noise`` is kappa, of no meaning without O. ``scale`` is lambda_s, read as ``reading`` says.
+    Raises InputError for a word, a name or a number that is not usable.
     """
 
-    word: str
-    policy: Literal["naive", "reduced"] = "naive"
+    word: str | tuple[Factor, ...]
+    policy: Policy = "naive"
+    flow: Flow = "euler"
+    noise: float = 1.0
+    scale: float = 1.0
+    reading: Reading = "factor"
 
     def __post_init__(self) -> None:
-        counts = Counter(self.word)
-        unknown = [letter for letter in self.word if letter not in LETTERS]
-        missing = [letter for letter in SCORE_LETTERS if letter not in counts]
-        if unknown or missing or max(counts.values()) > 2:
-            raise InputError(
-                f"splitting word {self.word!r}: a word is made of A (position), B (momentum) and O (noise), "
-                "has A and B once or twice each, and O at most twice"
-            )
-        if any(a == b for a, b in zip(self.word, self.word[1:], strict=False)):
-            raise InputError(f"splitting word {self.word!r} repeats a letter; write the letter once instead")
-        if self.policy not in ("naive", "reduced"):
-            raise InputError(f"score policy {self.policy!r} is unknown; accepted: naive, reduced")
+        if isinstance(self.word, str):
+            read_word(self.word)
+        for value, known, what in (
+            (self.policy, POLICIES, "score policy"),
+            (self.flow, FLOWS, "flow"),
+            (self.reading, READINGS, "reading of lambda_s"),
+        ):
+            if value not in known:
+                raise did_you_mean(str(value), known, what)
+        if self.stochastic and not self.noise > 0:
+            raise InputError(f"noise = {self.noise}: a word with O needs noise > 0; leave O out for none")
+        if not self.stochastic and (self.noise, self.scale) != (1.0, 1.0):
+            raise InputError("noise and lambda_s belong to O, which the word does not have")
+        if not self.scale >= 0:
+            raise InputError(f"lambda_s = {self.scale}; accepted: 0 or more")
+        if self.stochastic and self.continued:
+            raise InputError("a word with O takes its first evaluation itself: write @0 at its first A, B or S")
+
+    @property
+    def factors(self) -> tuple[Factor, ...]:
+        """The sub-flows with their evaluations."""
+        return place(read_word(self.word) if isinstance(self.word, str) else self.word, self.policy)
 
     @property
     def stochastic(self) -> bool:
-        return NOISE in self.word
+        return any(f.letter == NOISE for f in self.factors)
+
+    @property
+    def continued(self) -> bool:
+        """Whether a step begins with the last evaluation of the step before."""
+        return next(f for f in self.factors if f.scored).share is None
 
     def lower(self, process: Process) -> StepProgram:
-        """The step program on a phase-space process. Raises InputError on a process without momentum."""
-        if len(process.blocks) != len(SCORE_LETTERS):
+        """The step program. Raises InputError on a process that lacks what the word's letters split."""
+        return _Lowering(self, process).program()
+
+
+class _Lowering:
+    """One word on one process: its linear parts per unit of the clock int beta, and the statements of its step."""
+
+    def __init__(self, method: Splitting, process: Process) -> None:
+        self.method, self.process = method, process
+        self.blocks, self.k = process.blocks, len(process.blocks)
+        self.factors = method.factors
+        letters = {f.letter for f in self.factors}
+        self.rows = "A" in letters
+        if self.rows and self.k != 2:
             raise InputError(
-                f"splitting {self.word} needs a phase-space process (position and momentum); "
-                f"{process.name} has the block(s) {', '.join(process.blocks)}"
+                f"splitting {_text(self.factors)} needs a phase-space process (position and momentum); "
+                f"{process.name} has the block(s) {', '.join(self.blocks)}, on which the letters S, O and L have a meaning"
             )
-        stationary = process.stationary_covariance
-        if stationary is None:
-            raise InputError(f"splitting {self.word} needs a stationary distribution; {process.name} has none")
-        counts, seen = Counter(self.word), Counter[str]()
-        # The reverse SDE's linear part is split as -F + S (for A and B) and -S (for O), S = (1/2) G G^T Sigma_inf^{-1}.
-        relaxation = process.diffusion * stationary**-1 / 2
-        linear = -process.drift + (relaxation if self.stochastic else sympy.zeros(*relaxation.shape))
-        score_factor = sympy.S.One if self.stochastic else sympy.Rational(1, 2)
+        self.kappa = as_rational(method.noise, "noise") if method.stochastic else sympy.S.Zero
+        self.diffusion = (process.diffusion / rate(t)).applyfunc(sympy.cancel)
+        self.relaxation = self._relaxation() if method.stochastic else sympy.zeros(self.k)
+        self.score = (1 + self.kappa**2) / 2 * self.diffusion
+        self.linear = (
+            -process.drift_per_unit + self.kappa**2 * self.relaxation
+            if self.rows
+            else (1 + self.kappa**2) * self.relaxation
+        )
+        self.name = "eps" if method.continued else "score"
+        self.parameters: dict[sympy.Symbol, sympy.Expr] = dict(process.parameters)
+        self.nodes: dict[sympy.Rational, Node] = {}
+        self.table: dict[sympy.Function, Definition] = {}
+        self.flow: LinearFlow | None = None
+
+    def _relaxation(self) -> sympy.Matrix:
+        """R per unit of the clock: (1/2) D Sigma_inf^{-1}; 0 where nothing drifts and noise alone grows."""
+        process = self.process
+        if process.diffusion_per_unit.has(clock):
+            raise InputError(f"O on {process.name}: its diffusion is no multiple of its drift at all times")
+        if process.stationary_covariance is not None:
+            return process.diffusion_per_unit * process.stationary_covariance**-1 / 2
+        if any(process.drift_per_unit):
+            raise InputError(f"O needs a stationary distribution, or no drift; {process.name} has neither")
+        return sympy.zeros(self.k)
+
+    # -- the program ---------------------------------------------------------------------------------------------
+    def program(self) -> StepProgram:
         statements: list[Evaluate | Combine] = []
-        current: Evaluate | None = None
-        for letter in self.word:
-            fraction = sympy.Rational(1, counts[letter])
-            seen[letter] += 1
-            size = fraction * h
-            label = letter if fraction == 1 else f"{letter}, half step"
-            if letter == NOISE:
-                statements.append(Combine(self._noise(process, stationary, relaxation, size, seen[letter]), label))
-                continue
-            time = s if self.policy == "reduced" and self._closing(counts[letter], seen[letter], current) else t
-            if current is None or self.policy == "naive" or time != current.time:
-                current = Evaluate(f"eps_{sum(isinstance(st, Evaluate) for st in statements)}", time)
-                statements.append(current)
-            row = SCORE_LETTERS.index(letter)
-            statements.append(Combine((forward_step(process, row, linear, score_factor, size, current),), label))
+        counts, seen = Counter(f.letter for f in self.factors), Counter[str]()
+        past: list[tuple[str, sympy.Expr]] = [("past_1", t)] if self.method.continued else []
+        taken: list[tuple[str, sympy.Expr]] = list(past)  # evaluations and their times, newest first
+        begins: dict[str, sympy.Expr] = {}
+        for f in self.factors:
+            seen[f.letter] += 1
+            start = begins.get(f.letter, sympy.S.Zero)
+            begins[f.letter] = end = start + f.weight
+            label = f.letter if f.weight == 1 else f"{f.letter}, {'half' if f.weight * 2 == 1 else f.weight} step"
+            if f.share is not None:
+                evaluation = Evaluate(f"eps_{len(taken) - len(past)}", self._time(f.share))
+                statements.append(evaluation)
+                taken.insert(0, (evaluation.name, evaluation.time))
+            if f.scored:
+                outputs = list(zip(taken, f.mix, strict=False))
+                for rows in [(("A", "B").index(f.letter),)] if self.rows else [tuple(range(self.k))]:
+                    updates = [self._scored(i, f.weight, start, end, outputs) for i in rows]
+            elif self.rows:
+                updates = self._noise(f.weight, start, end, seen[f.letter])
+            else:
+                updates = self._joint(f.letter, start, end, seen[f.letter])
+            if updates:
+                statements.append(Combine(tuple(updates), label))
+        del counts
         return StepProgram(
-            process=process,
-            parametrisation=parametrisation("score", process).noisy(sympy.Integer(self.stochastic)),
+            process=self.process,
+            parametrisation=parametrisation(self.name, self.process).noisy(self.kappa),
             statements=tuple(statements),
-            definitions=process.definitions,
-            parameters=process.parameters,
+            definitions=self._definitions(),
+            parameters=self.parameters,
+            flows=(self.flow,) if self.flow is not None else (),
             derivation=self._derivation(),
+            nodes=tuple(self.nodes.values()),
+            history=len(past),
+            kept=taken[0][0] if past else "",
+            primed=bool(past),
         )
 
-    @staticmethod
-    def _closing(count: int, seen: int, current: Evaluate | None) -> bool:
-        """Whether this occurrence is a closing half step, or follows one."""
-        return (count == 2 and seen == 2) or (current is not None and current.time == s)
+    def _definitions(self) -> Mapping[sympy.Function, Definition]:
+        par = parametrisation(self.name, self.process)
+        return self.process.definitions.with_(par.definitions if self.name == "eps" else {}).with_(self.table)
+
+    def _time(self, share: sympy.Expr) -> sympy.Expr:
+        if share in (0, 1):
+            return s if share == 1 else t
+        if not share.is_Rational:
+            return t - share * h
+        if share not in self.nodes:
+            self.nodes[share] = Node(sympy.Symbol(f"t_{len(self.nodes) + 1}", positive=True), share)
+        return self.nodes[share].symbol
+
+    def _clock(self, start: sympy.Expr, end: sympy.Expr) -> sympy.Expr:
+        """int beta over the part of the step between two shares."""
+        return elapsed(self._time(start), self._time(end))
+
+    # -- sub-flows -----------------------------------------------------------------------------------------------
+    def _scored(
+        self,
+        row: int,
+        weight: sympy.Expr,
+        start: sympy.Expr,
+        end: sympy.Expr,
+        outputs: Sequence[tuple[tuple[str, sympy.Expr], sympy.Expr]],
+    ) -> tuple[str, tuple[Term, ...]]:
+        """block <- own * block + length * (the row's other linear terms and its score terms)."""
+        newest = outputs[0][0][1]
+        own = self.linear[row, row]
+        if self.method.flow == "euler":
+            length = weight * h * rate(newest)
+            decay = 1 + length * own
+            score = self.score.xreplace({t: newest})
+        else:
+            b = self._clock(start, end)
+            length, decay = b * phi(1, own * b), sympy.exp(own * b)
+            score = self.score
+            if score.has(t):
+                raise InputError(f"flow exact on {self.process.name}: its diffusion is no multiple of its drift")
+        terms = [Term(decay, Block(self.blocks[row]))]
+        terms += [Term(length * self.linear[row, j], Block(b)) for j, b in enumerate(self.blocks) if j != row]
+        for (name, time), share in outputs:
+            factor = length * share * score
+            if self.name == "eps":  # -eta eps = (1/2) G G^T s
+                factor = -length * share / rate(time) * parametrisation("eps", self.process).eta.xreplace({t: time})
+            terms += [Term(factor[row, j], Output(name, b)) for j, b in enumerate(self.blocks)]
+        return self.blocks[row], tuple(term for term in terms if term.coefficient != 0)
 
     def _noise(
-        self, process: Process, stationary: sympy.Matrix, relaxation: sympy.Matrix, size: sympy.Expr, occurrence: int
-    ) -> tuple:
-        """O: dz = -S z dt + G dw in reverse time, solved exactly with beta at the step's start."""
+        self, weight: sympy.Expr, start: sympy.Expr, end: sympy.Expr, occurrence: int
+    ) -> list[tuple[str, tuple[Term, ...]]]:
+        """O of rows: dz = -kappa^2 R z dh + kappa G dw, R diagonal, solved exactly."""
+        euler = self.method.flow == "euler"
+        b = weight * h * rate(t) if euler else self._clock(start, end)
         updates = []
-        for i, block in enumerate(process.blocks):
-            if relaxation[i, i] == 0:
+        for i, block in enumerate(self.blocks):
+            speed = self.kappa**2 * self.relaxation[i, i]
+            if speed == 0:
                 continue
-            exponent = size * relaxation[i, i]
-            variance = -stationary[i, i] * expm1(-2 * exponent)
+            exponent, factor = speed * b, sympy.S.One
+            if i == 0 and self.method.scale != 1:
+                self.parameters[lambda_s] = as_rational(self.method.scale, "lambda_s")
+                middle = weight * (t + s) / 2 * rate(t)
+                scaled = lambda_s * speed * (middle if self.method.reading == "mid-time" else b)
+                exponent, factor = (exponent, lambda_s) if self.method.reading == "factor" else (scaled, factor)
+            variance = -self.process.stationary_covariance[i, i] * expm1(-2 * exponent)
             terms = (
-                Term(sympy.exp(-exponent), Block(block)),
-                Term(sympy.sqrt(variance), Noise(f"xi_{block}_{occurrence}")),
+                Term(sympy.exp(-speed * b), Block(block)),
+                Term(factor * sympy.sqrt(variance), Noise(f"xi_{block}_{occurrence}")),
             )
             updates.append((block, terms))
-        return tuple(updates)
+        if self.method.scale != 1 and lambda_s not in self.parameters:
+            raise InputError(f"lambda_s = {self.method.scale}: O makes no position noise on {self.process.name}")
+        return updates
 
+    def _joint(
+        self, letter: str, start: sympy.Expr, end: sympy.Expr, occurrence: int
+    ) -> list[tuple[str, tuple[Term, ...]]]:
+        """L or O of all rows: dz = N z db, with O's noise, solved exactly."""
+        if self.method.scale != 1:
+            raise InputError("lambda_s belongs to the O of words over A and B")
+        n = -self.process.drift_per_unit - (1 + self.kappa**2) * self.relaxation
+        if self.k == 1:
+            b = self._clock(start, end)
+            terms = [Term(sympy.exp(n[0, 0] * b), Block("x"))]
+            if letter == NOISE:
+                stationary = self.process.stationary_covariance
+                variance = self.kappa**2 * b if stationary is None else -stationary[0, 0] * expm1(2 * n[0, 0] * b)
+                terms.append(Term(sympy.sqrt(variance), Noise(f"xi_x_{occurrence}")))
+            return [(self.blocks[0], tuple(term for term in terms if term.operand != Block("x") or n[0, 0] != 0))] if (
+                n[0, 0] != 0
+            ) else self._shift(terms)
+        flow = self._flow(n, letter == NOISE)
+        ends = (self._time(start), self._time(end))
+        updates = []
+        for i, block in enumerate(self.blocks):
+            terms = [Term(flow.entries[i, j].func(*ends), Block(b)) for j, b in enumerate(self.blocks)]
+            if flow.spread is not None:
+                terms += [
+                    Term(e, Noise(f"xi_{b}_{occurrence}"))
+                    for b, e in zip(self.blocks, flow.noise_row(i, *ends), strict=True)
+                ]
+            updates.append((block, tuple(term for term in terms if term.coefficient != 0)))
+        return updates
+
+    def _shift(self, terms: list[Term]) -> list[tuple[str, tuple[Term, ...]]]:
+        """Nothing to do without noise where nothing drifts."""
+        return [(self.blocks[0], tuple(terms))] if len(terms) > 1 else []
+
+    def _flow(self, n: sympy.Matrix, noisy: bool) -> LinearFlow:
+        """The joint flow z' = N z per unit of the clock by named entries, and with noise its covariance."""
+        if self.flow is not None:
+            return self.flow
+        flow = LinearFlow.named(self.blocks, rate(t) * n, sympy.zeros(self.k), 0)
+        closed = exponential(n * elapsed(t, s), self.process.relations)
+        self.table |= {e.func: Definition((t, s), c) for e, c in zip(flow.entries, closed, strict=True)}
+        if noisy:
+            flow = flow.with_spread(self.blocks, self.kappa**2 * self.process.diffusion)
+            process = replace(self.process, drift_per_unit=n, diffusion_per_unit=self.kappa**2 * self.process.diffusion_per_unit)
+            r = sympy.Dummy("r", positive=True)
+            covariance, moments = integrated_noise(process, exponential(n * r, self.process.relations), r)
+            over = {clock(t): elapsed(t, s)}
+            named = {name(t): name(t, s) for name in moments}
+            for name, body in moments.items():
+                own = sympy.Function(f"spread_{name}")
+                named[name(t)] = own(t, s)
+                self.table[own] = Definition((t, s), body.xreplace(over))
+            c = covariance.applyfunc(lambda e: e.xreplace(named).xreplace(over))
+            assert flow.spread is not None
+            x, slope, m = flow.spread
+            self.table |= {
+                m.func: Definition((t, s), c[1, 1]),
+                slope.func: Definition((t, s), c[0, 1] / m.func(t, s)),
+                x.func: Definition((t, s), c[0, 0] - c[0, 1] * slope.func(t, s)),
+            }
+        self.flow = flow
+        return flow
+
+    # -- words ---------------------------------------------------------------------------------------------------
     def _derivation(self) -> tuple[str, ...]:
-        kind = "reverse SDE" if self.stochastic else "probability-flow ODE"
-        return (
-            f"Splits the {kind} in reverse time by the word {self.word}, applied left to right; "
+        kind = "probability-flow ODE"
+        if self.method.stochastic:
+            kind = "reverse SDE" if self.kappa == 1 else f"SDE of strength kappa = {self.kappa} with the same marginals"
+        lines = [
+            f"Splits the {kind} in reverse time by the word {_text(self.factors)}, applied left to right; "
             "a letter that occurs twice takes half a step each time.",
-            "A: Euler step of the position row; B: Euler step of the momentum row"
-            + ("; O: exact Ornstein-Uhlenbeck step with S = (1/2) G G^T Sigma_inf^{-1}." if self.stochastic else "."),
-            "Score evaluations: before every A and B, at the start time."
-            if self.policy == "naive"
-            else "Score evaluations: one shared by A and B at the start time; a closing half step uses the end time.",
-        )
+            LETTER_TEXT[self.rows, self.method.flow]
+            + (NOISE_TEXT[self.rows] if self.method.stochastic else "" if self.rows else " L: exact flow of -F z."),
+            "Score evaluations: " + _placement_text(self.factors) + ".",
+        ]
+        if self.method.continued:
+            lines.append(
+                "A step begins with the last evaluation of the step before, read as eps; the first step with one taken "
+                "at its start, one more in all."
+            )
+        if lambda_s in self.parameters:
+            lines.append(
+                f"lambda_s scales the position noise of O ({self.method.reading}): no reverse process with these "
+                "marginals has this noise unless lambda_s = 1."
+            )
+        return tuple(lines)
+
+
+LETTER_TEXT = {
+    (True, "euler"): "A: Euler step of the position row; B: Euler step of the momentum row",
+    (True, "exact"): "A: exact flow of the position row with the score and the momentum frozen; B: of the momentum row",
+    (False, "euler"): "S: Euler step of the score's part of all rows",
+    (False, "exact"): "S: exact flow of the score's part of all rows with the score frozen",
+}
+NOISE_TEXT = {
+    True: "; O: exact Ornstein-Uhlenbeck step with S = (1/2) G G^T Sigma_inf^{-1}.",
+    False: "; O: exact flow of the linear part with the noise, which leaves the stationary distribution alone.",
+}
+
+
+def _text(factors: Sequence[Factor]) -> str:
+    return "".join(f.letter for f in factors)
+
+
+def _placement_text(factors: Sequence[Factor]) -> str:
+    """Which factor uses which evaluation at which time."""
+    parts = []
+    for f in factors:
+        if not f.scored:
+            continue
+        where = "the newest" if f.share is None else "a new one at " + {0: "t", 1: "s"}.get(f.share, f"{f.share} of the way")
+        if f.mix != (1,):
+            where += " in the combination " + ", ".join(map(str, f.mix)) + " (newest first)"
+        parts.append(f"{f.letter} uses {where}")
+    return "; ".join(parts)

@@ -249,6 +249,7 @@ def integrate(
     blocks: int = 1,
     noises: int = 0,
     history: int = 0,
+    primed: bool = False,
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
     progress: Progress = False,
@@ -261,7 +262,8 @@ def integrate(
     - ``network(z, t)``: eps of z's shape; z in the caller's dtype, t of shape ``(n,)`` in the state's dtype.
     - ``z``: ``(n, blocks * c, ...)``, floating point: the state at ``times[0]``, and the device of the whole walk.
     - ``history``: how many earlier outputs a step reads; it then takes them as ``past``, newest first, zeros where
-      there was no step, and returns ``(z, kept)``.
+      there was no step, and returns ``(z, kept)``. ``primed``: where there was none, it gets an evaluation at the start
+      of the walk, one more in all.
     - ``noises``: standard-normal draws per step, ``(noises, n, c, ...)``, from ``generator`` on its own device.
     - ``callback(step_index, s, z)`` after every step: index from 0, the time reached, the state (not to be changed).
     - ``progress``: True, False or a callable; on a GPU it counts the steps issued, which run behind.
@@ -287,7 +289,7 @@ def integrate(
     watch = _Watch(network, dtype, walk)
     z = z.to(state)
     watch.close_step(z)
-    past = [torch.zeros_like(z)] * history
+    past = [watch(z, ends[0]) if primed else torch.zeros_like(z)] * history
     for i, row in enumerate(rows):
         noise = None
         if noises and generator is not None:
@@ -346,6 +348,7 @@ def sample_scheme(
             blocks=len(scheme.BLOCKS),
             noises=scheme.NOISES,
             history=scheme.HISTORY,
+            primed=getattr(scheme, "PRIMED", False),
             generator=generator,
             callback=callback,
             progress=progress,

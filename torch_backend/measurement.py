@@ -70,6 +70,26 @@ def take_step(
     return _call(module, network, z, start, end, times, noise, kept)[0]
 
 
+def primed(module: ModuleType) -> bool:
+    """Whether the past of a first step is an evaluation at its start."""
+    return getattr(module, "PRIMED", False)
+
+
+def _primed_pair(
+    module: ModuleType, network: Network, z: Tensor, start: float, end: float, past: Past
+) -> Tensor:
+    """What a second step adds to the error of a first, from an exact state one step before ``start``; plus z's flow.
+
+    The first step goes from past.times[0] to ``start``, where the exact state is z; the sum is to be compared with the
+    exact state at ``end``.
+    """
+    before, state = past.times[0], past.states[0]
+    first = network(state, torch.tensor(before, dtype=torch.float64).expand(len(state)))
+    middle, kept = _call(module, network, state, before, start, (), None, [first])
+    last, _ = _call(module, network, middle, start, end, (before,), None, [kept])
+    return last - (middle - z)
+
+
 def kept_outputs(
     module: ModuleType, network: Network, z: Tensor, start: float, past: Past | None
 ) -> tuple[Sequence[float], list[Tensor]]:
@@ -208,7 +228,9 @@ def local_errors(
     state = torch.from_numpy(z)
     found = []
     for end, past in zip(ends, pasts, strict=True):
-        if mending is None:
+        if primed(module) and past is not None:
+            found.append(_primed_pair(module, network, state, start, end, past).numpy())
+        elif mending is None:
             found.append(take_step(module, network, state, start, end, past=past).numpy())
         else:
             assert past is not None
@@ -260,4 +282,5 @@ def trajectory(module: ModuleType, network: Network, z: Array, times: Sequence[f
     state = torch.from_numpy(z)
     table = tabulate(module.coefficients, times, module.HISTORY)
     blocks, history = len(module.BLOCKS), module.HISTORY
-    return integrate(module.step, table, times, network, state, blocks=blocks, history=history).numpy()
+    start = primed(module)
+    return integrate(module.step, table, times, network, state, blocks=blocks, history=history, primed=start).numpy()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sympy
@@ -21,7 +21,7 @@ from sympy.core.function import AppliedUndef
 from sympy.polys.rings import PolyElement, ring
 
 from integrator_analysis.algebra.series import Series
-from integrator_analysis.algebra.special import expm1
+from integrator_analysis.algebra.special import expm1, phi
 
 __all__ = ["JetRing", "LinearFlow", "multi_indices"]
 
@@ -47,6 +47,9 @@ class LinearFlow:
     ``entries[i, j](a, b)`` is E(b, a): dE(b, u)/du = E generator(u), E(b, b) = I. ``moments[k][i, j](a, b)`` is
     psi_k = -int_b^a E(b, u) source(u) x(u)**k du with x(u) = (variable(u) - variable(a)) / (variable(b) -
     variable(a)), the share of the way from a to b in the ``variable``, a function of time; None is time itself.
+    ``spread`` are, on two blocks, three numbers that say what the noise of covariance ``diffusion`` per unit of time
+    has become at b: with C = int_b^a E(b, u) diffusion(u) E(b, u)^T du, the variance of the second block C_22, the
+    slope C_12 / C_22 of the first on the second, and what is left of the first, C_11 - C_12**2 / C_22.
     """
 
     entries: sympy.ImmutableMatrix
@@ -54,6 +57,8 @@ class LinearFlow:
     moments: tuple[sympy.ImmutableMatrix, ...] = ()
     source: sympy.ImmutableMatrix | None = None
     variable: sympy.Expr | None = None
+    spread: tuple[sympy.Expr, sympy.Expr, sympy.Expr] | None = None
+    diffusion: sympy.ImmutableMatrix | None = None
 
     @classmethod
     def named(
@@ -75,6 +80,19 @@ class LinearFlow:
         moments = tuple(matrix(f"psi_{k}") for k in range(degree))
         return cls(matrix("propagator"), generator.as_immutable(), moments, source.as_immutable(), variable)
 
+    def with_spread(self, blocks: Sequence[str], diffusion: sympy.Matrix) -> LinearFlow:
+        """The flow of two blocks with the noise that ``diffusion`` makes on the way."""
+        first, second = blocks
+        names = (f"spread_{first}", f"spread_slope_{first}{second}", f"spread_{second}")
+        spread = tuple(sympy.Function(name)(*_ENDS) for name in names)
+        return replace(self, spread=spread, diffusion=diffusion.as_immutable())
+
+    def noise_row(self, row: int, start: sympy.Expr, end: sympy.Expr) -> tuple[sympy.Expr, sympy.Expr]:
+        """The coefficients of two independent standard normals in a block's noise."""
+        assert self.spread is not None
+        first, slope, second = (e.func(start, end) for e in self.spread)
+        return (sympy.sqrt(first), slope * sympy.sqrt(second)) if row == 0 else (sympy.S.Zero, sympy.sqrt(second))
+
 
 _ENDS = sympy.symbols("a b")
 
@@ -86,7 +104,9 @@ class JetRing:
     ``unknown`` names the components of a smooth vector field on (z, t), e.g. ("s_x", "s_m"); ``observable`` a smooth
     scalar field on z, absent if empty; ``noises`` are standard normal variables, each carrying a factor g.
     ``functions`` maps the name of each function of time to whether it is constant (no jets but its value);
-    ``slopes`` names those whose first derivative may be divided by (variables that times are measured in).
+    ``slopes`` names those whose first derivative may be divided by (variables that times are measured in),
+    ``divisors`` those whose value may be. ``integrals`` maps functions of two times (a, b) to what they are the
+    integral of, from b to a.
     ``clocks`` are the symbols that stand for times, beside ``time`` and ``end``.
     ``zeros`` names parameters and functions that are exactly 0: an error term that they multiply is not there.
     ``order`` is the highest power of h kept; jets are kept to the total order that a term of that size can show.
@@ -105,6 +125,8 @@ class JetRing:
     flows: tuple[LinearFlow, ...] = ()
     zeros: frozenset[str] = frozenset()
     slopes: tuple[str, ...] = ()
+    divisors: tuple[str, ...] = ()
+    integrals: Mapping[str, str] = field(default_factory=dict)
     clocks: frozenset[sympy.Symbol] = frozenset()
 
     def __post_init__(self) -> None:
@@ -117,7 +139,7 @@ class JetRing:
         keys += [
             ("function", (f, i)) for f, c in self.functions.items() for i in range(1 if c else self.truncation + 1)
         ]
-        keys += [("reciprocal slope", f) for f in self.slopes]
+        keys += [("reciprocal slope", f) for f in self.slopes] + [("reciprocal value", f) for f in self.divisors]
         in_state_and_time = multi_indices(len(self.blocks) + 1, self.truncation)
         keys += [("unknown", (c, i)) for c in self.unknown for i in in_state_and_time]
         if self.observable:
@@ -129,10 +151,14 @@ class JetRing:
         self._reciprocals += [
             (self.position["function", (f, 1)], self.position["reciprocal slope", f]) for f in self.slopes
         ]
+        self._reciprocals += [
+            (self.position["function", (f, 0)], self.position["reciprocal value", f]) for f in self.divisors
+        ]
         self._flow_entries: dict[sympy.Function, tuple[LinearFlow, int | None, int, int]] = {}
         for flow in self.flows:
             for k, matrix in [(None, flow.entries), *enumerate(flow.moments)]:
                 self._flow_entries |= {e.func: (flow, k, i, j) for (i, j), e in _indexed(matrix)}
+        self._spreads = {e.func: (flow, n) for flow in self.flows for n, e in enumerate(flow.spread or ())}
         self._memory: dict[Any, Any] = {}
 
     # -- elements ----------------------------------------------------------------------------------------------
@@ -198,7 +224,7 @@ class JetRing:
                 return self.expand(e.base, at) ** int(e.exp)
             if ("parameter", e.base) in self.position:
                 return self.series(self["reciprocal", e.base]) ** int(-e.exp)
-            if self._slope(e.base):
+            if self._slope(e.base) or str(e.base.func) in self.divisors:
                 return self.reciprocal(self.expand(e.base, at)) ** int(-e.exp)
         if e.is_Pow and e.exp == sympy.Rational(1, 2):
             return self.root(self.expand(e.base, at), e)
@@ -206,6 +232,13 @@ class JetRing:
             return self.expand(e.args[0], at).compose_exp()
         if isinstance(e, expm1):
             return self.expand(e.args[0], at).compose_exp() - self.constant(1)
+        if isinstance(e, phi):
+            return self.expand(e.args[1], at).compose_exp(int(e.args[0]))
+        if isinstance(e, AppliedUndef) and str(e.func) in self.integrals:
+            return self.integral(self.integrals[str(e.func)], *(self.offset(a, at) for a in e.args))
+        if isinstance(e, AppliedUndef) and e.func in self._spreads:
+            flow, n = self._spreads[e.func]
+            return self.spread(flow, *(self.offset(a, at) for a in e.args))[n]
         if isinstance(e, AppliedUndef) and e.func in self._flow_entries:
             flow, k, i, j = self._flow_entries[e.func]
             begin, stop = (self.offset(a, at) for a in e.args)
@@ -244,6 +277,14 @@ class JetRing:
         for i in range(derivative, 1 if self.functions[name] else self.truncation + 1):
             out = out + power.scale(self["function", (name, i)] * QQ(1, math.factorial(i - derivative)))
             power = power * offset
+        return out
+
+    def integral(self, name: str, start: Series, end: Series) -> Series:
+        """int f from t + end to t + start, as a Taylor series in the jets of f at t."""
+        out, upper, lower = self.constant(0), start, end
+        for i in range(1 if self.functions[name] else self.truncation):
+            out = out + (upper - lower).scale(self["function", (name, i)] * QQ(1, math.factorial(i + 1)))
+            upper, lower = upper * start, lower * end
         return out
 
     def reciprocal(self, series: Series) -> Series:
@@ -357,6 +398,19 @@ class JetRing:
             if k:
                 factor = factor * self.position_of(flow.variable, between, start, end) ** k
             self._memory[key] = [[self._integrate_share(e * factor) for e in row] for row in integrand]
+        return self._memory[key]
+
+    def spread(self, flow: LinearFlow, start: Series, end: Series) -> tuple[Series, Series, Series]:
+        """What ``flow.spread`` stands for between two times, given by their offsets."""
+        key = (flow, "spread", start, end)
+        if key not in self._memory:
+            length = start - end
+            between = start - length.scale(self["share", "y"])
+            e = self.propagator(flow, between, end)
+            product = _multiply(_multiply(e, self._matrix(flow.diffusion, between)), [list(c) for c in zip(*e, strict=True)])
+            (xx, xm), (_, mm) = [[self._integrate_share(entry * length) for entry in row] for row in product]
+            slope = self.quotient(xm, mm)
+            self._memory[key] = (self._normal(xx - xm * slope), slope, mm)
         return self._memory[key]
 
     def position_of(self, variable: sympy.Expr | None, between: Series, start: Series, end: Series) -> Series:

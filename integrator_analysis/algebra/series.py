@@ -6,6 +6,7 @@ expressions never enter: the same Taylor job is a thousand times slower there, a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,13 +61,13 @@ class Series:
             out = out * self
         return out
 
-    def compose_exp(self) -> Series:
-        """exp of a series without constant term. Raises ArithmeticError if it has one."""
+    def compose_exp(self, k: int = 0) -> Series:
+        """phi_k of a series without constant term; phi_0 is exp. Raises ArithmeticError if it has one."""
         if self.coefficients[0]:
             raise ArithmeticError(f"exp needs a series that vanishes at 0, its constant term is {self.coefficients[0]}")
-        out = term = self**0
-        for k in range(1, self.truncation + 1):
-            term = (term * self).scale(self.coefficients[0] * 0 + QQ(1, k))
+        out = term = (self**0).scale(self.coefficients[0] * 0 + QQ(1, math.factorial(k)))
+        for n in range(1, self.truncation + 1):
+            term = (term * self).scale(self.coefficients[0] * 0 + QQ(1, n + k))
             out = out + term
         return out
 

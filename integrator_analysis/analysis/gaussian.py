@@ -129,6 +129,10 @@ def gaussian_error(
         k, kept = len(process.blocks), program.history * len(process.blocks)
         first, second = marginal(process, grid[0], mu, variance)
         moments = np.pad(first, (0, kept)), np.pad(second, (0, kept))  # no outputs are kept before the first step
+        if program.primed:
+            jacobian, offset = eps(float(grid[0]))
+            stacked = np.vstack([np.eye(k), jacobian])
+            moments = np.concatenate([first, jacobian @ first + offset]), stacked @ second @ stacked.T
         for i, (start, end) in enumerate(pairwise(grid)):
             moments = affine_step(program, table, start, end, eps, grid[:i][::-1].tolist()).moments(*moments)
         exact = marginal(process, grid[-1], mu, variance)

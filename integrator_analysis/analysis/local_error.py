@@ -22,6 +22,8 @@ from integrator_analysis.algebra.jets import JetRing
 from integrator_analysis.algebra.series import Series
 from integrator_analysis.analysis.problems import MixtureProblem, WaveObservable
 from integrator_analysis.numeric import function
+from integrator_analysis.processes.base import rate
+from integrator_analysis.processes.kernel import elapsed
 from integrator_analysis.program import Block, Combine, Evaluate, Noise, Output, StepProgram, advance
 from integrator_analysis.symbols import PAST, InputError, h, s, t
 
@@ -165,6 +167,8 @@ class _Point:
             return mpmath.diff(lambda *a: self.field(a[:-1], a[-1])[position], (*self.z, self.time), index)
         if kind == "reciprocal slope":
             return 1 / self._compute("function", (label, 1))
+        if kind == "reciprocal value":
+            return 1 / self._compute("function", (label, 0))
         if kind == "observable":
             return mpmath.diff(lambda *a: self.observable(a), tuple(self.z), label)
         raise NotImplementedError(f"generator {kind} {label} in a leading term")
@@ -216,15 +220,19 @@ def _only_startup(error: LocalError) -> bool:
 def _jet_ring(program: StepProgram, order: int, steps: int | None = None) -> JetRing:
     prefix = "s" if program.unknown == "score" else program.unknown
     flow_entries = {e.func for flow in program.flows for m in (flow.entries, *flow.moments) for e in m}
+    flow_entries |= {e.func for flow in program.flows for e in flow.spread or ()} | {elapsed}
     expressions = [term.coefficient for term in program.terms]
     expressions += [*program.parametrisation.drift, *program.parametrisation.eta, *program.process.diffusion]
     expressions += [] if program.variable is None else [program.variable]
+    expressions += [e for flow in program.flows for m in (flow.generator, flow.diffusion or ()) for e in m]
+    divisors = {p.base.func for e in expressions for p in e.atoms(sympy.Pow) if p.exp == -1 and p.base.is_Function}
     calls = {c.func for e in expressions for c in e.atoms(AppliedUndef)} - flow_entries
     sloped = {str(c).removeprefix("slope_") for c in calls if str(c).startswith("slope_")}
     slopes = tuple(sorted(sloped | ({str(program.variable.func)} if program.variable is not None else set())))
     calls |= {sympy.Function(name) for name in slopes}
     calls -= {sympy.Function(f"slope_{name}") for name in slopes} | {advance}
     resolved = {str(c): program.definitions.resolve(c(t)) for c in sorted(calls, key=str)}
+    spread = [rate] if any(flow.spread for flow in program.flows) else []
     off = {p: sympy.S.Zero for p, value in program.parameters.items() if value == 0}
     return JetRing(
         blocks=program.blocks,
@@ -240,6 +248,8 @@ def _jet_ring(program: StepProgram, order: int, steps: int | None = None) -> Jet
         flows=program.flows,
         zeros=frozenset(map(str, off)) | {name for name, body in resolved.items() if body.xreplace(off) == 0},
         slopes=slopes,
+        divisors=tuple(sorted(str(f) for f in {*divisors, *spread} if str(f) in resolved)),
+        integrals={str(elapsed): str(rate)} if str(rate) in resolved else {},
         clocks=frozenset({*PAST, *(node.symbol for node in program.nodes)}),
     )
 
@@ -258,9 +268,17 @@ def _steps(program: StepProgram) -> int:
 
 
 def _difference(program: StepProgram, jets: JetRing) -> dict[str, Series]:
-    numerical, _ = _run(program, jets)
     exact = _flow(program, jets)
-    return {b: numerical[b] - exact[b] for b in program.blocks}
+    numerical, _ = _run(program, jets)
+    first = {b: numerical[b] - exact[b] for b in program.blocks}
+    if not program.primed:
+        return first
+    # A step that begins with an evaluation of the step before: what a second step adds to the error of the first. The
+    # first one's error, carried on by the exact flow, changes by one power of h more than it has.
+    twice = jets.constant(2)
+    numerical, _ = _run(program, jets, steps=2)
+    second = {b: numerical[b] - jets.along(exact[b], -jets.h * twice) for b in program.blocks}
+    return {b: second[b] - first[b] for b in program.blocks}
 
 
 def _times(program: StepProgram, jets: JetRing, moved: int = 0, past: int | None = None) -> dict[sympy.Symbol, Series]:
@@ -296,7 +314,9 @@ def _run(program: StepProgram, jets: JetRing, steps: int = 1) -> tuple[dict[str,
     variances: dict[str, Series] = {}
     outputs: dict[tuple[str, str], Series] = {}
     times = _times(program, jets, past=0 if steps > 1 else None)
-    if steps == 1:
+    if program.primed:
+        outputs = _outputs(program, jets, "past_1", state, jets.constant(0))
+    elif steps == 1:
         exact = _flow(program, jets) if program.history else {}
         for j, name in enumerate(program.past):
             offset = times[PAST[j]]
@@ -321,7 +341,7 @@ def _run(program: StepProgram, jets: JetRing, steps: int = 1) -> tuple[dict[str,
 
 def _grow_older(program: StepProgram, outputs: dict[tuple[str, str], Series]) -> None:
     """What was evaluated in this step becomes the newest past of the next."""
-    names = ["eps_0", *program.past]
+    names = [program.kept, *program.past]
     for older, newer in zip(names[:0:-1], names[-2::-1], strict=True):
         outputs |= {(older, b): outputs[newer, b] for b in program.blocks}
 
@@ -349,8 +369,12 @@ def _take(
                 match term.operand:
                     case Noise(name):
                         own = noise_name(name, number)
-                        variances[own] = _noise_variance(jets, term.coefficient, own, variances, times)
-                        total = total + jets.series(jets["noise", own]).shift(1)
+                        root, factor = _root_and_rest(term.coefficient)
+                        variance = jets.expand(sympy.powsimp(root**2), times)
+                        variance = variance.divide(jets.grade).truncate(jets.truncation)
+                        if variances.setdefault(own, variance) != variance:
+                            raise NotImplementedError(f"noise {name} enters the step with two unlike factors")
+                        total = total + jets.expand(factor, times) * jets.series(jets["noise", own]).shift(1)
                     case Output(evaluation, component):
                         total = total + jets.expand(term.coefficient, times) * outputs[evaluation, component]
                     case Block(name):
@@ -370,17 +394,11 @@ def _outputs(
     return {(name, b): values[c] for b, c in zip(program.blocks, jets.unknown, strict=True)}
 
 
-def _noise_variance(
-    jets: JetRing,
-    coefficient: sympy.Expr,
-    name: str,
-    seen: Mapping[str, Series],
-    times: Mapping[sympy.Symbol, Series],
-) -> Series:
-    if name in seen:
-        raise NotImplementedError(f"noise {name} enters the step twice")
-    square = jets.expand(sympy.powsimp(coefficient**2), times)
-    return square.divide(jets.grade).truncate(jets.truncation)
+def _root_and_rest(coefficient: sympy.Expr) -> tuple[sympy.Expr, sympy.Expr]:
+    """A noise's coefficient as its square roots, of the size of sqrt(h), and what multiplies them."""
+    factors = sympy.Mul.make_args(coefficient)
+    roots = [f for f in factors if f.is_Pow and f.exp == sympy.Rational(1, 2)]
+    return sympy.Mul(*roots), sympy.Mul(*(f for f in factors if f not in roots))
 
 
 def _drift(program: StepProgram, jets: JetRing, state: Mapping[str, Series], offset: Series) -> list[Series]:
@@ -446,6 +464,8 @@ def _symbol(blocks: Sequence[str], kind: str, label: Any) -> sympy.Expr:
         return 1 / label
     if kind == "reciprocal slope":
         return 1 / _derivative("t", label)
+    if kind == "reciprocal value":
+        return 1 / sympy.Symbol(label)
     if kind == "parameter":
         return label
     if kind == "function":
