@@ -1,11 +1,16 @@
 """Specs: the text that names a scheme on a process. A small grammar of our own; text from outside is never evaluated.
 
-    spec    := process [ "(" options ")" ] "/" scheme [ "(" options ")" ]
+    spec    := process [ "(" options ")" ] "/" ( scheme | word ) [ "(" options ")" ]
     options := option { "," option };  option := name "=" value | flag
     value   := number | product;       product := atom { "*" atom };  atom := number | name
 
 Examples: psld/RVV, psld(Gamma=0.02, nu=4.02)/RVV, vp/conjugate(B=lambda*I, lambda=0.3), psld/OBA(reduced),
-vp/conjugate(B=0, base=AB2, variable=log-SNR, predict=x0).
+psld/B(1/4) A(1/2) B(1/2) A(1/2) B(1/4)(reduced, exact), vp/conjugate(B=0, base=AB2, variable=log-SNR, predict=x0).
+
+A word is a splitting (words.py has its grammar); the name of a scheme that reads like a word is that scheme. Options of
+a splitting: the flags naive or reduced (where the word does not place its evaluations) and euler or exact; with O also
+noise= the strength kappa, lambda_s= and reading= factor, exponent or mid-time. What is left out is naive, euler, 1, 1,
+factor.
 
 ``conjugate`` composes a conjugation with a base method: B= 0, lambda*I, lambda*ones or number*I, lambda= its strength,
 base= a name in catalogue.bases.BASES, variable= what the base method measures a step in (t, rho, log-SNR), predict= the
@@ -19,7 +24,6 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import sympy
 
@@ -31,8 +35,9 @@ from integrator_analysis.conjugation import Conjugate
 from integrator_analysis.parametrisation import PARAMETRISATIONS
 from integrator_analysis.processes import FAMILIES, Process, ProcessFamily, process
 from integrator_analysis.processes.base import Parameter, as_float, as_table
-from integrator_analysis.splitting import LETTERS, Splitting
+from integrator_analysis.splitting import FLOWS, POLICIES, Splitting
 from integrator_analysis.symbols import InputError, did_you_mean
+from integrator_analysis.words import WORD, canonical, placed
 
 __all__ = ["Spec", "parse"]
 
@@ -40,6 +45,7 @@ MAX_LENGTH = 200
 CONJUGATE_OPTIONS = ("B", "lambda", "base", "variable", "predict")
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 NAME = r"[A-Za-z_][A-Za-z0-9_+-]*"
+SPLITTING_OPTIONS = {"noise": "noise", "lambda_s": "scale", "reading": "reading"}
 TOKEN = re.compile(rf"\s*(?:(?P<number>{NUMBER}(?![A-Za-z0-9_.]))|(?P<name>{NAME})|(?P<mark>[/(),=*]))")
 
 
@@ -57,6 +63,7 @@ class _Part:
     name: str
     options: Mapping[str, str]
     flags: tuple[str, ...]
+    word: bool
 
 
 Value = float | tuple[sympy.Rational, ...]
@@ -120,16 +127,19 @@ def _value_text(value: Value) -> str:
 def _scheme(part: _Part, text: str, strength: float | None) -> Scheme:
     if part.name == "conjugate":
         return _conjugate(part, strength)
-    if part.name and set(part.name) <= set(LETTERS) and part.name not in SCHEMES:
-        policy = _policy(part)
+    if part.word:
         if strength is not None:
             raise InputError(f"scheme {part.name} has no lambda; lambda-DDIM-I, lambda-DDIM-II and conjugate have one")
-        return Scheme(
-            f"{part.name}({policy})", Splitting(part.name, policy), (), f"Splitting word {part.name}, {policy}.", "user"
-        )
+        word = canonical(part.name)
+        split, options = _splitting(part, Splitting(word), () if placed(word) else POLICIES)
+        name = f"{word}({', '.join(options)})" if options else word
+        return Scheme(name, split, (), f"Splitting word {name}.", "user")
     if part.name not in SCHEMES:
         raise did_you_mean(part.name, [*SCHEMES, "conjugate"], "scheme")
     scheme = SCHEMES[part.name]
+    if isinstance(scheme.method, Splitting) and strength is None:
+        split, options = _splitting(part, scheme.method)
+        return replace(scheme, name=f"{scheme.name}({', '.join(options)})", method=split) if options else scheme
     values = {name: _number(name, value) for name, value in part.options.items()}
     if strength is not None:
         values["lambda"] = strength
@@ -204,12 +214,31 @@ def _one_of(part: _Part, option: str, known: Mapping[str, object], usual: str) -
     return name
 
 
-def _policy(part: _Part) -> Literal["naive", "reduced"]:
-    if not part.options and part.flags in ((), ("naive",)):
-        return "naive"
-    if not part.options and part.flags == ("reduced",):
-        return "reduced"
-    raise InputError(f"splitting {part.name} accepts one of the flags naive, reduced")
+def _splitting(part: _Part, usual: Splitting, policies: tuple[str, ...] = ()) -> tuple[Splitting, list[str]]:
+    """The splitting that the part's flags and options make of the ``usual`` one, and how they are written.
+
+    ``policies`` are the score policies that a flag may choose; none where there is no choice.
+    """
+    kinds = {"policy": policies, "flow": FLOWS}
+    changes: dict[str, str | float] = {}
+    for flag in part.flags:
+        kind = next((k for k, names in kinds.items() if flag in names), None)
+        if kind is None or kind in changes:
+            accepted = ", ".join((*kinds["policy"], *FLOWS))
+            raise InputError(f"splitting {part.name} accepts one each of the flags {accepted}, not {flag!r}")
+        changes[kind] = flag
+    for option, text in part.options.items():
+        if option not in SPLITTING_OPTIONS:
+            raise did_you_mean(option, SPLITTING_OPTIONS, f"option of splitting {part.name}")
+        changes[SPLITTING_OPTIONS[option]] = text if option == "reading" else _number(option, text)
+    method = replace(usual, **changes)  # type: ignore[arg-type]
+    written: list[str] = [method.policy] if policies else []
+    written += [method.flow] if method.flow != usual.flow else []
+    for option, field in SPLITTING_OPTIONS.items():
+        value = getattr(method, field)
+        if value != getattr(usual, field):
+            written.append(f"{option}={value if isinstance(value, str) else repr(value)}")
+    return method, written
 
 
 def _number(name: str, text: str) -> float:
@@ -224,12 +253,17 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self.text, self.tokens, position = text, [], 0
         while position < len(text.rstrip()):
-            match = TOKEN.match(text, position)
+            match = self.word(position) or TOKEN.match(text, position)
             if not match:
                 raise self.error(position, "a name, a number or one of / ( ) , = *")
             self.tokens.append((match.lastgroup, match.group(match.lastgroup or 0), match.start(match.lastgroup or 0)))
             position = match.end()
         self.next = 0
+
+    def word(self, position: int) -> re.Match[str] | None:
+        """The splitting word that begins here, where a scheme is named and this is no scheme's name."""
+        found = WORD.match(self.text, position) if [text for _, text, _ in self.tokens[-1:]] == ["/"] else None
+        return found if found and found["word"] not in SCHEMES else None
 
     def error(self, position: int, accepted: str) -> InputError:
         found = repr(self.text[position]) if position < len(self.text) else "its end"
@@ -254,7 +288,8 @@ class _Parser:
         return left, right
 
     def part(self, what: str) -> _Part:
-        name = self.take(("name",), what)
+        word = self.peek()[0] == "word"
+        name = self.take(("name", "word"), what)
         options: dict[str, str] = {}
         flags: list[str] = []
         if self.peek()[1] == "(":
@@ -272,7 +307,7 @@ class _Parser:
                     break
                 if self.tokens[self.next - 1][1] != ",":
                     raise self.error(self.tokens[self.next - 1][2], "',' or ')'")
-        return _Part(name, options, tuple(flags))
+        return _Part(name, options, tuple(flags), word)
 
     def value(self) -> str:
         out = self.take(("name", "number"), "a value")

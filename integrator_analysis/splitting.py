@@ -17,7 +17,7 @@ or, without noise,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -32,10 +32,10 @@ from integrator_analysis.processes.base import as_rational, rate
 from integrator_analysis.processes.kernel import clock, elapsed
 from integrator_analysis.processes.noise import integrated_noise
 from integrator_analysis.program import Block, Combine, Evaluate, Node, Noise, Output, StepProgram, Term
-from integrator_analysis.symbols import Definition, InputError, did_you_mean, h, s, t
-from integrator_analysis.words import LETTERS, NOISE, Factor, place, read_word
+from integrator_analysis.symbols import Definition, Definitions, InputError, did_you_mean, h, s, t
+from integrator_analysis.words import NOISE, Factor, place, placed, read_word
 
-__all__ = ["FLOWS", "LETTERS", "POLICIES", "READINGS", "Splitting", "lambda_s"]
+__all__ = ["FLOWS", "POLICIES", "READINGS", "Splitting", "lambda_s"]
 
 lambda_s = sympy.Symbol("lambda_s", positive=True)
 """What the position noise of O is scaled by (arXiv 2310.07894, section 3.2); 1 is consistent with the reverse SDE."""
@@ -49,6 +49,7 @@ time in the middle of the step in place of h, so that the noise does not vanish 
 Policy = Literal["naive", "reduced"]
 Flow = Literal["euler", "exact"]
 Reading = Literal["factor", "exponent", "mid-time"]
+Update = tuple[str, tuple[Term, ...]]
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class Splitting:
     def __post_init__(self) -> None:
         if isinstance(self.word, str):
             read_word(self.word)
+            if placed(self.word) and self.policy != "naive":
+                raise InputError(f"splitting word {self.word!r} places its evaluations itself, so it takes no policy")
         for value, known, what in (
             (self.policy, POLICIES, "score policy"),
             (self.flow, FLOWS, "flow"),
@@ -119,7 +122,7 @@ class _Lowering:
         if self.rows and self.k != 2:
             raise InputError(
                 f"splitting {_text(self.factors)} needs a phase-space process (position and momentum); "
-                f"{process.name} has the block(s) {', '.join(self.blocks)}, on which the letters S, O and L have a meaning"
+                f"{process.name} has the block(s) {', '.join(self.blocks)}, which the letters S, O and L split"
             )
         self.kappa = as_rational(method.noise, "noise") if method.stochastic else sympy.S.Zero
         self.diffusion = (process.diffusion / rate(t)).applyfunc(sympy.cancel)
@@ -142,15 +145,18 @@ class _Lowering:
         if process.diffusion_per_unit.has(clock):
             raise InputError(f"O on {process.name}: its diffusion is no multiple of its drift at all times")
         if process.stationary_covariance is not None:
-            return process.diffusion_per_unit * process.stationary_covariance**-1 / 2
-        if any(process.drift_per_unit):
+            relaxation = process.diffusion_per_unit * process.stationary_covariance**-1 / 2
+            if self.rows and not relaxation.is_diagonal():
+                raise InputError(f"O of a word over A and B: the noise of {process.name} couples position and momentum")
+            return relaxation
+        if self.rows or any(process.drift_per_unit):
             raise InputError(f"O needs a stationary distribution, or no drift; {process.name} has neither")
         return sympy.zeros(self.k)
 
     # -- the program ---------------------------------------------------------------------------------------------
     def program(self) -> StepProgram:
         statements: list[Evaluate | Combine] = []
-        counts, seen = Counter(f.letter for f in self.factors), Counter[str]()
+        seen = Counter[str]()
         past: list[tuple[str, sympy.Expr]] = [("past_1", t)] if self.method.continued else []
         taken: list[tuple[str, sympy.Expr]] = list(past)  # evaluations and their times, newest first
         begins: dict[str, sympy.Expr] = {}
@@ -165,15 +171,14 @@ class _Lowering:
                 taken.insert(0, (evaluation.name, evaluation.time))
             if f.scored:
                 outputs = list(zip(taken, f.mix, strict=False))
-                for rows in [(("A", "B").index(f.letter),)] if self.rows else [tuple(range(self.k))]:
-                    updates = [self._scored(i, f.weight, start, end, outputs) for i in rows]
+                rows = ("AB".index(f.letter),) if self.rows else range(self.k)
+                updates = [self._scored(i, f.weight, start, end, outputs) for i in rows]
             elif self.rows:
                 updates = self._noise(f.weight, start, end, seen[f.letter])
             else:
                 updates = self._joint(f.letter, start, end, seen[f.letter])
             if updates:
                 statements.append(Combine(tuple(updates), label))
-        del counts
         return StepProgram(
             process=self.process,
             parametrisation=parametrisation(self.name, self.process).noisy(self.kappa),
@@ -188,7 +193,7 @@ class _Lowering:
             primed=bool(past),
         )
 
-    def _definitions(self) -> Mapping[sympy.Function, Definition]:
+    def _definitions(self) -> Definitions:
         par = parametrisation(self.name, self.process)
         return self.process.definitions.with_(par.definitions if self.name == "eps" else {}).with_(self.table)
 
@@ -213,7 +218,7 @@ class _Lowering:
         start: sympy.Expr,
         end: sympy.Expr,
         outputs: Sequence[tuple[tuple[str, sympy.Expr], sympy.Expr]],
-    ) -> tuple[str, tuple[Term, ...]]:
+    ) -> Update:
         """block <- own * block + length * (the row's other linear terms and its score terms)."""
         newest = outputs[0][0][1]
         own = self.linear[row, row]
@@ -236,13 +241,11 @@ class _Lowering:
             terms += [Term(factor[row, j], Output(name, b)) for j, b in enumerate(self.blocks)]
         return self.blocks[row], tuple(term for term in terms if term.coefficient != 0)
 
-    def _noise(
-        self, weight: sympy.Expr, start: sympy.Expr, end: sympy.Expr, occurrence: int
-    ) -> list[tuple[str, tuple[Term, ...]]]:
+    def _noise(self, weight: sympy.Expr, start: sympy.Expr, end: sympy.Expr, occurrence: int) -> list[Update]:
         """O of rows: dz = -kappa^2 R z dh + kappa G dw, R diagonal, solved exactly."""
         euler = self.method.flow == "euler"
         b = weight * h * rate(t) if euler else self._clock(start, end)
-        updates = []
+        updates: list[Update] = []
         for i, block in enumerate(self.blocks):
             speed = self.kappa**2 * self.relaxation[i, i]
             if speed == 0:
@@ -253,6 +256,7 @@ class _Lowering:
                 middle = weight * (t + s) / 2 * rate(t)
                 scaled = lambda_s * speed * (middle if self.method.reading == "mid-time" else b)
                 exponent, factor = (exponent, lambda_s) if self.method.reading == "factor" else (scaled, factor)
+            assert self.process.stationary_covariance is not None  # or _relaxation had refused
             variance = -self.process.stationary_covariance[i, i] * expm1(-2 * exponent)
             terms = (
                 Term(sympy.exp(-speed * b), Block(block)),
@@ -263,26 +267,16 @@ class _Lowering:
             raise InputError(f"lambda_s = {self.method.scale}: O makes no position noise on {self.process.name}")
         return updates
 
-    def _joint(
-        self, letter: str, start: sympy.Expr, end: sympy.Expr, occurrence: int
-    ) -> list[tuple[str, tuple[Term, ...]]]:
+    def _joint(self, letter: str, start: sympy.Expr, end: sympy.Expr, occurrence: int) -> list[Update]:
         """L or O of all rows: dz = N z db, with O's noise, solved exactly."""
         if self.method.scale != 1:
             raise InputError("lambda_s belongs to the O of words over A and B")
         n = -self.process.drift_per_unit - (1 + self.kappa**2) * self.relaxation
         if self.k == 1:
-            b = self._clock(start, end)
-            terms = [Term(sympy.exp(n[0, 0] * b), Block("x"))]
-            if letter == NOISE:
-                stationary = self.process.stationary_covariance
-                variance = self.kappa**2 * b if stationary is None else -stationary[0, 0] * expm1(2 * n[0, 0] * b)
-                terms.append(Term(sympy.sqrt(variance), Noise(f"xi_x_{occurrence}")))
-            return [(self.blocks[0], tuple(term for term in terms if term.operand != Block("x") or n[0, 0] != 0))] if (
-                n[0, 0] != 0
-            ) else self._shift(terms)
+            return self._joint_of_one(n[0, 0] * self._clock(start, end), letter, start, end, occurrence)
         flow = self._flow(n, letter == NOISE)
         ends = (self._time(start), self._time(end))
-        updates = []
+        updates: list[Update] = []
         for i, block in enumerate(self.blocks):
             terms = [Term(flow.entries[i, j].func(*ends), Block(b)) for j, b in enumerate(self.blocks)]
             if flow.spread is not None:
@@ -293,9 +287,18 @@ class _Lowering:
             updates.append((block, tuple(term for term in terms if term.coefficient != 0)))
         return updates
 
-    def _shift(self, terms: list[Term]) -> list[tuple[str, tuple[Term, ...]]]:
-        """Nothing to do without noise where nothing drifts."""
-        return [(self.blocks[0], tuple(terms))] if len(terms) > 1 else []
+    def _joint_of_one(
+        self, exponent: sympy.Expr, letter: str, start: sympy.Expr, end: sympy.Expr, occurrence: int
+    ) -> list[Update]:
+        """L or O on a process of one block, growing by exp(exponent); nothing for an L that does not grow."""
+        block, stationary = self.blocks[0], self.process.stationary_covariance
+        terms = [Term(sympy.exp(exponent), Block(block))]
+        if letter == NOISE:
+            variance = self.kappa**2 * self._clock(start, end)
+            if stationary is not None:
+                variance = -stationary[0, 0] * expm1(2 * exponent)
+            terms.append(Term(sympy.sqrt(variance), Noise(f"xi_{block}_{occurrence}")))
+        return [(block, tuple(terms))] if exponent != 0 or letter == NOISE else []
 
     def _flow(self, n: sympy.Matrix, noisy: bool) -> LinearFlow:
         """The joint flow z' = N z per unit of the clock by named entries, and with noise its covariance."""
@@ -306,7 +309,9 @@ class _Lowering:
         self.table |= {e.func: Definition((t, s), c) for e, c in zip(flow.entries, closed, strict=True)}
         if noisy:
             flow = flow.with_spread(self.blocks, self.kappa**2 * self.process.diffusion)
-            process = replace(self.process, drift_per_unit=n, diffusion_per_unit=self.kappa**2 * self.process.diffusion_per_unit)
+            process = replace(
+                self.process, drift_per_unit=n, diffusion_per_unit=self.kappa**2 * self.process.diffusion_per_unit
+            )
             r = sympy.Dummy("r", positive=True)
             covariance, moments = integrated_noise(process, exponential(n * r, self.process.relations), r)
             over = {clock(t): elapsed(t, s)}
@@ -373,7 +378,11 @@ def _placement_text(factors: Sequence[Factor]) -> str:
     for f in factors:
         if not f.scored:
             continue
-        where = "the newest" if f.share is None else "a new one at " + {0: "t", 1: "s"}.get(f.share, f"{f.share} of the way")
+        where = (
+            "the newest"
+            if f.share is None
+            else "a new one at " + {0: "t", 1: "s"}.get(f.share, f"{f.share} of the way")
+        )
         if f.mix != (1,):
             where += " in the combination " + ", ".join(map(str, f.mix)) + " (newest first)"
         parts.append(f"{f.letter} uses {where}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -28,8 +28,9 @@ from integrator_analysis.parametrisation import PARAMETRISATIONS, parametrisatio
 from integrator_analysis.processes import FAMILIES, Process, ProcessFamily, register_process
 from integrator_analysis.processes.base import as_float
 from integrator_analysis.processes.checks import UNDERIVABLE, check_name, check_parameter_name, check_process
-from integrator_analysis.splitting import LETTERS, Splitting
+from integrator_analysis.splitting import FLOWS, POLICIES, READINGS, Splitting
 from integrator_analysis.symbols import InputError, did_you_mean, t
+from integrator_analysis.words import WORD, canonical
 
 __all__ = ["Loaded", "load_text", "read_text"]
 
@@ -163,7 +164,7 @@ class _Table:
             )
         return text
 
-    def one_of(self, key: str, known: Mapping[str, object], default: str) -> str:
+    def one_of(self, key: str, known: Collection[str], default: str) -> str:
         value = self.get(key, str, default)
         if value not in known:
             raise did_you_mean(value[:60], known, f"{key} in {self.name}")
@@ -375,14 +376,14 @@ def _declared(table: _Table, blocks: Sequence[str]) -> tuple[dict[str, float], d
 
 # -- schemes -----------------------------------------------------------------------------------------------------------
 COMPOSED_KEYS = ("B", "lambda", "predict", "variable", "base", "stages", "tableau", "mend")
-SPLIT_KEYS = ("word", "policy")
+SPLIT_KEYS = ("word", "policy", "flow", "noise", "lambda_s", "reading")
 SCHEME_KEYS = ("name", "summary", "source", "processes", *SPLIT_KEYS, *COMPOSED_KEYS)
 
 
 def _scheme(table: _Table, family: ProcessFamily | None) -> Scheme:
     """The scheme that a [scheme] table describes."""
     name = table.get("name", str)
-    if not SCHEME_NAME.fullmatch(name) or set(name) <= set(LETTERS) or name == "conjugate":
+    if not SCHEME_NAME.fullmatch(name) or WORD.fullmatch(name) or name == "conjugate":
         raise InputError(
             f"scheme {name[:60]!r} cannot have this name; accepted: up to 40 letters, digits and _ + -, a letter "
             "first, that are no splitting word"
@@ -411,17 +412,20 @@ def _scheme(table: _Table, family: ProcessFamily | None) -> Scheme:
 
 
 def _splitting(table: _Table) -> Splitting:
-    word, policy = table.get("word", str), table.get("policy", str, "naive")
-    if not word or len(word) > len(LETTERS) * 2:
-        raise InputError(f"word in [scheme] is {word[:60]!r}; accepted: two to six of the letters A, B, O")
-    if policy not in ("naive", "reduced"):
-        raise did_you_mean(policy[:60], ("naive", "reduced"), "policy in [scheme]")
-    return Splitting(word, policy)  # type: ignore[arg-type]
+    return Splitting(
+        canonical(table.get("word", str)),
+        table.one_of("policy", POLICIES, "naive"),  # type: ignore[arg-type]
+        table.one_of("flow", FLOWS, "euler"),  # type: ignore[arg-type]
+        table.number("noise", 1.0),
+        table.number("lambda_s", 1.0),
+        table.one_of("reading", READINGS, "factor"),  # type: ignore[arg-type]
+    )
 
 
 def _conjugate(table: _Table) -> Conjugate:
-    if "policy" in table:
-        raise InputError("[scheme] has a policy and no word; a policy says when a splitting evaluates the network")
+    alone = [key for key in SPLIT_KEYS if key in table]
+    if alone:
+        raise InputError(f"[scheme] has {alone[0]} and no word; it belongs to a splitting")
     b = _b(table.data.get("B", "0"))
     needs = isinstance(b, str) and b != "0"
     if ("lambda" in table) != needs:

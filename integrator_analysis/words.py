@@ -24,7 +24,7 @@ import sympy
 
 from integrator_analysis.symbols import InputError
 
-__all__ = ["LETTERS", "NOISE", "SCORE", "Factor", "canonical", "place", "read_word"]
+__all__ = ["LETTERS", "NOISE", "SCORE", "WORD", "Factor", "canonical", "place", "placed", "read_word"]
 
 SCORE = "ABS"
 """Letters that use the score: A the position row, B the momentum row, S the score's part of all rows."""
@@ -39,6 +39,11 @@ TOKEN = re.compile(
     rf"\s*(?:(?P<letter>[A-Za-z])|\(\s*(?P<weight>{RATIONAL})\s*\)|@\s*(?P<share>{RATIONAL})"
     rf"|\[\s*(?P<mix>{RATIONAL}(?:\s*,\s*{RATIONAL})*)\s*\])"
 )
+WORD = re.compile(
+    rf"\s*(?P<word>(?:[{LETTERS}](?:\s*\(\s*{RATIONAL}\s*\))?(?:\s*@\s*{RATIONAL})?(?:\s*\[[-+\d./,\s]*\])?\s*)+)"
+    r"(?=\(|$)"
+)
+"""Text that is to be read as a word: it ends the text, or a parenthesis follows that is no weight."""
 ORDER = {"letter": 0, "weight": 1, "share": 2, "mix": 3}
 
 
@@ -91,7 +96,9 @@ def read_word(text: str) -> tuple[Factor, ...]:
     for r in raw:
         letter = r["letter"]
         if weighted[letter] not in (0, counts[letter]):
-            raise _error(text, f"{weighted[letter]} of {counts[letter]} letters {letter} have a weight; give all or none")
+            raise _error(
+                text, f"{weighted[letter]} of {counts[letter]} letters {letter} have a weight; give all or none"
+            )
         if letter not in SCORE and ("share" in r or "mix" in r):
             raise _error(text, f"{letter} uses no score; only {', '.join(SCORE)} take @share or [numbers]")
         factors.append(
@@ -104,6 +111,11 @@ def read_word(text: str) -> tuple[Factor, ...]:
         )
     _check(text, factors)
     return tuple(factors)
+
+
+def placed(text: str) -> bool:
+    """Whether the word itself says when the score is evaluated."""
+    return "@" in text
 
 
 def canonical(text: str) -> str:

@@ -75,9 +75,7 @@ def primed(module: ModuleType) -> bool:
     return getattr(module, "PRIMED", False)
 
 
-def _primed_pair(
-    module: ModuleType, network: Network, z: Tensor, start: float, end: float, past: Past
-) -> Tensor:
+def _primed_pair(module: ModuleType, network: Network, z: Tensor, start: float, end: float, past: Past) -> Tensor:
     """What a second step adds to the error of a first, from an exact state one step before ``start``; plus z's flow.
 
     The first step goes from past.times[0] to ``start``, where the exact state is z; the sum is to be compared with the

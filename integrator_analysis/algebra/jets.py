@@ -407,7 +407,9 @@ class JetRing:
             length = start - end
             between = start - length.scale(self["share", "y"])
             e = self.propagator(flow, between, end)
-            product = _multiply(_multiply(e, self._matrix(flow.diffusion, between)), [list(c) for c in zip(*e, strict=True)])
+            product = _multiply(
+                _multiply(e, self._matrix(flow.diffusion, between)), [list(c) for c in zip(*e, strict=True)]
+            )
             (xx, xm), (_, mm) = [[self._integrate_share(entry * length) for entry in row] for row in product]
             slope = self.quotient(xm, mm)
             self._memory[key] = (self._normal(xx - xm * slope), slope, mm)

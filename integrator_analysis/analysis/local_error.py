@@ -130,6 +130,7 @@ class _Point:
         self.jets, self.program = error.jets, error.program
         self.z, self.time, self.field, self.observable = z, time, field, observable
         self.cache: dict[int, mpmath.mpf] = {}
+        self.fields: dict[tuple, Sequence[mpmath.mpf]] = {}
         self.functions = error.function_of_time
 
     def value(self, polynomial: PolyElement) -> mpmath.mpf:
@@ -146,6 +147,12 @@ class _Point:
         if n not in self.cache:
             self.cache[n] = self._compute(*self.jets.keys[n])
         return self.cache[n]
+
+    def _field(self, at: tuple) -> Sequence[mpmath.mpf]:
+        """The field at (*z, time), kept: the derivatives of its components are taken through the same points."""
+        if at not in self.fields:
+            self.fields[at] = self.field(at[:-1], at[-1])
+        return self.fields[at]
 
     def _compute(self, kind: str, label: Any) -> mpmath.mpf:
         if kind == "state":
@@ -164,7 +171,7 @@ class _Point:
         if kind == "unknown":
             component, index = label
             position = self.jets.unknown.index(component)
-            return mpmath.diff(lambda *a: self.field(a[:-1], a[-1])[position], (*self.z, self.time), index)
+            return mpmath.diff(lambda *a: self._field(a)[position], (*self.z, self.time), index)
         if kind == "reciprocal slope":
             return 1 / self._compute("function", (label, 1))
         if kind == "reciprocal value":

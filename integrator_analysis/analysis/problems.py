@@ -43,6 +43,10 @@ class WaveObservable:
         return np.cos(z @ np.array(self.wave) + self.phase)
 
 
+_Component = tuple[mpmath.mpf, list[mpmath.mpf], list[list[mpmath.mpf]]]
+"""Of a mixture at one time: the log density's constant but for the power of 2 pi, the mean and the precision matrix."""
+
+
 @dataclass(frozen=True)
 class MixtureProblem:
     """Data sum_i weights[i] N(means[i], variances[i]) in one dimension, seen through ``process``."""
@@ -62,21 +66,35 @@ class MixtureProblem:
     # -- mpmath: the field whose derivatives enter the derived constants ---------------------------------------
     def score(self, z: Sequence[mpmath.mpf], time: mpmath.mpf) -> list[mpmath.mpf]:
         """The score of the diffused mixture at z (k numbers), at mpmath's working precision."""
-        psi, sigma = self._split(time)
-        k = len(psi)
         logs, pulls = [], []
-        for mean, variance, weight in zip(self.means, self.variances, self.weights, strict=True):
-            covariance = mpmath.matrix(k, k)
-            for i, j in itertools.product(range(k), range(k)):
-                covariance[i, j] = sigma[i * k + j] + mpmath.mpf(variance) * psi[i] * psi[j]
-            residual = mpmath.matrix([z[i] - psi[i] * mpmath.mpf(mean) for i in range(k)])
-            pull = -_solve(covariance, residual)
-            exponent = sum(residual[i] * pull[i] for i in range(k)) / 2
-            logs.append(mpmath.log(mpmath.mpf(weight)) - mpmath.log(_determinant(covariance)) / 2 + exponent)
+        k = len(z)
+        for height, mean, precision in self._components(time, mpmath.mp.prec):
+            residual = [z[i] - mean[i] for i in range(k)]
+            pull = [-sum(precision[i][j] * residual[j] for j in range(k)) for i in range(k)]
+            logs.append(height + sum(residual[i] * pull[i] for i in range(k)) / 2)
             pulls.append(pull)
         top = max(logs, key=lambda v: mpmath.re(v))
         shares = [mpmath.exp(v - top) for v in logs]
         return [sum(w * p[i] for w, p in zip(shares, pulls, strict=True)) / sum(shares) for i in range(k)]
+
+    def _components(self, time: mpmath.mpf, precision: int) -> list[_Component]:
+        """The components of the law at ``time``, kept: derivatives of the score ask for few times."""
+        if (time, precision) not in self._kept:
+            psi, sigma = self._split(time)
+            k = len(psi)
+            found = []
+            for mean, variance, weight in zip(self.means, self.variances, self.weights, strict=True):
+                covariance = mpmath.matrix(k, k)
+                for i, j in itertools.product(range(k), range(k)):
+                    covariance[i, j] = sigma[i * k + j] + mpmath.mpf(variance) * psi[i] * psi[j]
+                height = mpmath.log(mpmath.mpf(weight)) - mpmath.log(mpmath.det(covariance)) / 2
+                found.append((height, [p * mpmath.mpf(mean) for p in psi], mpmath.inverse(covariance).tolist()))
+            self._kept[time, precision] = found
+        return self._kept[time, precision]
+
+    @cached_property
+    def _kept(self) -> dict[tuple[mpmath.mpf, int], list[_Component]]:
+        return {}
 
     def eps(self, z: Sequence[mpmath.mpf], time: mpmath.mpf) -> list[mpmath.mpf]:
         """eps = -L^T s with the lower Cholesky factor L of Sigma(t)."""
@@ -200,18 +218,3 @@ def normal_nodes(dimension: int, points: int) -> tuple[np.ndarray, np.ndarray]:
     grid = np.stack(np.meshgrid(*[x] * dimension, indexing="ij"), axis=-1).reshape(-1, dimension)
     weights = np.prod(np.stack(np.meshgrid(*[w / w.sum()] * dimension, indexing="ij"), axis=-1), axis=-1).ravel()
     return grid, weights
-
-
-def _solve(a: mpmath.matrix, b: mpmath.matrix) -> mpmath.matrix:
-    if a.rows == 1:
-        return mpmath.matrix([b[0] / a[0, 0]])
-    if a.rows == 2:
-        det = _determinant(a)
-        return mpmath.matrix([(a[1, 1] * b[0] - a[0, 1] * b[1]) / det, (a[0, 0] * b[1] - a[1, 0] * b[0]) / det])
-    return mpmath.lu_solve(a, b)
-
-
-def _determinant(a: mpmath.matrix) -> mpmath.mpf:
-    if a.rows == 1:
-        return a[0, 0]
-    return a[0, 0] * a[1, 1] - a[0, 1] * a[1, 0] if a.rows == 2 else mpmath.det(a)
