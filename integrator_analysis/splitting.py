@@ -338,9 +338,15 @@ class _Lowering:
             kind = "reverse SDE" if self.kappa == 1 else f"SDE of strength kappa = {self.kappa} with the same marginals"
         lines = [
             f"Splits the {kind} in reverse time by the word {_text(self.factors)}, applied left to right; "
-            "a letter that occurs twice takes half a step each time.",
-            LETTER_TEXT[self.rows, self.method.flow]
-            + (NOISE_TEXT[self.rows] if self.method.stochastic else "" if self.rows else " L: exact flow of -F z."),
+            f"its letters take the shares {', '.join(str(f.weight) for f in self.factors)} of the step.",
+            "; ".join(
+                [
+                    LETTER_TEXT[self.rows, self.method.flow],
+                    *([NOISE_TEXT[self.rows]] if self.method.stochastic else []),
+                    *(["L: exact flow of -F z"] if any(f.letter == "L" for f in self.factors) else []),
+                ]
+            )
+            + ".",
             "Score evaluations: " + _placement_text(self.factors) + ".",
         ]
         if self.method.continued:
@@ -363,8 +369,8 @@ LETTER_TEXT = {
     (False, "exact"): "S: exact flow of the score's part of all rows with the score frozen",
 }
 NOISE_TEXT = {
-    True: "; O: exact Ornstein-Uhlenbeck step with S = (1/2) G G^T Sigma_inf^{-1}.",
-    False: "; O: exact flow of the linear part with the noise, which leaves the stationary distribution alone.",
+    True: "O: exact Ornstein-Uhlenbeck step with S = (1/2) G G^T Sigma_inf^{-1}",
+    False: "O: exact flow of the linear part with the noise, which leaves the stationary distribution alone",
 }
 
 

@@ -149,10 +149,11 @@ class _Point:
         return self.cache[n]
 
     def _field(self, at: tuple) -> Sequence[mpmath.mpf]:
-        """The field at (*z, time), kept: the derivatives of its components are taken through the same points."""
-        if at not in self.fields:
-            self.fields[at] = self.field(at[:-1], at[-1])
-        return self.fields[at]
+        """The field at (*z, time), kept with its precision: components are differentiated on the same points."""
+        key = (*at, mpmath.mp.prec)
+        if key not in self.fields:
+            self.fields[key] = self.field(at[:-1], at[-1])
+        return self.fields[key]
 
     def _compute(self, kind: str, label: Any) -> mpmath.mpf:
         if kind == "state":

@@ -288,7 +288,7 @@ def lower_step(program: StepProgram) -> tuple[str, ...]:
         lines.append(_unpack(program.noises) + " = noise")
     lines.append(_split(blocks, "z"))
     for j, name in enumerate(program.past):
-        lines.append(_split([f"{name}_{b}" for b in blocks], f"past[{j}]"))
+        lines.append(_split([f"{name}_{b}" if (name, b) in used else "_" for b in blocks], f"past[{j}]"))
     for st in program.statements:
         if isinstance(st, Evaluate):
             state = _cat(st.state) if st.state else _cat(blocks) if changed else "z"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import sympy
 
@@ -92,3 +95,12 @@ def test_unknown_policy_and_process_without_momentum_are_refused() -> None:
         Splitting("BA", "lazy")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="needs a phase-space process"):
         ia.derive("vp/RVV")
+
+
+def test_the_documents_python_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    document = (Path(__file__).parents[2] / "docs" / "splittings.md").read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"```python\n(.*?)```", document, re.DOTALL))
+    expected = re.findall(r"print\(.*\)  # (.+)", code)
+    exec(compile(code, "splittings.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines() == expected
+    assert len(expected) > 1
