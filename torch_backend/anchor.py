@@ -124,6 +124,7 @@ def anchored_sample(
     grid: str = "uniform",
     callback: Callback | None = None,
     progress: Progress = False,
+    lower_order_final: bool = False,
 ) -> Float[Tensor, "n channels *space"]:
     """Walk z_T with a generated scheme that takes the data's variance, each direction of the anchor with its own.
 
@@ -146,8 +147,8 @@ def anchored_sample(
             f"dimension 1 must hold {blocks} block(s) of it"
         )
     values, places = anchor.variances.unique(return_inverse=True)
-    tables = torch.stack([_tabulate(scheme, walk, float(v)) for v in values], dim=-1)  # (steps, coefficients, values)
-    table = tables[:, :, places]
+    tables = [_tabulate(scheme, walk, float(v), lower_order_final) for v in values]  # one per distinct variance
+    table = torch.stack(tables, dim=-1)[:, :, places]
 
     def centre(t: Tensor, like: Tensor) -> Tensor:
         psi = torch.stack(kernel.mean(t.double().reshape(-1)[:1].cpu()))
@@ -173,5 +174,6 @@ def anchored_sample(
         return outside(y, torch.tensor([walk[-1]], dtype=torch.float64))
 
 
-def _tabulate(scheme: Any, walk: list[float], variance: float) -> Tensor:
-    return tabulate(lambda *a: scheme.coefficients(*a, v=variance), walk, scheme.HISTORY)
+def _tabulate(scheme: Any, walk: list[float], variance: float, lower_order_final: bool) -> Tensor:
+    mends = getattr(scheme, "MENDS", False)
+    return tabulate(lambda *a: scheme.coefficients(*a, v=variance), walk, scheme.HISTORY, mends, lower_order_final)

@@ -136,19 +136,32 @@ def check_times(times: Iterable[float], t_max: float = math.inf) -> list[float]:
     return values
 
 
-def tabulate(coefficients: Callable[..., Sequence[float]], times: Iterable[float], history: int = 0) -> Tensor:
+def tabulate(
+    coefficients: Callable[..., Sequence[float]],
+    times: Iterable[float],
+    history: int = 0,
+    mends: bool = False,
+    lower_order_final: bool = False,
+) -> Tensor:
     """The scheme's coefficients on a grid: a float64 CPU tensor of shape ``(n_steps, n_coefficients)``.
 
     ``coefficients(t, s)`` gives the numbers of the step from time t to s < t; a multistep scheme, with ``history``,
-    also takes the times at which that many steps before started, newest first. Raises ValueError for times that
-    ``check_times`` refuses and for a coefficient that is not finite or does not exist.
+    also takes the times at which that many steps before started, newest first. With ``lower_order_final`` a step reads
+    at most as many of them as steps follow; a predictor-corrector, which ``mends``, is told that number apart, since
+    it first corrects the step before, which read one more. Raises ValueError for times that ``check_times`` refuses,
+    for a coefficient that is not finite or does not exist, and for ``lower_order_final`` without ``history``.
     """
     walk = check_times(times)
-    past = [(walk[max(0, i - history) : i][::-1],) if history else () for i in range(len(walk))]
+    if lower_order_final and not history:
+        raise ValueError("this scheme reads no earlier steps, so that it has no lower_order_final; leave it out")
     rows = []
     for i, (t, s) in enumerate(pairwise(walk)):
+        past, left = walk[max(0, i - history) : i][::-1], len(walk) - 2 - i
+        read: tuple[object, ...] = (past,) if history else ()
+        if lower_order_final:
+            read = (past[: left + 2], left) if mends else (past[:left],)
         try:
-            rows.append(tuple(coefficients(t, s, *past[i])))
+            rows.append(tuple(coefficients(t, s, *read)))
         except ArithmeticError as error:  # where a process ends, as rectified flow at 1, alpha may be 0
             raise ValueError(
                 f"the coefficients of step {i}, from time {t!r} to {s!r}, do not exist ({error}); "
@@ -318,12 +331,15 @@ def sample_scheme(
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
     progress: Progress = False,
+    lower_order_final: bool = False,
 ) -> Tensor:
     """Walk z_T from the first time to the last with a generated ``scheme`` module, gradients off.
 
     Either ``steps`` of a named ``grid`` from T_MAX to T_MIN, or the ``times`` themselves, in ``(0, T_MAX]``. A
-    stochastic scheme needs a ``seed`` or a ``generator``. For the rest see ``integrate``. Raises ValueError, TypeError
-    or FloatingPointError, one sentence each: what was wrong, where, and what would be accepted.
+    stochastic scheme needs a ``seed`` or a ``generator``. With ``lower_order_final`` the last step of a multistep
+    scheme has order one, the one before two, ..., as at its start; see ``tabulate``. For the rest see ``integrate``.
+    Raises ValueError, TypeError or FloatingPointError, one sentence each: what was wrong, where, and what would be
+    accepted.
     """
     if steps is not None and times is None:
         walk = time_grid(grid, steps, scheme.T_MAX, scheme.T_MIN, getattr(scheme, "log_snr", None))
@@ -341,7 +357,7 @@ def sample_scheme(
     with torch.no_grad():
         return integrate(
             scheme.step,
-            tabulate(scheme.coefficients, walk, scheme.HISTORY),
+            tabulate(scheme.coefficients, walk, scheme.HISTORY, getattr(scheme, "MENDS", False), lower_order_final),
             walk,
             network,
             z_T,

@@ -83,9 +83,10 @@ class Sampler:
         """The ``steps + 1`` times of a named grid, t_max down to t_min. Raises ValueError as ``time_grid`` does."""
         return time_grid(grid, steps, self.t_max, self.t_min, getattr(self.module, "log_snr", None))
 
-    def table(self, times: Iterable[float]) -> Float[Tensor, "n_steps n_coefficients"]:
+    def table(self, times: Iterable[float], lower_order_final: bool = False) -> Float[Tensor, "n_steps n_coefficients"]:
         """The scheme's coefficients on a grid, float64 on the CPU. Raises ValueError for times not in (0, t_max]."""
-        return tabulate(self.module.coefficients, check_times(times, self.t_max), self.module.HISTORY)
+        module, walk = self.module, check_times(times, self.t_max)
+        return tabulate(module.coefficients, walk, module.HISTORY, getattr(module, "MENDS", False), lower_order_final)
 
     def prior(self, n: int, shape: Iterable[int], seed: int) -> Float[Tensor, "n channels *space"]:
         """n draws of z_T from the prior, for data of shape ``(c, ...)``: blocks concatenated on dimension 1.
@@ -106,6 +107,7 @@ class Sampler:
         generator: torch.Generator | None = None,
         callback: Callback | None = None,
         progress: Progress = False,
+        lower_order_final: bool = False,
     ) -> Float[Tensor, "n channels *space"]:
         """Walk z_T from the first time to the last; returns the state at the last time, in z_T's dtype and device.
 
@@ -113,11 +115,15 @@ class Sampler:
         - either ``steps`` of a named ``grid`` from t_max to t_min, or the ``times`` themselves, in (0, t_max].
         - ``seed`` or ``generator``: one of them where the scheme is stochastic; a deterministic scheme draws nothing.
         - ``callback`` and ``progress``: see ``torch_backend.loop.integrate``.
+        - ``lower_order_final``: the last step of a multistep scheme has order one, the one before it two, ...; a
+          scheme that reads no earlier steps refuses it.
 
         Gradients are off. Raises ValueError, TypeError or FloatingPointError, one sentence each: what was wrong,
         where, and what would be accepted.
         """
-        return sample_scheme(self.module, network, z_T, steps, times, grid, seed, generator, callback, progress)
+        return sample_scheme(
+            self.module, network, z_T, steps, times, grid, seed, generator, callback, progress, lower_order_final
+        )
 
 
 def available() -> list[str]:

@@ -234,6 +234,9 @@ class _Coefficients:
         if program.history:
             past = ", past: Sequence[float] = ()"
             docstring += " ``past``: start times of earlier steps, newest first; a weight without its step is 0."
+        if program.cycle:
+            past += ", read: int = HISTORY"
+            docstring += " ``read``: how many of them the step itself reads at most; the mending reads all."
         if self.tail.passed:
             past += ", v: float = VARIANCE"
             docstring += " v: the data's variance."
@@ -261,7 +264,8 @@ class _Coefficients:
                 single = "," * (len(i.nodes) == 1)
                 rows = ", ".join("(" + ", ".join(map(str, row)) + single + ")" for row in i.symbols)
                 own = [str(n) for n in i.nodes if n not in PAST]
-                own += [f"*past[:{sum(n in PAST for n in i.nodes)}]"]
+                behind = str(sum(n in PAST for n in i.nodes))
+                own += [f"*past[:{f'min({behind}, read)' if self.program.cycle and i.start == t else behind}]"]
                 ends = f"{i.start}, {i.end}, [{', '.join(own)}]"
                 lines.append(f"{rows}{',' * (len(i.nodes) == 1)} = _shares({ends}, {len(i.nodes)}{self.tail.passed})")
             if i.line in used:

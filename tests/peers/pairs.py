@@ -153,13 +153,13 @@ def describe(spec: str) -> str:
     return f"polynomials of {method.parametrisation} in {method.base.variable}: {stages}{mend}{noise}"
 
 
-def walk(spec: str, z: Tensor, ratios: Tensor, noise: Tensor | None = None) -> Tensor:
+def walk(spec: str, z: Tensor, ratios: Tensor, noise: Tensor | None = None, lower_order_final: bool = False) -> Tensor:
     """Our state at the last ratio, from z at the first; both variance preserving. ``noise`` is (steps, 1, n, d)."""
     sampler, frame = ours(spec), FRAMES[spec.partition("/")[0]]
     start = z / frame.scale(ratios[0])
     times = frame.time(ratios).tolist()
     if noise is None:
-        end = sampler.sample(frame.network, start, times=times)
+        end = sampler.sample(frame.network, start, times=times, lower_order_final=lower_order_final)
     else:
         end = drive(sampler, frame.network, start, times, noise=noise)
     return end * frame.scale(ratios[-1])

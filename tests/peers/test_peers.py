@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import diffusers
@@ -83,6 +84,29 @@ def test_one_step_from_exact_past_states_is_the_peers(pair: Pair) -> None:
     mine = drive(ours(pair.spec), frame.network, first[-1], frame.time(grid).tolist(), first[:-1])
     theirs = run_peer(pair.peer, MIXTURE.eps, case.states[-1], grid, past=case.states[:-1])
     assert relative(mine * frame.scale(grid[-1]), theirs) < TOLERANCE
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        Pair("vp/DPM-Solver++2M", "DPM-Solver++2M"),
+        Pair("vp/conjugate(base=AB2-middle)", "DPM-Solver-2M(middle)"),
+        Pair("vp/conjugate(base=AB2, variable=log-SNR)", "DEIS-2"),
+        Pair("vp/conjugate(base=AB3, variable=log-SNR)", "DEIS-3"),
+        *(pair for pair in PAIRS if pair.peer.startswith("UniPC")),
+        Pair("edm/DPM-Solver++2M", "EDM-DPM++2M"),
+        Pair("flow/DPM-Solver++2M", "Flow-DPM++2M"),
+        Pair("flow/UniPC-2", "Flow-UniPC-2-bh2"),
+    ],
+    ids=str,
+)
+def test_lower_order_final_is_the_peers(pair: Pair) -> None:
+    """On twelve steps: the peers other than UniPC lower the order on fewer than fifteen only."""
+    peer, grid, z = PEERS[pair.peer], jittered(pair.frame, 12), start_state()
+    theirs = run_peer(replace(peer, config={**peer.config, "lower_order_final": True}), MIXTURE.eps, z, grid)
+    assert relative(walk(pair.spec, z, grid, lower_order_final=True), theirs) < TOLERANCE
+    if peer.history:
+        assert relative(walk(pair.spec, z, grid), theirs) > 1e-5
 
 
 def test_ddim_as_shipped_on_ddpms_betas() -> None:

@@ -29,6 +29,7 @@ def sample(
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
     progress: Progress = False,
+    lower_order_final: bool = False,
 ) -> Tensor:
     """Walk z_T, of shape (n, len(BLOCKS) * channels, ...), from the first time to the last; returns the state there.
 
@@ -36,7 +37,7 @@ def sample(
     errors are those of ``sample_scheme``.
     """
     return sample_scheme(
-        sys.modules[__name__], network, z_T, steps, times, grid, seed, generator, callback, progress
+        sys.modules[__name__], network, z_T, steps, times, grid, seed, generator, callback, progress, lower_order_final
     )
 
 

@@ -1163,7 +1163,7 @@ Operations: 634 on host scalars to tabulate a step (quadrature nodes not counted
 Checked by `integrator-analysis verify psld/UniPC-eps-2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:cface7600c5b066c7b300e48d08b780148f40b5bdb1309bcb40ce8cf3f87deec
-Body hash: sha256:80847311867ed5feed85d3fb342185e5b81583532d60c632e77a096936640cdc
+Body hash: sha256:2e30cec3a04de8f293e42a647945d497a94b139a254fd38cae9e190f25e62c44
 """
 
 import math
@@ -1178,6 +1178,7 @@ ORDER = 3
 STOCHASTIC = False
 NFE_PER_STEP = 1
 HISTORY = 2
+MENDS = True
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
@@ -1362,11 +1363,11 @@ def _integrate(t: float, s: float) -> tuple[float, ...]:
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
-def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float, ...]:
-    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0."""
+def coefficients(t: float, s: float, past: Sequence[float] = (), read: int = HISTORY) -> tuple[float, ...]:
+    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0. ``read``: how many of them the step itself reads at most; the mending reads all."""
     propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s)
     psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm, _, _, _, _, _, _, _, _ = _integrate(t, s)
-    (share_00, share_01), (share_10, share_11) = _shares(t, s, [t, *past[:1]], 2)
+    (share_00, share_01), (share_10, share_11) = _shares(t, s, [t, *past[:min(1, read)]], 2)
     decay_x_2 = propagator_xx
     coupling_xm_2 = propagator_xm
     weight_xx_0_2 = share_00 * psi_0_xx + share_01 * psi_0_xx / 2

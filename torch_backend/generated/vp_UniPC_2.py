@@ -57,7 +57,7 @@ Operations: 183 on host scalars to tabulate a step (quadrature nodes not counted
 Checked by `integrator-analysis verify vp/UniPC-2`: order; leading local error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:974d9d84072876b3cdee5162aa1f0fc2d8448a605a5489b87d5d861dc87e4c1a
-Body hash: sha256:b7900ed22bd3203601d35b2c6899fbc3adb2cd1a521904464adfaf8d6edcde0a
+Body hash: sha256:661d7f377cbfa594c3c0f839a012a8ccf91fa8d60724f53a24995fd58a9c3143
 """
 
 import math
@@ -72,6 +72,7 @@ ORDER = 3
 STOCHASTIC = False
 NFE_PER_STEP = 1
 HISTORY = 2
+MENDS = True
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
@@ -162,11 +163,11 @@ def _between(t: float, s: float) -> tuple[float, ...]:
     return propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx
 
 
-def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float, ...]:
-    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0."""
+def coefficients(t: float, s: float, past: Sequence[float] = (), read: int = HISTORY) -> tuple[float, ...]:
+    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0. ``read``: how many of them the step itself reads at most; the mending reads all."""
     _, mean_x_t, cholesky_xx_t, _ = _at(t)
     propagator_xx, psi_0_xx, _, _ = _between(t, s)
-    (share_00, share_01), (share_10, share_11) = _shares(t, s, [t, *past[:1]], 2)
+    (share_00, share_01), (share_10, share_11) = _shares(t, s, [t, *past[:min(1, read)]], 2)
     skip_xx_0 = 1 / mean_x_t
     scale_xx_0 = -cholesky_xx_t / mean_x_t
     decay_x_2 = propagator_xx

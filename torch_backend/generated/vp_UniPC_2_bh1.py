@@ -56,7 +56,7 @@ Operations: 232 on host scalars to tabulate a step (quadrature nodes not counted
 Checked by `integrator-analysis verify vp/UniPC-2-bh1`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:a2c645c85e781cb1e9aaa0dbb5b3d584cfda0612f30a0e2132ebceccf8eff72e
-Body hash: sha256:a884050658a10cc0536ea78eb5a0b39550319188dce7c868f1701c8281d04c6b
+Body hash: sha256:4b250b0264d710339c30e2b6a763ad2771030cb8718aa4688694b85c5e12c8a2
 """
 
 import math
@@ -71,6 +71,7 @@ ORDER = 3
 STOCHASTIC = False
 NFE_PER_STEP = 1
 HISTORY = 2
+MENDS = True
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
@@ -165,13 +166,13 @@ def _between(t: float, s: float) -> tuple[float, ...]:
     return propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx
 
 
-def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float, ...]:
-    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0."""
+def coefficients(t: float, s: float, past: Sequence[float] = (), read: int = HISTORY) -> tuple[float, ...]:
+    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0. ``read``: how many of them the step itself reads at most; the mending reads all."""
     _, mean_x_t, cholesky_xx_t, _, _, _ = _at(t)
     _, _, _, _, slope_log_snr_s, eta_xx_s = _at(s)
     advance = _advance(t, s)
     propagator_xx, psi_0_xx, _, _ = _between(t, s)
-    (share_00, share_01), (share_10, share_11) = _shares(t, s, [t, *past[:1]], 2)
+    (share_00, share_01), (share_10, share_11) = _shares(t, s, [t, *past[:min(1, read)]], 2)
     skip_xx_0 = 1 / mean_x_t
     scale_xx_0 = -cholesky_xx_t / mean_x_t
     decay_x_2 = propagator_xx

@@ -162,7 +162,7 @@ Operations: 301 on host scalars to tabulate a step (quadrature nodes not counted
 Checked by `integrator-analysis verify vp/UniPC-3`: order; leading local error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:3596ce4d4b2ffa32eb8eeb5889c0c5861015c129ec8b4a30d57403525204e641
-Body hash: sha256:1f71773805cb4d68a225a0d13414d2dc3c52b16283fba27d42bfdc2210f9bd01
+Body hash: sha256:46497e2bd634c836283e9cae86366bcf57be3f6735d5ce7a5390fd47ee156482
 """
 
 import math
@@ -177,6 +177,7 @@ ORDER = 4
 STOCHASTIC = False
 NFE_PER_STEP = 1
 HISTORY = 3
+MENDS = True
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
@@ -270,12 +271,12 @@ def _between(t: float, s: float) -> tuple[float, ...]:
     return propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx, psi_3_xx
 
 
-def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float, ...]:
-    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0."""
+def coefficients(t: float, s: float, past: Sequence[float] = (), read: int = HISTORY) -> tuple[float, ...]:
+    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0. ``read``: how many of them the step itself reads at most; the mending reads all."""
     _, mean_x_t, cholesky_xx_t, _ = _at(t)
     propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx, _ = _between(t, s)
-    (share_00, share_01, share_02), (share_10, share_11, share_12), (share_20, share_21, share_22) = _shares(t, s, [t, *past[:2]], 3)
-    share_line = float(len([t, *past[:2]]) == 2)
+    (share_00, share_01, share_02), (share_10, share_11, share_12), (share_20, share_21, share_22) = _shares(t, s, [t, *past[:min(2, read)]], 3)
+    share_line = float(len([t, *past[:min(2, read)]]) == 2)
     skip_xx_0 = 1 / mean_x_t
     scale_xx_0 = -cholesky_xx_t / mean_x_t
     decay_x_2 = propagator_xx

@@ -55,7 +55,7 @@ Operations: 174 on host scalars to tabulate a step (quadrature nodes not counted
 Checked by `integrator-analysis verify vp/UniPC-eps-2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:2e894020460286b687ae4454281e9f8398ab8951387085a8cdbd30d613c1422a
-Body hash: sha256:a2290c5f89da3c5c8cb2b8ef297c35829de429de917737c82b69ebfb85049c5c
+Body hash: sha256:b0de2728768df9716a0716c7700bceb47a313713c2bbe9a4edbc3efafcbc68be
 """
 
 import math
@@ -70,6 +70,7 @@ ORDER = 3
 STOCHASTIC = False
 NFE_PER_STEP = 1
 HISTORY = 2
+MENDS = True
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
@@ -158,10 +159,10 @@ def _between(t: float, s: float) -> tuple[float, ...]:
     return propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx
 
 
-def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float, ...]:
-    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0."""
+def coefficients(t: float, s: float, past: Sequence[float] = (), read: int = HISTORY) -> tuple[float, ...]:
+    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0. ``read``: how many of them the step itself reads at most; the mending reads all."""
     propagator_xx, psi_0_xx, _, _ = _between(t, s)
-    (share_00, share_01), (share_10, share_11) = _shares(t, s, [t, *past[:1]], 2)
+    (share_00, share_01), (share_10, share_11) = _shares(t, s, [t, *past[:min(1, read)]], 2)
     decay_x_2 = propagator_xx
     weight_xx_0_2 = share_00 * psi_0_xx + share_01 * psi_0_xx / 2
     weight_xx_past_1_2 = share_10 * psi_0_xx + share_11 * psi_0_xx / 2
