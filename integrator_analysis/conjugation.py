@@ -10,6 +10,7 @@ polynomial through evaluations, whose weights w_j are combinations of the psi_k,
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -47,18 +48,21 @@ from integrator_analysis.program import (
     Term,
     advance,
 )
-from integrator_analysis.symbols import PAST, Definition, InputError, h, s, t, u
+from integrator_analysis.symbols import NUMBER, PAST, Definition, InputError, h, s, t, u
 
 __all__ = ["Ancestral", "Conjugate", "lambda_"]
 
 lambda_ = sympy.Symbol("lambda", real=True)
-"""The strength of B = lambda I or lambda ones, in units of 1/time."""
+"""The strength of B = lambda I, lambda ones or lambda diag(a, b), in units of 1/time."""
 
 FAMILIES = {
     "0": lambda k: sympy.zeros(k, k),
     "lambda*I": lambda k: lambda_ * sympy.eye(k),
     "lambda*ones": lambda k: lambda_ * sympy.ones(k, k),
 }
+DIAGONAL = re.compile(rf"lambda\*diag\( *({NUMBER}(?: *, *{NUMBER})*) *\)")
+"""lambda*diag(a, b) or lambda*diag(a): one number per block."""
+FAMILY_NAMES = f"{', '.join(FAMILIES)}, lambda*diag(a, b)"
 
 UNUSABLE = (sympy.nan, sympy.oo, -sympy.oo, sympy.zoo, sympy.I, AppliedUndef)
 """What the entries of B do not hold."""
@@ -73,9 +77,20 @@ ratio_difference = sympy.Function("ratio_difference")
 """rho(t) - rho(s), with t - s as an exact factor."""
 
 
+def is_family(name: object) -> bool:
+    """Whether B can be named so.
+
+    >>> [is_family(name) for name in ("lambda*I", "lambda*diag(1, -0.5)", "lambda*diag(1, x)")]
+    [True, True, False]
+    """
+    return isinstance(name, str) and (name in FAMILIES or DIAGONAL.fullmatch(name) is not None)
+
+
 @dataclass(frozen=True)
 class Conjugate:
-    """A base method on the ODE transformed with B: "0", "lambda*I", "lambda*ones" or a k x k matrix that may hold t.
+    """A base method on the ODE transformed with B: the name of a family or a k x k matrix that may hold t.
+
+    Families are "0", "lambda*I", "lambda*ones" and "lambda*diag(a, b)" with numbers a, b, one per block.
 
     ``strength`` is lambda; ``parametrisation`` says which network output the base method sees, whatever the network
     itself returns. ``noise`` is kappa: 0 is the probability-flow ODE, 1 the reverse SDE, whose linear part and noise
@@ -98,10 +113,8 @@ class Conjugate:
                 )
             if self.B.has(*UNUSABLE):
                 raise InputError(f"B = {self.B.tolist()} is not finite and real; functions of t that are, are accepted")
-        elif not isinstance(self.B, str) or self.B not in FAMILIES:
-            raise InputError(
-                f"B = {self.B!r} is not a known family; accepted: {', '.join(FAMILIES)}, a sympy matrix in t"
-            )
+        elif not is_family(self.B):
+            raise InputError(f"B = {self.B!r} is not a known family; accepted: {FAMILY_NAMES}, a sympy matrix in t")
         if not isinstance(self.base, Interpolatory | RungeKutta):
             raise InputError(f"base = {self.base!r} is not a base method; accepted: an Interpolatory or a RungeKutta")
         history = isinstance(self.base, Interpolatory) and self.base.depth < 0
@@ -197,7 +210,7 @@ class _Lowering:
         """B, a matrix that depends on time by named entries. Raises InputError for one of another size."""
         given = self.method.B
         if isinstance(given, str):
-            return FAMILIES[given](self.k)
+            given = _of_family(given, self.k)
         if given.shape != (self.k, self.k):
             raise InputError(
                 f"B has shape {given.shape}; process {self.process.name} has {self.k} block(s), so it must be "
@@ -557,6 +570,13 @@ class _Lowering:
                 else "psi in closed form: R_s - E(s, t) R_t, R n solving the ODE for every constant n."
             )
         return tuple(lines)
+
+
+def _of_family(name: str, k: int) -> sympy.Matrix:
+    """B of a family on k blocks; a diagonal one has the size that its numbers give it."""
+    if diagonal := DIAGONAL.fullmatch(name):
+        return lambda_ * sympy.diag(*(as_rational(float(number), "B") for number in diagonal[1].split(",")))
+    return FAMILIES[name](k)
 
 
 def _moments(stage: Stage) -> int:

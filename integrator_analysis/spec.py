@@ -2,7 +2,8 @@
 
     spec    := process [ "(" options ")" ] "/" ( scheme | word ) [ "(" options ")" ]
     options := option { "," option };  option := name "=" value | flag
-    value   := number | product;       product := atom { "*" atom };  atom := number | name
+    value   := number | product;       product := atom { "*" atom };  atom := number | name | call
+    call    := name "(" number { "," number } ")"
 
 Examples: psld/RVV, psld(Gamma=0.02, nu=4.02)/RVV, vp/conjugate(B=lambda*I, lambda=0.3), psld/OBA(reduced),
 psld/B(1/4) A(1/2) B(1/2) A(1/2) B(1/4)(reduced, exact), vp/conjugate(B=0, base=AB2, variable=log-SNR, predict=x0).
@@ -12,9 +13,10 @@ a splitting: the flags naive or reduced (where the word does not place its evalu
 noise= the strength kappa, lambda_s= and reading= factor, exponent or mid-time. What is left out is naive, euler, 1, 1,
 factor.
 
-``conjugate`` composes a conjugation with a base method: B= 0, lambda*I, lambda*ones or number*I, lambda= its strength,
-base= a name in catalogue.bases.BASES, variable= what the base method measures a step in (t, rho, log-SNR), predict= the
-network output that it sees (eps, x0, ...). What is left out is B=0, base=Euler, the base's own variable, predict=eps.
+``conjugate`` composes a conjugation with a base method: B= 0, lambda*I, lambda*ones, lambda*diag(a, b), or one of them
+with a number for lambda; lambda= its strength, base= a name in catalogue.bases.BASES, variable= what the base method
+measures a step in (t, rho, log-SNR), predict= the network output that it sees (eps, x0, ...). What is left out is B=0,
+base=Euler, the base's own variable, predict=eps.
 A table of numbers (betas of ddpm) has no text here: it is a keyword argument in Python.
 """
 
@@ -30,20 +32,18 @@ import sympy
 from integrator_analysis.base_methods import VARIABLES, Interpolatory, RungeKutta
 from integrator_analysis.catalogue import SCHEMES, Scheme
 from integrator_analysis.catalogue.bases import BASES
-from integrator_analysis.conjugation import FAMILIES as B_FAMILIES
-from integrator_analysis.conjugation import Conjugate
+from integrator_analysis.conjugation import FAMILY_NAMES, Conjugate, is_family
 from integrator_analysis.parametrisation import PARAMETRISATIONS
 from integrator_analysis.processes import FAMILIES, Process, ProcessFamily, process
 from integrator_analysis.processes.base import Parameter, as_float, as_table
 from integrator_analysis.splitting import FLOWS, POLICIES, Splitting
-from integrator_analysis.symbols import InputError, did_you_mean
+from integrator_analysis.symbols import NUMBER, InputError, did_you_mean
 from integrator_analysis.words import WORD, canonical, placed
 
 __all__ = ["Spec", "parse"]
 
 MAX_LENGTH = 200
 CONJUGATE_OPTIONS = ("B", "lambda", "base", "variable", "predict")
-NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 NAME = r"[A-Za-z_][A-Za-z0-9_+-]*"
 SPLITTING_OPTIONS = {"noise": "noise", "lambda_s": "scale", "reading": "reading"}
 TOKEN = re.compile(rf"\s*(?:(?P<number>{NUMBER}(?![A-Za-z0-9_.]))|(?P<name>{NAME})|(?P<mark>[/(),=*]))")
@@ -160,7 +160,7 @@ def _conjugate(part: _Part, strength: float | None) -> Scheme:
     if part.flags or set(part.options) - set(CONJUGATE_OPTIONS):
         unknown = (*part.flags, *(name for name in part.options if name not in CONJUGATE_OPTIONS))[0]
         raise InputError(
-            f"conjugate has no option {unknown!r}; accepted: B=0, B=lambda*I or B=lambda*ones, lambda=number, "
+            f"conjugate has no option {unknown!r}; accepted: B=0 or B=lambda*I and the like, lambda=number, "
             "base=name, variable=name, predict=name"
         )
     family, value = _b_family(part, strength)
@@ -184,9 +184,9 @@ def _b_family(part: _Part, strength: float | None) -> tuple[str, float]:
     literal = star and head != "lambda"
     if literal:
         family = f"lambda*{tail}"
-    if family not in B_FAMILIES:
+    if not is_family(family):
         raise InputError(
-            f"B = {part.options['B']!r} is not a known family; accepted: {', '.join(B_FAMILIES)}, number*I, number*ones"
+            f"B = {part.options['B']!r} is not a known family; accepted: {FAMILY_NAMES}, or a number for lambda"
         )
     if named != (family != "0" and not literal):
         needs = "has no lambda to set" if named else "needs lambda=number"
@@ -310,8 +310,20 @@ class _Parser:
         return _Part(name, options, tuple(flags), word)
 
     def value(self) -> str:
-        out = self.take(("name", "number"), "a value")
+        out = self.atom("a value")
         while self.peek()[1] == "*":
             self.next += 1
-            out += "*" + self.take(("name", "number"), "a factor")
+            out += "*" + self.atom("a factor")
         return out
+
+    def atom(self, what: str) -> str:
+        """A number, a name or a call, whose numbers are written as they read back."""
+        name = self.take(("name", "number"), what)
+        if self.tokens[self.next - 1][0] == "number" or self.peek()[1] != "(":
+            return name
+        numbers: list[str] = []
+        while not numbers or self.peek()[1] == ",":
+            self.next += 1
+            numbers.append(repr(_number(name, self.take(("number",), "a number"))))
+        self.take(("mark",), "',' or ')'", ")")
+        return f"{name}({', '.join(numbers)})"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import sympy
 from sympy.core.function import AppliedUndef, UndefinedFunction
 
-__all__ = ["PAST", "Definition", "Definitions", "InputError", "did_you_mean", "h", "s", "t", "u"]
+__all__ = ["NUMBER", "PAST", "Definition", "Definitions", "InputError", "did_you_mean", "h", "s", "t", "u"]
 
 t = sympy.Symbol("t", positive=True)
 """Forward diffusion time at which a step starts."""
@@ -27,6 +27,10 @@ u = sympy.Symbol("u", positive=True)
 
 PAST = sympy.symbols("p1:6", positive=True)
 """Times at which earlier steps started, newest first: ... > p2 > p1 > t."""
+
+
+NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
+"""A decimal number in text, as a regular expression."""
 
 
 class InputError(ValueError):

@@ -21,8 +21,7 @@ from integrator_analysis.base_methods import EULER, VARIABLES, Interpolatory, Ru
 from integrator_analysis.catalogue import SCHEMES, Scheme, register
 from integrator_analysis.catalogue.bases import BASES
 from integrator_analysis.catalogue.entry import Method
-from integrator_analysis.conjugation import FAMILIES as B_FAMILIES
-from integrator_analysis.conjugation import Conjugate
+from integrator_analysis.conjugation import FAMILY_NAMES, Conjugate, is_family
 from integrator_analysis.expression import MAX_LENGTH, kind_of, read_expression
 from integrator_analysis.parametrisation import PARAMETRISATIONS, parametrisation
 from integrator_analysis.processes import FAMILIES, Process, ProcessFamily, register_process
@@ -436,12 +435,12 @@ def _conjugate(table: _Table) -> Conjugate:
 
 def _b(value: object) -> str | sympy.ImmutableMatrix:
     """B: the name of a family, or a square matrix with entries in t."""
-    if isinstance(value, str) and value in B_FAMILIES:
+    if isinstance(value, str) and is_family(value):
         return value
     square = isinstance(value, list) and all(isinstance(row, list) and len(row) == len(value) for row in value)
     if not isinstance(value, list) or not square or not 1 <= len(value) <= 2:
         raise InputError(
-            f"B = {value!r:.60} in [scheme] is not known; accepted: {', '.join(B_FAMILIES)} as text, or a matrix of "
+            f"B = {value!r:.60} in [scheme] is not known; accepted: {FAMILY_NAMES} as text, or a matrix of "
             "the process's size with entries in t"
         )
     return sympy.ImmutableMatrix(

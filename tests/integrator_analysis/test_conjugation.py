@@ -121,6 +121,64 @@ def test_the_propagator_solves_its_differential_equation(spec: str) -> None:
     )
 
 
+def assert_step(spec: str, t: float, s: float, linear: np.ndarray, weight: np.ndarray) -> None:
+    """The generated step is z <- linear z + weight eps."""
+    sampler = ia.derive(spec).to_torch(dtype=torch.float64)
+    k = len(linear)
+    z, eps = (torch.randn(6, k, generator=torch.Generator().manual_seed(n), dtype=torch.float64) for n in (0, 1))
+    found = sampler.sample(lambda y, time: eps, z, times=[t, s])
+    expected = z.numpy() @ linear.T + eps.numpy() @ weight.T
+    np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("t", "s"), [(1.0, 0.9), (0.5, 0.2), (0.01, 0.001)])
+@pytest.mark.parametrize(("a", "b"), [("1", "2"), ("-1.5", "0.25"), ("1", "0"), ("3", "3")])
+def test_conjugate_euler_with_a_diagonal_b_in_mpmath(a: str, b: str, t: float, s: float) -> None:
+    """E (I - h B) z + psi eps with B = 0.7 diag(a, b), E = exp(h (B - F)), psi the integral of E(s, u) times -eta."""
+    with mpmath.workdps(30):
+        matrix = mpmath.mpf("0.7") * mpmath.diag([mpmath.mpf(a), mpmath.mpf(b)])
+        g, nu = mpmath.mpf("0.01"), mpmath.mpf("4.01")
+        drift, diffusion = 4 * mpmath.matrix([[-g, 4], [-1, -nu]]), 8 * mpmath.diag([g, nu / 4])
+        h = mpmath.mpf(t) - mpmath.mpf(s)
+        propagator = mpmath.expm(h * (matrix - drift))
+        linear = propagator * (mpmath.eye(2) - h * matrix)
+
+        def entry(i: int, j: int) -> mpmath.mpf:
+            def integrand(root: mpmath.mpf) -> mpmath.mpf:
+                u = root**2  # eta grows like a power of u at u = 0
+                eta = diffusion * mpmath.inverse(psld_lower_factor(u)).T / 2
+                return -2 * root * (mpmath.expm((u - s) * (matrix - drift)) * eta)[i, j]
+
+            return mpmath.quad(integrand, [mpmath.sqrt(s), mpmath.sqrt(t)])
+
+        weight = np.array([[float(entry(i, j)) for j in range(2)] for i in range(2)])
+        values = np.array(linear.tolist()).astype(float)
+    assert_step(f"psld/conjugate(B=0.7*diag({a}, {b}))", t, s, values, weight)
+
+
+def test_conjugate_euler_with_a_diagonal_b_on_one_block() -> None:
+    """alpha_s/alpha_t e^{lambda h} (1 - lambda h) and -alpha_s int e^{lambda (u - s)} beta / (2 alpha sigma) du."""
+    t, s = 0.5, 0.2
+    with mpmath.workdps(30):
+        rate, (alpha_t, _), (alpha_s, _) = mpmath.mpf("1.2"), vp_alpha_sigma(t), vp_alpha_sigma(s)
+
+        def integrand(u: mpmath.mpf) -> mpmath.mpf:
+            alpha, sigma = vp_alpha_sigma(u)
+            beta = mpmath.mpf("0.1") + mpmath.mpf("19.9") * u
+            return -alpha_s / alpha * mpmath.exp(rate * (u - s)) * beta / (2 * sigma)
+
+        linear = float(alpha_s / alpha_t * mpmath.exp(rate * (t - s)) * (1 - rate * (t - s)))
+        weight = float(mpmath.quad(integrand, [s, t]))
+    assert_step("vp/conjugate(B=0.4*diag(3))", t, s, np.array([[linear]]), np.array([[weight]]))
+
+
+@pytest.mark.parametrize("options", ["B=0.7*diag(1, -2)", "B=lambda*diag(0.5, 1), lambda=1.5, base=Heun"])
+def test_schemes_with_a_diagonal_b_are_verified(options: str) -> None:
+    certificate = ia.verify(f"psld/conjugate({options})")
+    assert certificate.passed
+    assert certificate.claim("order[x]").derived == (2 if "Heun" in options else 1)
+
+
 def test_conjugate_euler_local_error_is_the_formula() -> None:
     """-(1/2) [((B - L) B + B') z + B z' + eta eps'] with eps' the total derivative along z' = L z + eta eps."""
     lam, beta, eta, x, e, e_t, e_x = sympy.symbols("lambda beta eta_xx x eps_x e_t e_x")
@@ -151,7 +209,7 @@ def test_conjugate_euler_local_error_on_phase_space_with_all_ones() -> None:
         assert sympy.expand(derived[block] - expected) == 0
 
 
-@pytest.mark.parametrize("text", ["lambda*two", "", "0 ", "B"])
+@pytest.mark.parametrize("text", ["lambda*two", "", "0 ", "B", "lambda*diag(1, x)", "lambda*diag()"])
 def test_unknown_family_is_refused(text: str) -> None:
     from integrator_analysis.conjugation import Conjugate
 

@@ -46,7 +46,7 @@ def test_composed_specs_have_one_canonical_text(text: str, canonical: str) -> No
 
 @settings(max_examples=150)
 @given(
-    st.sampled_from(["0", "lambda*I", "lambda*ones"]),
+    st.sampled_from(["0", "lambda*I", "lambda*ones", "lambda*diag(2, -0.5)"]),
     st.floats(-2, 2),
     st.sampled_from([None, *BASES]),
     st.sampled_from([None, *VARIABLES]),
@@ -117,6 +117,7 @@ def test_a_composed_scheme_is_verified() -> None:
         ("base=Heun, base=RK4", "given twice"),
         ("base", "no option 'base'"),
         ("base=", "expected a value"),
+        ("B=lambda*diag(1, 2), lambda=1", "B has shape (2, 2); process vp has 1 block(s)"),
         ("B=eye", "accepted: 0, lambda*I, lambda*ones"),
     ],
 )

@@ -11,10 +11,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import mpmath
+import numpy as np
 import pytest
 import sympy
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.integrate import solve_ivp
 
 import integrator_analysis as ia
 from integrator_analysis import cli
@@ -254,6 +257,7 @@ def test_networks_may_return_something_else_than_eps(network: str) -> None:
 
 SCHEMES = {
     'B = "lambda*I"\nlambda = 0.3\nbase = "RK4"': Conjugate("lambda*I", 0.3, ia.derive("vp/RK4").scheme.method.base),
+    'B = "lambda*diag(1, -0.5)"\nlambda = 0.3': Conjugate("lambda*diag(1, -0.5)", 0.3),
     'predict = "x0"': Conjugate(parametrisation="x0"),
     'stages = [{share = "1/2"}, {through = [0, 1], rule = "middle"}]\nvariable = "log-SNR"': Conjugate(
         base=Interpolatory((Stage(Fraction(1, 2)), Stage(through=(0, 1), rule="middle")), "log-SNR")
@@ -285,6 +289,22 @@ def test_a_matrix_that_depends_on_time_is_a_b() -> None:
         ia.derive("vp/own-B(lambda=2)")
     with pytest.raises(InputError, match="must be 2 x 2"):
         ia.derive("psld/own-B")
+
+
+def test_a_diagonal_b_on_a_growing_schedule_has_an_ordered_exponential() -> None:
+    """B - F does not commute with its integral: dE/dt = E (B - F) by scipy; the step's linear part is E (I - h B)."""
+    load_text(EXAMPLES / "my_langevin.toml")
+    read_text('[scheme]\nname = "own-B"\nB = "lambda*diag(1, -0.5)"\nlambda = 2\nprocesses = ["my_langevin"]')
+    b, drift, t, s = np.diag([2.0, -1.0]), np.array([[0.0, 4.0], [-1.0, -4.0]]), 0.8, 0.5
+
+    def slope(time: float, e: np.ndarray) -> np.ndarray:
+        return (e.reshape(2, 2) @ (b - 3 * (1 + time) * drift)).ravel()
+
+    e = solve_ivp(slope, (s, t), np.eye(2).ravel(), "DOP853", rtol=1e-13, atol=1e-15).y[:, -1].reshape(2, 2)
+    sampler = ia.derive("my_langevin/own-B").to_torch(dtype=torch.float64)
+    found = sampler.sample(lambda z, time: 0 * z, torch.eye(2, dtype=torch.float64), times=[t, s]).numpy()
+    np.testing.assert_allclose(found.T, e @ (np.eye(2) - (t - s) * b), rtol=1e-11)
+    assert ia.verify("my_langevin/own-B(lambda=0.5)").passed
 
 
 def test_a_file_with_both_lists_its_scheme_on_its_process() -> None:
@@ -372,8 +392,11 @@ BAD_SCHEMES = {
     'name = "own"\npolicy = "naive"': "has policy and no word",
     'name = "own"\nB = "lambda*I"': "which needs lambda",
     'name = "own"\nlambda = 0.3': "has no lambda to set",
+    'name = "own"\nB = "lambda*diag(1, 2)"': "which needs lambda",
+    'name = "own"\nB = "lambda*diag(1, t)"\nlambda = 1': "B = 'lambda*diag(1, t)' in [scheme] is not known",
+    'name = "own"\nB = "lambda*diag(1, 2)"\nlambda = 1\nprocesses = ["vp"]': "must be 1 x 1",
     'name = "own"\nB = "lambda*T"\nlambda = 1': "B = 'lambda*T' in [scheme] is not known",
-    'name = "own"\nB = 0': "B = 0 in [scheme] is not known; accepted: 0, lambda*I, lambda*ones as text",
+    'name = "own"\nB = 0': "is not known; accepted: 0, lambda*I, lambda*ones, lambda*diag(a, b) as text",
     'name = "own"\nB = [["1", "2"]]': "is not known; accepted: 0, lambda*I",
     'name = "own"\nB = [["b"]]': "B[0][0] = 'b', character 1: unknown name 'b'; known: t",
     'name = "own"\nB = [["1"]]\nprocesses = ["psld"]': "must be 2 x 2",
