@@ -31,6 +31,7 @@ from integrator_analysis.parametrisation import (
     slope_of,
     turn,
     turn_definition,
+    variance,
 )
 from integrator_analysis.processes import Process
 from integrator_analysis.processes.base import as_rational
@@ -50,7 +51,7 @@ from integrator_analysis.program import (
 )
 from integrator_analysis.symbols import NUMBER, PAST, Definition, InputError, h, s, t, u
 
-__all__ = ["Ancestral", "Conjugate", "lambda_"]
+__all__ = ["FAMILY_NAMES", "Ancestral", "Conjugate", "example", "has_strength", "is_family", "lambda_", "tabled"]
 
 lambda_ = sympy.Symbol("lambda", real=True)
 """The strength of B = lambda I, lambda ones or lambda diag(a, b), in units of 1/time."""
@@ -59,10 +60,28 @@ FAMILIES = {
     "0": lambda k: sympy.zeros(k, k),
     "lambda*I": lambda k: lambda_ * sympy.eye(k),
     "lambda*ones": lambda k: lambda_ * sympy.ones(k, k),
+    "table": lambda k: tabled(k),
 }
 DIAGONAL = re.compile(rf"lambda\*diag\( *({NUMBER}(?: *, *{NUMBER})*) *\)")
 """lambda*diag(a, b) or lambda*diag(a): one number per block."""
 FAMILY_NAMES = f"{', '.join(FAMILIES)}, lambda*diag(a, b)"
+
+
+def tabled(k: int) -> sympy.Matrix:
+    """B = "table": constant in a step, its entries given to the sampler step by step."""
+    return sympy.Matrix(k, k, lambda i, j: sympy.Symbol(f"B_{i}{j}", real=True))
+
+
+def example(k: int) -> sympy.Matrix:
+    """The B at which schemes with a table are analysed and verified: regular, no two entries alike.
+
+    >>> example(2)
+    Matrix([
+    [1/2, 3/2],
+    [  1,   2]])
+    """
+    return sympy.Matrix(k, k, lambda i, j: sympy.Rational(1 + i + 2 * j, 2))
+
 
 UNUSABLE = (sympy.nan, sympy.oo, -sympy.oo, sympy.zoo, sympy.I, AppliedUndef)
 """What the entries of B do not hold."""
@@ -86,11 +105,17 @@ def is_family(name: object) -> bool:
     return isinstance(name, str) and (name in FAMILIES or DIAGONAL.fullmatch(name) is not None)
 
 
+def has_strength(B: object) -> bool:
+    """Whether B is a multiple of lambda."""
+    return isinstance(B, str) and B.startswith("lambda")
+
+
 @dataclass(frozen=True)
 class Conjugate:
     """A base method on the ODE transformed with B: the name of a family or a k x k matrix that may hold t.
 
-    Families are "0", "lambda*I", "lambda*ones" and "lambda*diag(a, b)" with numbers a, b, one per block.
+    Families are "0", "lambda*I", "lambda*ones", "lambda*diag(a, b)" with numbers a, b, one per block, and "table": a
+    matrix for every step, which samplers are given with the times and analyses have from ``example``.
 
     ``strength`` is lambda; ``parametrisation`` says which network output the base method sees, whatever the network
     itself returns. ``noise`` is kappa: 0 is the probability-flow ODE, 1 the reverse SDE, whose linear part and noise
@@ -195,6 +220,12 @@ class _Lowering:
         self.parameters = {**process.parameters, **self.par.parameters}
         if self.matrix.has(lambda_):
             self.parameters[lambda_] = as_rational(method.strength, "lambda")
+        if method.B == "table":
+            if variance in self.parameters:
+                raise InputError(
+                    f"B = table takes a prediction that needs no variance of the data, not {self.par.name}"
+                )
+            self.parameters |= dict(zip(self.matrix, example(self.k), strict=True))
         self.variable = VARIABLES[self.base.variable]
         self.nodes: dict[Fraction, Node] = {}
         self.interpolations: list[Interpolation] = []

@@ -13,10 +13,10 @@ a splitting: the flags naive or reduced (where the word does not place its evalu
 noise= the strength kappa, lambda_s= and reading= factor, exponent or mid-time. What is left out is naive, euler, 1, 1,
 factor.
 
-``conjugate`` composes a conjugation with a base method: B= 0, lambda*I, lambda*ones, lambda*diag(a, b), or one of them
-with a number for lambda; lambda= its strength, base= a name in catalogue.bases.BASES, variable= what the base method
-measures a step in (t, rho, log-SNR), predict= the network output that it sees (eps, x0, ...). What is left out is B=0,
-base=Euler, the base's own variable, predict=eps.
+``conjugate`` composes a conjugation with a base method: B= 0, lambda*I, lambda*ones or lambda*diag(a, b), in which a
+number may stand for lambda, or table, a matrix for every step that the sampler is given; lambda= its strength, base= a
+name in catalogue.bases.BASES, variable= what the base method measures a step in (t, rho, log-SNR), predict= the network
+output that it sees (eps, x0, ...). What is left out is B=0, base=Euler, the base's own variable, predict=eps.
 A table of numbers (betas of ddpm) has no text here: it is a keyword argument in Python.
 """
 
@@ -32,7 +32,7 @@ import sympy
 from integrator_analysis.base_methods import VARIABLES, Interpolatory, RungeKutta
 from integrator_analysis.catalogue import SCHEMES, Scheme
 from integrator_analysis.catalogue.bases import BASES
-from integrator_analysis.conjugation import FAMILY_NAMES, Conjugate, is_family
+from integrator_analysis.conjugation import FAMILY_NAMES, Conjugate, has_strength, is_family
 from integrator_analysis.parametrisation import PARAMETRISATIONS
 from integrator_analysis.processes import FAMILIES, Process, ProcessFamily, process
 from integrator_analysis.processes.base import Parameter, as_float, as_table
@@ -153,7 +153,7 @@ def _scheme(part: _Part, text: str, strength: float | None) -> Scheme:
 
 
 def _has_strength(scheme: Scheme) -> bool:
-    return isinstance(scheme.method, Conjugate) and isinstance(scheme.method.B, str) and scheme.method.B != "0"
+    return isinstance(scheme.method, Conjugate) and has_strength(scheme.method.B)
 
 
 def _conjugate(part: _Part, strength: float | None) -> Scheme:
@@ -170,7 +170,7 @@ def _conjugate(part: _Part, strength: float | None) -> Scheme:
     named = part.options.get("base", "Euler")
     chosen = {"base": named, "variable": base.variable, "predict": predict}
     usual = {"base": "Euler", "variable": BASES[named].variable, "predict": "eps"}
-    options = [f"B={family}", *([f"lambda={value!r}"] if family != "0" else [])]
+    options = [f"B={family}", *([f"lambda={value!r}"] if has_strength(family) else [])]
     options += [f"{key}={chosen[key]}" for key in chosen if chosen[key] != usual[key]]
     summary = f"Conjugate {named} with B = {family}" + (f" on the {predict} prediction." if predict != "eps" else ".")
     return Scheme(f"conjugate({', '.join(options)})", method, (), summary, "arXiv 2310.07894, section 3.1")
@@ -188,7 +188,7 @@ def _b_family(part: _Part, strength: float | None) -> tuple[str, float]:
         raise InputError(
             f"B = {part.options['B']!r} is not a known family; accepted: {FAMILY_NAMES}, or a number for lambda"
         )
-    if named != (family != "0" and not literal):
+    if named != (has_strength(family) and not literal):
         needs = "has no lambda to set" if named else "needs lambda=number"
         raise InputError(f"conjugate(B={part.options.get('B', '0')}) {needs}")
     text = head if literal else part.options.get("lambda", "0")

@@ -21,7 +21,7 @@ from integrator_analysis.base_methods import EULER, VARIABLES, Interpolatory, Ru
 from integrator_analysis.catalogue import SCHEMES, Scheme, register
 from integrator_analysis.catalogue.bases import BASES
 from integrator_analysis.catalogue.entry import Method
-from integrator_analysis.conjugation import FAMILY_NAMES, Conjugate, is_family
+from integrator_analysis.conjugation import FAMILY_NAMES, Conjugate, has_strength, is_family
 from integrator_analysis.expression import MAX_LENGTH, kind_of, read_expression
 from integrator_analysis.parametrisation import PARAMETRISATIONS, parametrisation
 from integrator_analysis.processes import FAMILIES, Process, ProcessFamily, register_process
@@ -426,7 +426,7 @@ def _conjugate(table: _Table) -> Conjugate:
     if alone:
         raise InputError(f"[scheme] has {alone[0]} and no word; it belongs to a splitting")
     b = _b(table.data.get("B", "0"))
-    needs = isinstance(b, str) and b != "0"
+    needs = has_strength(b)
     if ("lambda" in table) != needs:
         raise InputError(f"[scheme] has B = {b!s:.60}, which {'needs lambda' if needs else 'has no lambda to set'}")
     strength = table.number("lambda", 0.0)

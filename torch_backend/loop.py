@@ -320,6 +320,29 @@ def integrate(
     return z.to(dtype)
 
 
+def tabulate_scheme(scheme: Any, times: Iterable[float], lower_order_final: bool = False, B: object = None) -> Tensor:
+    """The coefficients of a generated ``scheme`` module on a grid; ``B`` for a scheme that takes one for every step.
+
+    ``B``: numbers of shape ``(n_steps, k, k)``, k blocks. Raises ValueError as ``tabulate`` does, and for a B that is
+    missing, not taken, of another shape or not finite.
+    """
+    walk, coefficients = check_times(times, scheme.T_MAX), scheme.coefficients
+    if hasattr(scheme, "B"):
+        shape = (len(walk) - 1, len(scheme.BLOCKS), len(scheme.BLOCKS))
+        if B is None:
+            raise ValueError(f"{scheme.SPEC} takes a B for every step; pass B of shape {shape}")
+        table = torch.as_tensor(B, dtype=torch.float64)
+        if table.shape != shape or not table.isfinite().all():
+            raise ValueError(f"B has shape {tuple(table.shape)}; finite numbers of shape {shape} are needed")
+        of_step = dict(zip(walk, table.tolist(), strict=False))
+
+        def coefficients(t: float, s: float) -> Sequence[float]:
+            return scheme.coefficients(t, s, B=of_step[t])
+    elif B is not None:
+        raise ValueError(f"{scheme.SPEC} takes no B; leave it out")
+    return tabulate(coefficients, walk, scheme.HISTORY, getattr(scheme, "MENDS", False), lower_order_final)
+
+
 def sample_scheme(
     scheme: Any,
     network: Network,
@@ -332,14 +355,15 @@ def sample_scheme(
     callback: Callback | None = None,
     progress: Progress = False,
     lower_order_final: bool = False,
+    B: object = None,
 ) -> Tensor:
     """Walk z_T from the first time to the last with a generated ``scheme`` module, gradients off.
 
     Either ``steps`` of a named ``grid`` from T_MAX to T_MIN, or the ``times`` themselves, in ``(0, T_MAX]``. A
     stochastic scheme needs a ``seed`` or a ``generator``. With ``lower_order_final`` the last step of a multistep
-    scheme has order one, the one before two, ..., as at its start; see ``tabulate``. For the rest see ``integrate``.
-    Raises ValueError, TypeError or FloatingPointError, one sentence each: what was wrong, where, and what would be
-    accepted.
+    scheme has order one, the one before two, ..., as at its start; see ``tabulate``. ``B``: see ``tabulate_scheme``;
+    for the rest ``integrate``. Raises ValueError, TypeError or FloatingPointError, one sentence each: what was wrong,
+    where, and what would be accepted.
     """
     if steps is not None and times is None:
         walk = time_grid(grid, steps, scheme.T_MAX, scheme.T_MIN, getattr(scheme, "log_snr", None))
@@ -357,7 +381,7 @@ def sample_scheme(
     with torch.no_grad():
         return integrate(
             scheme.step,
-            tabulate(scheme.coefficients, walk, scheme.HISTORY, getattr(scheme, "MENDS", False), lower_order_final),
+            tabulate_scheme(scheme, walk, lower_order_final, B),
             walk,
             network,
             z_T,

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from torch_backend import source
@@ -17,10 +18,9 @@ from torch_backend.loop import (
     Callback,
     Network,
     Progress,
-    check_times,
     draw_prior,
     sample_scheme,
-    tabulate,
+    tabulate_scheme,
     time_grid,
     unknown,
 )
@@ -83,10 +83,11 @@ class Sampler:
         """The ``steps + 1`` times of a named grid, t_max down to t_min. Raises ValueError as ``time_grid`` does."""
         return time_grid(grid, steps, self.t_max, self.t_min, getattr(self.module, "log_snr", None))
 
-    def table(self, times: Iterable[float], lower_order_final: bool = False) -> Float[Tensor, "n_steps n_coefficients"]:
+    def table(
+        self, times: Iterable[float], lower_order_final: bool = False, B: ArrayLike | None = None
+    ) -> Float[Tensor, "n_steps n_coefficients"]:
         """The scheme's coefficients on a grid, float64 on the CPU. Raises ValueError for times not in (0, t_max]."""
-        module, walk = self.module, check_times(times, self.t_max)
-        return tabulate(module.coefficients, walk, module.HISTORY, getattr(module, "MENDS", False), lower_order_final)
+        return tabulate_scheme(self.module, times, lower_order_final, B)
 
     def prior(self, n: int, shape: Iterable[int], seed: int) -> Float[Tensor, "n channels *space"]:
         """n draws of z_T from the prior, for data of shape ``(c, ...)``: blocks concatenated on dimension 1.
@@ -108,6 +109,7 @@ class Sampler:
         callback: Callback | None = None,
         progress: Progress = False,
         lower_order_final: bool = False,
+        B: ArrayLike | None = None,
     ) -> Float[Tensor, "n channels *space"]:
         """Walk z_T from the first time to the last; returns the state at the last time, in z_T's dtype and device.
 
@@ -117,12 +119,13 @@ class Sampler:
         - ``callback`` and ``progress``: see ``torch_backend.loop.integrate``.
         - ``lower_order_final``: the last step of a multistep scheme has order one, the one before it two, ...; a
           scheme that reads no earlier steps refuses it.
+        - ``B``: for a scheme with B = table, and no other: a matrix for every step, ``(n_steps, k, k)``.
 
         Gradients are off. Raises ValueError, TypeError or FloatingPointError, one sentence each: what was wrong,
         where, and what would be accepted.
         """
         return sample_scheme(
-            self.module, network, z_T, steps, times, grid, seed, generator, callback, progress, lower_order_final
+            self.module, network, z_T, steps, times, grid, seed, generator, callback, progress, lower_order_final, B
         )
 
 

@@ -16,6 +16,7 @@ from sympy.core.function import AppliedUndef
 
 from integrator_analysis.algebra.special import cosh_sqrt
 from integrator_analysis.codegen.printer import HELPERS, SourcePrinter, local_name
+from integrator_analysis.conjugation import tabled
 from integrator_analysis.parametrisation import log_snr, measures, variance
 from integrator_analysis.processes import Process
 from integrator_analysis.program import Block, Evaluate, Noise, Operand, Output, StepProgram, Term, advance
@@ -28,6 +29,7 @@ __all__ = [
     "lower_log_snr",
     "lower_step",
     "special_functions",
+    "table_of",
     "tail_of",
 ]
 
@@ -53,8 +55,15 @@ class Tail(NamedTuple):
 
 
 def tail_of(program: StepProgram) -> Tail:
-    """The data's variance, where the coefficients depend on it."""
-    return Tail(f", {variance}: float", f", {variance}") if variance in program.parameters else Tail()
+    """The data's variance and the entries of a tabled B, where the coefficients depend on them."""
+    given = [p for p in (variance, *table_of(program)) if p in program.parameters]
+    return Tail("".join(f", {p}: float" for p in given), "".join(f", {p}" for p in given))
+
+
+def table_of(program: StepProgram) -> sympy.Matrix:
+    """The entries of B where it is given step by step; else empty."""
+    entries = tabled(len(program.blocks))
+    return entries if set(entries) <= set(program.parameters) else sympy.Matrix()
 
 
 def special_functions(expressions: Iterable[sympy.Expr]) -> tuple[str, ...]:
@@ -237,9 +246,14 @@ class _Coefficients:
         if program.cycle:
             past += ", read: int = HISTORY"
             docstring += " ``read``: how many of them the step itself reads at most; the mending reads all."
-        if self.tail.passed:
+        if variance in program.parameters:
             past += ", v: float = VARIANCE"
             docstring += " v: the data's variance."
+        if table := table_of(program):
+            past += ", B: Sequence[Sequence[float]] = B"
+            docstring += " B: its rows, constant in the step."
+            rows = [str(tuple(row)) for row in table.tolist()]
+            lines.insert(0, f"{_unpack(rows)} = B")
         return SourceFunction(f"coefficients(t: float, s: float{past})", docstring, tuple(lines))
 
     def _block(self, coefficients: Mapping[str, sympy.Expr]) -> list[str]:

@@ -24,6 +24,7 @@ from integrator_analysis.codegen.lower import (
     lower_log_snr,
     lower_step,
     special_functions,
+    table_of,
     tail_of,
 )
 from integrator_analysis.codegen.printer import SourcePrinter
@@ -54,6 +55,7 @@ def scheme_source(
     functions, printed = lower_coefficients(lowered)
     measure, measured = lower_log_snr(program.process)
     functions, printed = (*functions, measure), (*printed, *measured)
+    given = {variance, *table_of(lowered)}
     body = (
         _environment()
         .get_template("scheme.py.j2")
@@ -65,7 +67,7 @@ def scheme_source(
             program=lowered,
             prior=_prior(program.process),
             names=tuple(lowered.coefficients),
-            parameters=_parameters({p: x for p, x in lowered.parameters.items() if p != variance}, printed),
+            parameters=_parameters({p: x for p, x in lowered.parameters.items() if p not in given}, printed),
             special=special_functions(printed),
             rule=_rule() if "RULE" in str([f.lines for f in functions]) or lowered.quadratures else None,
             tail=tail_of(lowered),
@@ -75,6 +77,7 @@ def scheme_source(
                 str(float(i == j)) for i in range(len(program.blocks)) for j in range(len(program.blocks))
             ),
             anchor=lowered.parameters.get(variance),
+            table=tuple(tuple(float(lowered.parameters[p]) for p in row) for row in table_of(lowered).tolist()),
             powers=max((len(q.functions) + q.lowest for q in lowered.quadratures), default=1),
             network=lowered.unknown,
             functions=functions,

@@ -40,10 +40,10 @@ STEMS = frozenset(
 WORDS = frozenset(
     re.findall(
         r"\w+",
-        "BETAS BLOCKS COEFFICIENTS Callable HISTORY NFE_PER_STEP NOISES ORDER PRIOR_STD PROCESS RULE SPEC STOCHASTIC "
-        "Sequence T_MAX T_MIN VARIANCE a b beta c cos exp expm1 factor float found int k lambda_ len list log log1p "
-        "log_snr node panel panels points print r range score self sin sqrt step sum t_max t_min total tuple values "
-        "velocity w width x y z zip",
+        "B BETAS BLOCKS COEFFICIENTS Callable HISTORY MENDS NFE_PER_STEP NOISES ORDER PRIOR_STD PROCESS RULE SPEC "
+        "STOCHASTIC Sequence T_MAX T_MIN VARIANCE a b beta c cos exp expm1 factor float found int k lambda_ len list "
+        "log log1p log_snr node panel panels points print r range read score self sin sqrt step sum t_max t_min total "
+        "tuple values velocity w width x y z zip",
     )
 )
 """Whole names of that kind."""
@@ -51,7 +51,7 @@ WORDS = frozenset(
 TWO_BLOCKS = frozenset(["angle", "turn"])
 """Words of the rotating frame, which one block does not have."""
 
-BETA_AT = re.compile(r"beta_(t|s|u|p\d)(_\d+)?|b_[a-z]{2}|t_\d+|p\d")
+BETA_AT = re.compile(r"beta_(t|s|u|p\d)(_\d+)?|b_[a-z]{2}|B_\d+|t_\d+|p\d")
 
 EDGE = 1e9
 """Largest accepted beta(t), and largest accepted parameter."""

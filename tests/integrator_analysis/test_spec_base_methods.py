@@ -46,7 +46,7 @@ def test_composed_specs_have_one_canonical_text(text: str, canonical: str) -> No
 
 @settings(max_examples=150)
 @given(
-    st.sampled_from(["0", "lambda*I", "lambda*ones", "lambda*diag(2, -0.5)"]),
+    st.sampled_from(["0", "lambda*I", "lambda*ones", "lambda*diag(2, -0.5)", "table"]),
     st.floats(-2, 2),
     st.sampled_from([None, *BASES]),
     st.sampled_from([None, *VARIABLES]),
@@ -56,7 +56,7 @@ def test_every_combination_reads_back_or_is_refused(
     family: str, strength: float, base: str | None, variable: str | None, predict: str | None
 ) -> None:
     options = {"B": family, "base": base, "variable": variable, "predict": predict}
-    options["lambda"] = repr(strength) if family != "0" else None
+    options["lambda"] = repr(strength) if "lambda" in family else None
     text = "vp/conjugate(" + ", ".join(f"{k}={v}" for k, v in options.items() if v is not None) + ")"
     try:
         spec = parse(text)
@@ -118,6 +118,8 @@ def test_a_composed_scheme_is_verified() -> None:
         ("base", "no option 'base'"),
         ("base=", "expected a value"),
         ("B=lambda*diag(1, 2), lambda=1", "B has shape (2, 2); process vp has 1 block(s)"),
+        ("B=table, base=AB2", "B = table needs a one-step method in t"),
+        ("B=table, predict=anchor", "B = table takes a prediction that needs no variance of the data, not anchor"),
         ("B=eye", "accepted: 0, lambda*I, lambda*ones"),
     ],
 )

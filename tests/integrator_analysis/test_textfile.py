@@ -258,6 +258,7 @@ def test_networks_may_return_something_else_than_eps(network: str) -> None:
 SCHEMES = {
     'B = "lambda*I"\nlambda = 0.3\nbase = "RK4"': Conjugate("lambda*I", 0.3, ia.derive("vp/RK4").scheme.method.base),
     'B = "lambda*diag(1, -0.5)"\nlambda = 0.3': Conjugate("lambda*diag(1, -0.5)", 0.3),
+    'B = "table"\nbase = "Heun"': Conjugate("table", base=ia.derive("vp/Heun").scheme.method.base),
     'predict = "x0"': Conjugate(parametrisation="x0"),
     'stages = [{share = "1/2"}, {through = [0, 1], rule = "middle"}]\nvariable = "log-SNR"': Conjugate(
         base=Interpolatory((Stage(Fraction(1, 2)), Stage(through=(0, 1), rule="middle")), "log-SNR")
@@ -392,11 +393,12 @@ BAD_SCHEMES = {
     'name = "own"\npolicy = "naive"': "has policy and no word",
     'name = "own"\nB = "lambda*I"': "which needs lambda",
     'name = "own"\nlambda = 0.3': "has no lambda to set",
+    'name = "own"\nB = "table"\nlambda = 0.3': "has B = table, which has no lambda to set",
     'name = "own"\nB = "lambda*diag(1, 2)"': "which needs lambda",
     'name = "own"\nB = "lambda*diag(1, t)"\nlambda = 1': "B = 'lambda*diag(1, t)' in [scheme] is not known",
     'name = "own"\nB = "lambda*diag(1, 2)"\nlambda = 1\nprocesses = ["vp"]': "must be 1 x 1",
     'name = "own"\nB = "lambda*T"\nlambda = 1': "B = 'lambda*T' in [scheme] is not known",
-    'name = "own"\nB = 0': "is not known; accepted: 0, lambda*I, lambda*ones, lambda*diag(a, b) as text",
+    'name = "own"\nB = 0': "is not known; accepted: 0, lambda*I, lambda*ones, table, lambda*diag(a, b) as text",
     'name = "own"\nB = [["1", "2"]]': "is not known; accepted: 0, lambda*I",
     'name = "own"\nB = [["b"]]': "B[0][0] = 'b', character 1: unknown name 'b'; known: t",
     'name = "own"\nB = [["1"]]\nprocesses = ["psld"]': "must be 2 x 2",

@@ -30,6 +30,7 @@ def sample(
     callback: Callback | None = None,
     progress: Progress = False,
     lower_order_final: bool = False,
+    B: object = None,
 ) -> Tensor:
     """Walk z_T, of shape (n, len(BLOCKS) * channels, ...), from the first time to the last; returns the state there.
 
@@ -37,7 +38,8 @@ def sample(
     errors are those of ``sample_scheme``.
     """
     return sample_scheme(
-        sys.modules[__name__], network, z_T, steps, times, grid, seed, generator, callback, progress, lower_order_final
+        sys.modules[__name__], network, z_T, steps, times, grid, seed, generator, callback, progress,
+        lower_order_final, B,
     )
 
 
