@@ -324,7 +324,7 @@ def tabulate_scheme(scheme: Any, times: Iterable[float], lower_order_final: bool
     """The coefficients of a generated ``scheme`` module on a grid; ``B`` for a scheme that takes one for every step.
 
     ``B``: numbers of shape ``(n_steps, k, k)``, k blocks. Raises ValueError as ``tabulate`` does, and for a B that is
-    missing, not taken, of another shape or not finite.
+    missing, not taken, of another shape or not finite. ``lower_order_final`` is refused where every step needs a past.
     """
     walk, coefficients = check_times(times, scheme.T_MAX), scheme.coefficients
     if hasattr(scheme, "B"):
@@ -340,6 +340,8 @@ def tabulate_scheme(scheme: Any, times: Iterable[float], lower_order_final: bool
             return scheme.coefficients(t, s, B=of_step[t])
     elif B is not None:
         raise ValueError(f"{scheme.SPEC} takes no B; leave it out")
+    if lower_order_final and getattr(scheme, "PRIMED", False):
+        raise ValueError(f"{scheme.SPEC} reads an earlier evaluation in every step; leave lower_order_final out")
     return tabulate(coefficients, walk, scheme.HISTORY, getattr(scheme, "MENDS", False), lower_order_final)
 
 

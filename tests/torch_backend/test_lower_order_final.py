@@ -136,3 +136,10 @@ def test_schemes_without_a_past_refuse(spec):
     z = torch.zeros(2, 2 * len(sampler.blocks))
     with pytest.raises(ValueError, match="reads no earlier steps, so that it has no lower_order_final; leave it out"):
         sampler.sample(lambda z, t: z, z, steps=3, lower_order_final=True)
+
+
+def test_a_splitting_that_keeps_an_evaluation_refuses():
+    with pytest.raises(
+        ValueError, match="psld/SPS-2M reads an earlier evaluation in every step; leave lower_order_fin"
+    ):
+        load("psld/SPS-2M").table(TIMES, lower_order_final=True)
