@@ -289,7 +289,7 @@ class _Lowering:
         entries, m = self.flow.entries, self.par.homogeneous
         table: dict[sympy.Function, Definition] = {}
         if not any(self.par.drift) and not self.named:
-            closed = exponential((t - s) * self.matrix, self.process.relations)
+            closed = exponential((t - s) * self.matrix, self.process.parameters)
         elif m is not None and self.par.name != "eps" and not self.named:
             closed = sympy.Matrix([[m.xreplace({t: s}) / m * sympy.exp((t - s) * self.matrix[0, 0])]])
         elif self.par.turning is not None and self.method.B == "0":
@@ -300,7 +300,7 @@ class _Lowering:
             return {e.func: Definition((t, s), sympy.Integer(n), generator=generator) for n, e in enumerate(entries)}
         else:
             integral = (t - s) * self.matrix - elapsed(t, s) * self.process.drift_per_unit
-            closed, table = _named_parts(exponential(integral, self.process.relations))
+            closed, table = _named_parts(exponential(integral, self.process.parameters))
         self.closed = closed
         return table | {e.func: Definition((t, s), c) for e, c in zip(entries, closed, strict=True) if c != 0}
 

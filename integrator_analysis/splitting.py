@@ -305,7 +305,7 @@ class _Lowering:
         if self.flow is not None:
             return self.flow
         flow = LinearFlow.named(self.blocks, rate(t) * n, sympy.zeros(self.k), 0)
-        closed = exponential(n * elapsed(t, s), self.process.relations)
+        closed = exponential(n * elapsed(t, s), self.process.parameters)
         self.table |= {e.func: Definition((t, s), c) for e, c in zip(flow.entries, closed, strict=True)}
         if noisy:
             flow = flow.with_spread(self.blocks, self.kappa**2 * self.process.diffusion)
@@ -313,7 +313,7 @@ class _Lowering:
                 self.process, drift_per_unit=n, diffusion_per_unit=self.kappa**2 * self.process.diffusion_per_unit
             )
             r = sympy.Dummy("r", positive=True)
-            covariance, moments = integrated_noise(process, exponential(n * r, self.process.relations), r)
+            covariance, moments = integrated_noise(process, exponential(n * r, self.process.parameters), r)
             over = {clock(t): elapsed(t, s)}
             named = {name(t): name(t, s) for name in moments}
             for name, body in moments.items():

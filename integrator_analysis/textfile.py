@@ -152,7 +152,7 @@ class _Table:
             raise InputError(f"{self.name} has no {key}; give one")
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise InputError(f"{key} in {self.name} is {kind_of(value)}; a number is needed")
-        return _float(value, key)
+        return as_float(value, key)
 
     def label(self, key: str, default: str | None = None) -> str:
         """One line of text without characters that would end a docstring."""
@@ -171,12 +171,6 @@ class _Table:
 
 
 KINDS: Mapping[type, str] = {str: "text", list: "a list", dict: "a table"}
-
-
-def _float(value: float, name: str) -> float:
-    if isinstance(value, int) and abs(value) > 10**300:
-        raise InputError(f"parameter {name} is larger than 1e300")
-    return as_float(value, name)
 
 
 # -- processes ---------------------------------------------------------------------------------------------------------
@@ -232,7 +226,6 @@ class _ProcessText:
             t_max=float(t_max),
             t_min=float(t_min),
             source=self.source,
-            relations=values,  # so that critical damping is seen for these values
             network=self.network,
         )
         check_process(made)
@@ -365,7 +358,7 @@ def _declared(table: _Table, blocks: Sequence[str]) -> tuple[dict[str, float], d
         if isinstance(value, str):
             dependent[name] = value
         elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            numbers[name] = _float(value, name)
+            numbers[name] = as_float(value, name)
         else:
             raise InputError(
                 f"parameter {name} is {kind_of(value)}; a number is needed, or text in the other parameters"

@@ -20,11 +20,11 @@ def is_zero(e: sympy.Expr) -> bool:
     return sympy.expand(sympy.together(e).as_numer_denom()[0]) == 0
 
 
-def exponential(matrix: sympy.Matrix, relations: Mapping[sympy.Symbol, sympy.Expr] | None = None) -> sympy.Matrix:
+def exponential(matrix: sympy.Matrix, parameters: Mapping[sympy.Symbol, sympy.Expr] | None = None) -> sympy.Matrix:
     """exp(matrix) for size 1 and 2: e^tau [cosh(delta) I + sinh(delta)/delta (matrix - tau I)], tau = trace/2.
 
-    ``relations`` are substitutions between parameters under which the discriminant delta^2 is tested for zero:
-    critical damping ties M to Gamma and nu, which the entries alone do not show.
+    ``parameters`` are the values at which the discriminant delta^2 is tested for zero: critical damping ties M to Gamma
+    and nu, which the entries alone do not show.
 
     >>> exponential(sympy.Matrix([[0, 1], [0, 0]]))
     Matrix([
@@ -43,7 +43,7 @@ def exponential(matrix: sympy.Matrix, relations: Mapping[sympy.Symbol, sympy.Exp
     tau = matrix.trace() / 2
     rest = matrix - tau * sympy.eye(2)
     discriminant = rest[0, 0] ** 2 + rest[0, 1] * rest[1, 0]
-    if is_zero(discriminant.subs(dict(relations or {}))):
+    if is_zero(discriminant.subs(dict(parameters or {}))):
         return sympy.exp(tau) * (sympy.eye(2) + rest)
     return sympy.exp(tau) * (cosh_sqrt(discriminant) * sympy.eye(2) + sinhc_sqrt(discriminant) * rest)
 

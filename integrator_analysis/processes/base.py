@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -36,9 +36,13 @@ Parameter = float | Sequence[float] | None
 
 def as_float(value: object, name: str) -> float:
     """A finite number as a plain float; InputError otherwise."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+    try:
+        number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    except OverflowError:
+        raise InputError(f"parameter {name} is beyond the largest float; pass a smaller number") from None
+    if not math.isfinite(number):
         raise InputError(f"parameter {name} = {value!r} is not a finite number; pass an int or a float")
-    return float(value)
+    return number
 
 
 def as_rational(value: object, name: str) -> sympy.Rational:
@@ -89,8 +93,8 @@ class Process:
     ``initial_covariance`` is Sigma(0) (hybrid score matching: diag(0, gamma M) on phase space).
     ``stationary_covariance`` is the limit of Sigma for clock -> infinity, None where there is none;
     ``prior_covariance`` that of the prior, from which samplers start at t_max: the stationary one unless given.
-    ``parameters`` gives every symbol its exact value, dependent ones (M at critical damping) included;
-    ``relations`` are the substitutions that make N defective at critical damping visible, empty otherwise.
+    ``parameters`` gives every symbol its exact value, dependent ones (M at critical damping) included; where N is
+    defective at these values, the derived forms are those of a double eigenvalue.
     ``network`` is what networks trained on this process return: "eps" or "velocity".
     Time t is forward diffusion time in [0, t_max]; samplers stop at t_min > 0.
     """
@@ -107,7 +111,6 @@ class Process:
     t_max: float
     t_min: float
     source: str
-    relations: Mapping[sympy.Symbol, sympy.Expr] = field(default_factory=dict)
     integrated: sympy.Expr | None = None
     prior_covariance: sympy.Matrix = None
     network: str = "eps"

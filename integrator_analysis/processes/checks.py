@@ -13,7 +13,6 @@ import numpy as np
 import sympy
 from sympy.polys.polyerrors import BasePolynomialError
 
-from integrator_analysis.algebra.matrices import is_zero
 from integrator_analysis.processes.base import Process, clock
 from integrator_analysis.symbols import InputError, t
 
@@ -203,8 +202,6 @@ def _check_schedule(process: Process) -> None:
 
 def _check_kernel(process: Process) -> None:
     """Mean and covariance can be derived, and the covariance of z_t is positive definite from t_min on."""
-    if len(process.blocks) == 2:
-        _check_damping(process)
     try:
         with np.errstate(all="ignore"):
             found = [process.covariance(time) for time in (process.t_min, process.t_max)]
@@ -221,14 +218,3 @@ def _check_kernel(process: Process) -> None:
                 f"the covariance of process {process.name} at t = {time:g} is not positive definite: noise does not "
                 "reach every block, or t_min is too small"
             )
-
-
-def _check_damping(process: Process) -> None:
-    """Where N is defective at the parameters' values, ``relations`` must say so: elsewhere the form divides by zero."""
-    n = process.drift_per_unit
-    gap = (n[0, 0] - n[1, 1]) ** 2 + 4 * n[0, 1] * n[1, 0]
-    if is_zero(gap.xreplace(dict(process.parameters))) and not is_zero(gap.subs(dict(process.relations))):
-        raise InputError(
-            f"the drift of process {process.name} is critically damped for its parameters, which symbols do not show; "
-            "give relations, such as relations={nu: 2}"
-        )

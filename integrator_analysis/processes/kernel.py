@@ -111,7 +111,7 @@ def derive_kernel(process: Process) -> Kernel:
     check.
     """
     b, time = clock(t), _Clock.of(process)
-    propagator = exponential(process.drift_per_unit * _r, process.relations)
+    propagator = exponential(process.drift_per_unit * _r, process.parameters)
     transition = propagator.xreplace({_r: b})
     noise, moments = integrated_noise(process, propagator, _r)
     covariance = transition * process.initial_covariance * transition.T + noise

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import mpmath
 import numpy as np
 import pytest
 import sympy
@@ -61,7 +62,6 @@ def langevin(**changes: object) -> ia.Process:
         "initial_covariance": sympy.diag(0, start),
         "stationary_covariance": sympy.eye(2),
         "parameters": {b0: sympy.Integer(3), nu: sympy.Integer(2), start: sympy.Rational(1, 25)},
-        "relations": {nu: sympy.Integer(2)},
     }
     return quadratic(**(fields | changes))
 
@@ -106,6 +106,23 @@ def test_schemes_on_an_own_process_are_verified(build, scheme: str) -> None:
     assert ia.verify(f"own/{scheme}").passed
 
 
+@pytest.mark.parametrize("friction", ["2", "2.000000000001", "1.9", "3"])
+def test_damping_at_near_and_off_the_critical_one(friction: str) -> None:
+    """Mean and covariance by van Loan's exponential in 40 digits; either form is found without registration."""
+    value = sympy.Rational(friction)
+    process = langevin(parameters={b0: sympy.Integer(3), nu: value, start: sympy.Rational(1, 25)})
+    with mpmath.workdps(40):
+        damping, b = mpmath.mpf(friction), 3 * (mpmath.mpf("0.7") + mpmath.mpf("0.49") / 2)
+        n, block = mpmath.matrix([[0, 1], [-1, -damping]]), mpmath.zeros(4)
+        block[:2, :2], block[2:, 2:], block[1, 3] = -n * b, n.T * b, 2 * damping * b
+        block = mpmath.expm(block)
+        transition = block[2:, 2:].T
+        exact = transition * (block[:2, 2:] + mpmath.diag([0, mpmath.mpf("0.04")]) * transition.T)
+        transition, exact = (np.array(m.tolist()).astype(float) for m in (transition, exact))
+    np.testing.assert_allclose(process.mean(0.7), transition, rtol=1e-12)
+    np.testing.assert_allclose(process.covariance(0.7), exact, rtol=1e-12)
+
+
 @pytest.mark.parametrize("names", [("q", "p"), ("x", "v"), ("r", "w"), ("y", "m")])
 def test_the_letters_of_blocks_are_free(names: tuple[str, ...]) -> None:
     ia.register_process(family(lambda: langevin(blocks=names)))
@@ -146,7 +163,6 @@ def test_the_letters_of_blocks_are_free(names: tuple[str, ...]) -> None:
         (langevin, {"diffusion_per_unit": sympy.diag(2 * nu, 0), "drift_per_unit": sympy.diag(-nu, -1),
                     "initial_covariance": sympy.zeros(2), "stationary_covariance": None,
                     "prior_covariance": sympy.eye(2)}, "noise does not reach every block"),
-        (langevin, {"relations": {}}, "critically damped"),
         (langevin, {"drift_per_unit": sympy.Matrix([[0, 1]])}, "is 1 x 2"),
     ],
 )  # fmt: skip

@@ -98,6 +98,8 @@ def test_symbolic_face() -> None:
         ("subvp", {"beta_max": 0.01}, "beta_min <= beta_max"),
         ("ve", {"sigma_min": 60.0}, "sigma_min < sigma_max"),
         ("ve", {"sigma_max": math.inf}, "not a finite number"),
+        ("vp", {"beta_max": 10**400}, "beta_max is beyond the largest float; pass a smaller number"),
+        ("ddpm", {"betas": (0.1, -(10**5000))}, r"betas\[1\] is beyond the largest float"),
         ("edm", {"t_min": 90.0}, "t_min < t_max"),
         ("flow", {"t_max": 1.5}, "t_max <= 1"),
         ("vp_cosine", {"t_max": 1.0}, "t_max < 1"),

@@ -358,7 +358,7 @@ BAD_FILES = {
     change("t_max = 1.0", "t_max = 0.0001"): "0 < t_min < t_max",
     change("t_max = 1.0", "t_max = inf"): "parameter t_max = inf is not a finite number",
     change("t_max = 1.0", 't_max = "1"'): "t_max in [process] is text; a number is needed",
-    change("t_max = 1.0", "t_max = " + "9" * 400): "larger than 1e300",
+    change("t_max = 1.0", "t_max = " + "9" * 400): "parameter t_max is beyond the largest float; pass a smaller number",
     change("b0 = 0.1", "b0 = 1e300"): "accepted: up to 1e+09",
     change("b0 = 0.1", "b0 = nan"): "not a finite number",
     change("b0 = 0.1", "b0 = [1]"): "parameter b0 is a list; a number is needed",
