@@ -99,8 +99,8 @@ class ExactScore(torch.nn.Module):
         return tuple(rest - u * noise for rest, u in zip(state.rest, state.direction, strict=True))
 
     def _whiten(self, z: Tensor, t: Tensor) -> _Whitened:
-        t = t.double()
-        psi, triangle = self.kernel.mean(t), self.kernel.cholesky(t)
+        once = (t[:1] if t.dim() == 1 and t.stride(0) == 0 else t).double()  # a batch at one time, as loops expand it
+        psi, triangle = (tuple(e.expand(t.shape) for e in f(once)) for f in (self.kernel.mean, self.kernel.cholesky))
         k, work = len(psi), torch.float64 if z.dtype == torch.float64 else torch.float32
         expected = (k * self.centre.shape[0], *self.centre.shape[1:])
         if z.shape[1:] != expected or t.shape != z.shape[:1]:
