@@ -195,9 +195,13 @@ class MixtureProblem:
         chosen = rng.choice(len(components), size=n, p=self.weights)
         return np.array([rng.multivariate_normal(components[c][1], components[c][2]) for c in chosen])
 
-    def nodes(self, time: float, points: int) -> tuple[np.ndarray, np.ndarray]:
-        """Gauss-Hermite nodes (n, k) and weights (n) of the law of z_time, exact to degree 2 points - 1."""
+    def nodes(self, time: float, points: int, least: float) -> tuple[np.ndarray, np.ndarray]:
+        """Gauss-Hermite nodes (n, k) and weights (n) of the law of z_time, exact to degree 2 points - 1.
+
+        Those that have less than ``least`` of the weight of their component are left out.
+        """
         grid, weight = normal_nodes(len(self.process.blocks), points)
+        grid, weight = grid[weight >= least], weight[weight >= least]
         nodes = [mean + grid @ np.linalg.cholesky(covariance).T for _, mean, covariance in self.marginals(time)]
         return np.concatenate(nodes), np.concatenate([w * weight for w, _, _ in self.marginals(time)])
 

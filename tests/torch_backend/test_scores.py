@@ -1,5 +1,7 @@
 """Exact scores against scipy's densities, autograd, and the closed forms of point and Gaussian data."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -45,6 +47,27 @@ def scipy_log_density(kernel, means, variances, weights, z, t):
         for mu, v, w in zip(means, variances, weights, strict=True)
     ]  # fmt: skip
     return logsumexp(terms)
+
+
+def test_a_batch_at_one_time_asks_the_kernel_once(kernel):
+    """A loop expands its time; the density is scipy's at every point, and the kernel was asked at one time."""
+    asked = []
+
+    def at(f):
+        return lambda t: asked.append(len(t)) or f(t)
+
+    counted = SimpleNamespace(mean=at(kernel.mean), cholesky=at(kernel.cholesky))
+    score = random_mixture(counted)
+    z, _ = diffused(kernel)
+    for dtype in (torch.float64, torch.float32):
+        found = score.log_density(z, torch.tensor(0.3, dtype=dtype).expand(len(z)))
+        assert asked == [1, 1]
+        asked.clear()
+    t = torch.tensor(0.3, dtype=torch.float32).double()
+    means = (score.means + score.centre.flatten()).numpy()
+    variances, weights = score.variances[:, None].expand(5, 3).numpy(), score.log_weights.exp().numpy()
+    expected = [scipy_log_density(kernel, means, variances, weights, one.flatten().numpy(), t) for one in z]
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("one_variance", [True, False])
