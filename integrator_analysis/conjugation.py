@@ -51,7 +51,19 @@ from integrator_analysis.program import (
 )
 from integrator_analysis.symbols import NUMBER, PAST, Definition, InputError, h, s, t, u
 
-__all__ = ["FAMILY_NAMES", "Ancestral", "Conjugate", "example", "has_strength", "is_family", "lambda_", "tabled"]
+__all__ = [
+    "FAMILY_NAMES",
+    "Ancestral",
+    "Conjugate",
+    "example",
+    "has_strength",
+    "is_family",
+    "lambda_",
+    "matrix_of",
+    "named_parts",
+    "ordered",
+    "tabled",
+]
 
 lambda_ = sympy.Symbol("lambda", real=True)
 """The strength of B = lambda I, lambda ones or lambda diag(a, b), in units of 1/time."""
@@ -214,6 +226,11 @@ class _Lowering:
         self.blocks, self.k = process.blocks, len(process.blocks)
         noise = as_rational(method.noise, "noise")
         self.par: Parametrisation = parametrisation(method.parametrisation, process).noisy(noise)
+        if noise and self.par.homogeneous is None:
+            raise InputError(
+                f"noise = {noise} with parametrisation {self.par.name} on process {process.name}: the weights of the "
+                "reverse SDE are derived for x0 on one block"
+            )
         self.par.check()
         self.named: dict[sympy.Function, Definition] = {}
         self.matrix: sympy.Matrix = self._family()
@@ -241,12 +258,8 @@ class _Lowering:
         """B, a matrix that depends on time by named entries. Raises InputError for one of another size."""
         given = self.method.B
         if isinstance(given, str):
-            given = _of_family(given, self.k)
-        if given.shape != (self.k, self.k):
-            raise InputError(
-                f"B has shape {given.shape}; process {self.process.name} has {self.k} block(s), so it must be "
-                f"{self.k} x {self.k}"
-            )
+            given = matrix_of(given, self.process)
+        _check_shape(given, self.process)
         exact = sympy.Matrix(given).applyfunc(lambda e: sympy.nsimplify(e, rational=True))
         for i, j in ((i, j) for i in range(self.k) for j in range(self.k)):
             if exact[i, j].has(t):
@@ -295,12 +308,11 @@ class _Lowering:
         elif self.par.turning is not None and self.method.B == "0":
             closed, table = self._frame(), {turn: turn_definition(self.par.turning)}
         elif self._ordered():
-            generator = self.flow.generator.xreplace({t: u})
             self.closed = sympy.Matrix(self.k, self.k, lambda i, j: entries[i, j])
-            return {e.func: Definition((t, s), sympy.Integer(n), generator=generator) for n, e in enumerate(entries)}
+            return ordered(self.flow)
         else:
             integral = (t - s) * self.matrix - elapsed(t, s) * self.process.drift_per_unit
-            closed, table = _named_parts(exponential(integral, self.process.parameters))
+            closed, table = named_parts(exponential(integral, self.process.parameters))
         self.closed = closed
         return table | {e.func: Definition((t, s), c) for e, c in zip(entries, closed, strict=True) if c != 0}
 
@@ -603,11 +615,22 @@ class _Lowering:
         return tuple(lines)
 
 
-def _of_family(name: str, k: int) -> sympy.Matrix:
-    """B of a family on k blocks; a diagonal one has the size that its numbers give it."""
+def matrix_of(name: str, process: Process) -> sympy.Matrix:
+    """B of a family on a process. Raises InputError for a diagonal of another size."""
+    k = len(process.blocks)
     if diagonal := DIAGONAL.fullmatch(name):
-        return lambda_ * sympy.diag(*(as_rational(float(number), "B") for number in diagonal[1].split(",")))
+        matrix = lambda_ * sympy.diag(*(as_rational(float(number), "B") for number in diagonal[1].split(",")))
+        _check_shape(matrix, process)
+        return matrix
     return FAMILIES[name](k)
+
+
+def _check_shape(matrix: sympy.Matrix, process: Process) -> None:
+    k = len(process.blocks)
+    if matrix.shape != (k, k):
+        raise InputError(
+            f"B has shape {matrix.shape}; process {process.name} has {k} block(s), so it must be {k} x {k}"
+        )
 
 
 def _moments(stage: Stage) -> int:
@@ -624,7 +647,13 @@ def _list(values: Sequence[object]) -> str:
     return ", ".join(map(str, values))
 
 
-def _named_parts(matrix: sympy.Matrix) -> tuple[sympy.Matrix, dict[sympy.Function, Definition]]:
+def ordered(flow: LinearFlow) -> dict[sympy.Function, Definition]:
+    """E(s, t) as the ordered exponential of the flow's generator."""
+    generator = flow.generator.xreplace({t: u})
+    return {e.func: Definition((t, s), sympy.Integer(n), generator=generator) for n, e in enumerate(flow.entries)}
+
+
+def named_parts(matrix: sympy.Matrix) -> tuple[sympy.Matrix, dict[sympy.Function, Definition]]:
     """A 2 x 2 exponential with its scalar functions named, so that each is computed once and can be read."""
     table: dict[sympy.Function, Definition] = {}
     if matrix.rows > 1:

@@ -102,11 +102,14 @@ class Parametrisation:
         return (self._named("eta", self._eta) * (1 + self.noise**2)).as_immutable()
 
     def noisy(self, noise: sympy.Rational) -> Parametrisation:
-        """This parametrisation for the SDE of strength ``noise`` (kappa). Raises InputError where it has no meaning."""
+        """This parametrisation for the SDE of strength ``noise`` (kappa). Raises InputError where it has no meaning.
+
+        Of score and eps nothing but eta depends on it.
+        """
         if noise == 0:
             return self
-        if self.name == "score":
-            return replace(self, noise=noise)
+        if self.name in ("score", "eps"):
+            return replace(self, noise=noise, homogeneous=None, power=None, turning=None, constant=None)
         if self.name != "x0" or self.homogeneous is None:
             raise InputError(
                 f"noise = {noise} with parametrisation {self.name} on process {self.process.name}: the weights of the "

@@ -1,6 +1,6 @@
 """Specs: the text that names a scheme on a process. A small grammar of our own; text from outside is never evaluated.
 
-    spec    := process [ "(" options ")" ] "/" ( scheme | word ) [ "(" options ")" ]
+    spec    := process [ "(" options ")" ] "/" ( scheme | word ) [ "(" options ")" ] [ "+" word [ "(" options ")" ] ]
     options := option { "," option };  option := name "=" value | flag
     value   := number | product;       product := atom { "*" atom };  atom := number | name | call
     call    := name "(" number { "," number } ")"
@@ -17,6 +17,8 @@ factor.
 number may stand for lambda, or table, a matrix for every step that the sampler is given; lambda= its strength, base= a
 name in catalogue.bases.BASES, variable= what the base method measures a step in (t, rho, log-SNR), predict= the network
 output that it sees (eps, x0, ...). What is left out is B=0, base=Euler, the base's own variable, predict=eps.
+``conjugate(B=..., meaning=...)+word`` composes a conjugation with a splitting: meaning= each (every sub-flow is
+conjugated, the default) or whole (the transformed ODE is split).
 A table of numbers (betas of ddpm) has no text here: it is a keyword argument in Python.
 """
 
@@ -24,7 +26,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import sympy
@@ -32,6 +34,7 @@ import sympy
 from integrator_analysis.base_methods import VARIABLES, Interpolatory, RungeKutta
 from integrator_analysis.catalogue import SCHEMES, Scheme
 from integrator_analysis.catalogue.bases import BASES
+from integrator_analysis.conjugate_splitting import MEANINGS, ConjugateSplitting
 from integrator_analysis.conjugation import FAMILY_NAMES, Conjugate, has_strength, is_family
 from integrator_analysis.parametrisation import PARAMETRISATIONS
 from integrator_analysis.processes import FAMILIES, Process, ProcessFamily, process
@@ -44,9 +47,10 @@ __all__ = ["Spec", "parse"]
 
 MAX_LENGTH = 200
 CONJUGATE_OPTIONS = ("B", "lambda", "base", "variable", "predict")
+CONJUGATE_SPLITTING_OPTIONS = ("B", "lambda", "meaning")
 NAME = r"[A-Za-z_][A-Za-z0-9_+-]*"
 SPLITTING_OPTIONS = {"noise": "noise", "lambda_s": "scale", "reading": "reading"}
-TOKEN = re.compile(rf"\s*(?:(?P<number>{NUMBER}(?![A-Za-z0-9_.]))|(?P<name>{NAME})|(?P<mark>[/(),=*]))")
+TOKEN = re.compile(rf"\s*(?:(?P<number>{NUMBER}(?![A-Za-z0-9_.]))|(?P<name>{NAME})|(?P<mark>[/(),=*+]))")
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ def parse(text: str, **parameters: Parameter) -> Spec:
     'vp/conjugate(B=0, base=AB2, variable=log-SNR, predict=x0)'
     """
     _check_text(text)
-    left, right = _Parser(text).spec()
+    left, right, split = _Parser(text).spec()
     if left.name not in FAMILIES:
         raise did_you_mean(left.name, FAMILIES, "process")
     if left.flags:
@@ -91,7 +95,7 @@ def parse(text: str, **parameters: Parameter) -> Spec:
     for name, value in parameters.items():
         if value is not None or family.defaults.get(name, 0.0) is not None:
             values[name] = as_table(value, name) if name in family.tables else as_float(value, name)
-    scheme = _scheme(right, text, strength)
+    scheme = _conjugate_splitting(right, split, strength) if split else _scheme(right, text, strength)
     made = process(left.name, **values)
     return Spec(_canonical(family, values, scheme.name), made, scheme)
 
@@ -153,16 +157,33 @@ def _scheme(part: _Part, text: str, strength: float | None) -> Scheme:
 
 
 def _has_strength(scheme: Scheme) -> bool:
-    return isinstance(scheme.method, Conjugate) and has_strength(scheme.method.B)
+    return isinstance(scheme.method, Conjugate | ConjugateSplitting) and has_strength(scheme.method.B)
+
+
+def _conjugate_splitting(part: _Part, split: _Part, strength: float | None) -> Scheme:
+    if part.name != "conjugate" or not split.word:
+        raise InputError(f"{part.name} + {split.name}: accepted is conjugate(...)+word, with a splitting word")
+    _check_options(part, CONJUGATE_SPLITTING_OPTIONS, "B=0 or B=lambda*I and the like, lambda=number, meaning=name")
+    family, value = _b_family(part, strength)
+    meaning = _one_of(part, "meaning", MEANINGS, "each")
+    word = canonical(split.name)
+    splitting, written = _splitting(split, Splitting(word, flow="exact"), () if placed(word) else POLICIES)
+    options = [f"B={family}", *([f"lambda={value!r}"] if has_strength(family) else [])]
+    options += [f"meaning={meaning}"] if meaning != "each" else []
+    name = f"conjugate({', '.join(options)})+{word}" + (f"({', '.join(written)})" if written else "")
+    summary = f"Splitting word {word}, conjugated with B = {family}."
+    return Scheme(name, ConjugateSplitting(splitting, family, value, meaning), (), summary, "user")
+
+
+def _check_options(part: _Part, known: Sequence[str], accepted: str) -> None:
+    unknown = (*part.flags, *(name for name in part.options if name not in known))
+    if unknown:
+        raise InputError(f"{part.name} has no option {unknown[0]!r}; accepted: {accepted}")
 
 
 def _conjugate(part: _Part, strength: float | None) -> Scheme:
-    if part.flags or set(part.options) - set(CONJUGATE_OPTIONS):
-        unknown = (*part.flags, *(name for name in part.options if name not in CONJUGATE_OPTIONS))[0]
-        raise InputError(
-            f"conjugate has no option {unknown!r}; accepted: B=0 or B=lambda*I and the like, lambda=number, "
-            "base=name, variable=name, predict=name"
-        )
+    accepted = "B=0 or B=lambda*I and the like, lambda=number, base=name, variable=name, predict=name"
+    _check_options(part, CONJUGATE_OPTIONS, accepted)
     family, value = _b_family(part, strength)
     base = _base(part)
     predict = _one_of(part, "predict", PARAMETRISATIONS, "eps")
@@ -207,7 +228,7 @@ def _base(part: _Part) -> Interpolatory | RungeKutta:
     return replace(base, variable=variable)
 
 
-def _one_of(part: _Part, option: str, known: Mapping[str, object], usual: str) -> str:
+def _one_of(part: _Part, option: str, known: Collection[str], usual: str) -> str:
     name = part.options.get(option, usual)
     if name not in known:
         raise did_you_mean(name, known, f"{option} of conjugate")
@@ -255,14 +276,14 @@ class _Parser:
         while position < len(text.rstrip()):
             match = self.word(position) or TOKEN.match(text, position)
             if not match:
-                raise self.error(position, "a name, a number or one of / ( ) , = *")
+                raise self.error(position, "a name, a number or one of / ( ) , = * +")
             self.tokens.append((match.lastgroup, match.group(match.lastgroup or 0), match.start(match.lastgroup or 0)))
             position = match.end()
         self.next = 0
 
     def word(self, position: int) -> re.Match[str] | None:
         """The splitting word that begins here, where a scheme is named and this is no scheme's name."""
-        found = WORD.match(self.text, position) if [text for _, text, _ in self.tokens[-1:]] == ["/"] else None
+        found = WORD.match(self.text, position) if self.tokens and self.tokens[-1][1] in ("/", "+") else None
         return found if found and found["word"] not in SCHEMES else None
 
     def error(self, position: int, accepted: str) -> InputError:
@@ -279,13 +300,16 @@ class _Parser:
         self.next += 1
         return text
 
-    def spec(self) -> tuple[_Part, _Part]:
+    def spec(self) -> tuple[_Part, _Part, _Part | None]:
         left = self.part("a process name")
         self.take(("mark",), "'/' between process and scheme", "/")
-        right = self.part("a scheme name")
+        right, split = self.part("a scheme name"), None
+        if self.peek()[1] == "+":
+            self.next += 1
+            split = self.part("a splitting word")
         if self.next < len(self.tokens):
             raise self.error(self.peek()[2], "the end of the spec")
-        return left, right
+        return left, right, split
 
     def part(self, what: str) -> _Part:
         word = self.peek()[0] == "word"

@@ -31,7 +31,7 @@ from integrator_analysis.processes import Process
 from integrator_analysis.processes.base import as_rational, rate
 from integrator_analysis.processes.kernel import clock, elapsed
 from integrator_analysis.processes.noise import integrated_noise
-from integrator_analysis.program import Block, Combine, Evaluate, Node, Noise, Output, StepProgram, Term
+from integrator_analysis.program import Block, Combine, Evaluate, Node, Noise, Output, Quadrature, StepProgram, Term
 from integrator_analysis.symbols import Definition, Definitions, InputError, did_you_mean, h, s, t
 from integrator_analysis.words import NOISE, Factor, place, placed, read_word
 
@@ -107,11 +107,17 @@ class Splitting:
 
     def lower(self, process: Process) -> StepProgram:
         """The step program. Raises InputError on a process that lacks what the word's letters split."""
-        return _Lowering(self, process).program()
+        return Lowering(self, process).program()
 
 
-class _Lowering:
-    """One word on one process: its linear parts per unit of the clock int beta, and the statements of its step."""
+class Lowering:
+    """One word on one process: its linear parts per unit of the clock int beta, and the statements of its step.
+
+    What a conjugation changes are ``scored``, ``evaluate`` and ``close``.
+    """
+
+    unknown = ""
+    """What evaluations are read as; left to the word if empty."""
 
     def __init__(self, method: Splitting, process: Process) -> None:
         self.method, self.process = method, process
@@ -133,11 +139,13 @@ class _Lowering:
             if self.rows
             else (1 + self.kappa**2) * self.relaxation
         )
-        self.name = "eps" if method.continued else "score"
+        self.name = self.unknown or ("eps" if method.continued else "score")
         self.parameters: dict[sympy.Symbol, sympy.Expr] = dict(process.parameters)
         self.nodes: dict[sympy.Rational, Node] = {}
         self.table: dict[sympy.Function, Definition] = {}
         self.flow: LinearFlow | None = None
+        self.flows: list[LinearFlow] = []
+        self.quadratures: list[Quadrature] = []
 
     def _relaxation(self) -> sympy.Matrix:
         """R per unit of the clock: (1/2) D Sigma_inf^{-1}; 0 where nothing drifts and noise alone grows."""
@@ -165,28 +173,32 @@ class _Lowering:
             start = begins.get(f.letter, sympy.S.Zero)
             begins[f.letter] = end = start + f.weight
             label = f.letter if f.weight == 1 else f"{f.letter}, {'half' if f.weight * 2 == 1 else f.weight} step"
+            if not f.scored:
+                statements += self.close()
             if f.share is not None:
-                evaluation = Evaluate(f"eps_{len(taken) - len(past)}", self._time(f.share))
-                statements.append(evaluation)
-                taken.insert(0, (evaluation.name, evaluation.time))
+                name, time = f"eps_{len(taken) - len(past)}", self.time(f.share)
+                statements += self.evaluate(name, time)
+                taken.insert(0, (name, time))
             if f.scored:
                 outputs = list(zip(taken, f.mix, strict=False))
                 rows = ("AB".index(f.letter),) if self.rows else range(self.k)
-                updates = [self._scored(i, f.weight, start, end, outputs) for i in rows]
+                updates = [self.scored(i, f.weight, start, end, outputs) for i in rows]
             elif self.rows:
                 updates = self._noise(f.weight, start, end, seen[f.letter])
             else:
                 updates = self._joint(f.letter, start, end, seen[f.letter])
             if updates:
                 statements.append(Combine(tuple(updates), label))
+        statements += self.close()
         return StepProgram(
             process=self.process,
             parametrisation=parametrisation(self.name, self.process).noisy(self.kappa),
             statements=tuple(statements),
             definitions=self._definitions(),
             parameters=self.parameters,
-            flows=(self.flow,) if self.flow is not None else (),
-            derivation=self._derivation(),
+            flows=tuple(self.flows),
+            quadratures=tuple(self.quadratures),
+            derivation=self.derivation(),
             nodes=tuple(self.nodes.values()),
             history=len(past),
             kept=taken[0][0] if past else "",
@@ -197,7 +209,15 @@ class _Lowering:
         par = parametrisation(self.name, self.process)
         return self.process.definitions.with_(par.definitions if self.name == "eps" else {}).with_(self.table)
 
-    def _time(self, share: sympy.Expr) -> sympy.Expr:
+    def evaluate(self, name: str, time: sympy.Expr) -> list[Evaluate | Combine]:
+        """The statements that take an evaluation."""
+        return [Evaluate(name, time)]
+
+    def close(self) -> list[Combine]:
+        """What comes before a letter without score, and after the last letter."""
+        return []
+
+    def time(self, share: sympy.Expr) -> sympy.Expr:
         if share in (0, 1):
             return s if share == 1 else t
         if not share.is_Rational:
@@ -208,10 +228,10 @@ class _Lowering:
 
     def _clock(self, start: sympy.Expr, end: sympy.Expr) -> sympy.Expr:
         """int beta over the part of the step between two shares."""
-        return elapsed(self._time(start), self._time(end))
+        return elapsed(self.time(start), self.time(end))
 
     # -- sub-flows -----------------------------------------------------------------------------------------------
-    def _scored(
+    def scored(
         self,
         row: int,
         weight: sympy.Expr,
@@ -275,7 +295,7 @@ class _Lowering:
         if self.k == 1:
             return self._joint_of_one(n[0, 0] * self._clock(start, end), letter, start, end, occurrence)
         flow = self._flow(n, letter == NOISE)
-        ends = (self._time(start), self._time(end))
+        ends = (self.time(start), self.time(end))
         updates: list[Update] = []
         for i, block in enumerate(self.blocks):
             terms = [Term(flow.entries[i, j].func(*ends), Block(b)) for j, b in enumerate(self.blocks)]
@@ -329,10 +349,11 @@ class _Lowering:
                 x.func: Definition((t, s), c[0, 0] - c[0, 1] * slope.func(t, s)),
             }
         self.flow = flow
+        self.flows.append(flow)
         return flow
 
     # -- words ---------------------------------------------------------------------------------------------------
-    def _derivation(self) -> tuple[str, ...]:
+    def derivation(self) -> tuple[str, ...]:
         kind = "probability-flow ODE"
         if self.method.stochastic:
             kind = "reverse SDE" if self.kappa == 1 else f"SDE of strength kappa = {self.kappa} with the same marginals"

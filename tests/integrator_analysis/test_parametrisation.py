@@ -16,6 +16,7 @@ import pytest
 
 import integrator_analysis as ia
 from integrator_analysis.analysis.coefficients import CoefficientTable
+from integrator_analysis.base_methods import Interpolatory
 from integrator_analysis.conjugation import Conjugate
 from integrator_analysis.numeric import function
 from integrator_analysis.parametrisation import PARAMETRISATIONS, Parametrisation, conversion, parametrisation
@@ -386,4 +387,6 @@ def test_noise_is_for_x0_on_one_block(name: str, prediction: str) -> None:
         f"parametrisation {prediction} on process {name}: the weights of the reverse SDE are derived for x0 on one"
     )
     with pytest.raises(InputError, match=message):
-        parametrisation(prediction, ia.process(name)).noisy(ia.process("vp").drift_per_unit[0, 0] ** 2)
+        Conjugate(base=Interpolatory(variable="log-SNR"), parametrisation=prediction, noise=0.25).lower(
+            ia.process(name)
+        )
