@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from integrator_analysis.catalogue import baselines, conjugate, exponential, splitting
+from integrator_analysis.catalogue import baselines, conjugate, conjugate_splitting, exponential, splitting
 from integrator_analysis.catalogue.entry import Scheme
 from integrator_analysis.symbols import InputError
 
 __all__ = ["SCHEMES", "Scheme", "register"]
 
 _SCHEMES = {
-    scheme.name: scheme for family in (baselines, conjugate, exponential, splitting) for scheme in family.SCHEMES
+    scheme.name: scheme
+    for family in (baselines, conjugate, exponential, splitting, conjugate_splitting)
+    for scheme in family.SCHEMES
 }
 
 SCHEMES: Mapping[str, Scheme] = MappingProxyType(_SCHEMES)

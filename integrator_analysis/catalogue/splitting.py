@@ -37,6 +37,14 @@ SCHEMES = (
         "Reduced stochastic splitting: O, then B and A share one evaluation. The noise matches the reverse SDE "
         "(lambda_s at its consistent value).",
     ),
+    Scheme(
+        "SPS-S",
+        Splitting("OBA", "reduced"),
+        (),
+        "Splitting sampler, stochastic: ROBA by the name that the paper gives its best sampler, meant for a tuned "
+        "lambda_s. No value of lambda_s but 1 is consistent with a reverse process of these marginals.",
+        "arXiv 2310.07894, section 4; arXiv 2402.07211",
+    ),
     *_pair(
         "BAO",
         "BAO",
