@@ -27,7 +27,7 @@ from integrator_analysis.processes.kernel import elapsed
 from integrator_analysis.program import Block, Combine, Evaluate, Noise, Output, StepProgram, advance
 from integrator_analysis.symbols import PAST, InputError, h, s, t
 
-__all__ = ["LocalError", "derive_local_error"]
+__all__ = ["LocalError", "derive_local_error", "local_difference"]
 
 MAX_ORDER = 5
 """Highest power of h that is looked at. Scalar jets decide order conditions no further."""
@@ -201,6 +201,12 @@ def derive_local_error(program: StepProgram, max_order: int = MAX_ORDER) -> Loca
             return replace(error, startup=True) if error.steps > 1 and _only_startup(error) else error
     silent = [block for block, term in found.items() if not term]
     raise ArithmeticError(f"block(s) {', '.join(silent)}: no error term through h**{max_order}")
+
+
+def local_difference(program: StepProgram, order: int) -> tuple[JetRing, dict[str, Series]]:
+    """Numerical less exact solution after one step of a deterministic program, per block, through h**order."""
+    jets = _jet_ring(program, order)
+    return jets, _difference(program, jets)
 
 
 def _only_startup(error: LocalError) -> bool:
