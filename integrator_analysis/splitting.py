@@ -33,7 +33,7 @@ from integrator_analysis.processes.kernel import clock, elapsed
 from integrator_analysis.processes.noise import integrated_noise
 from integrator_analysis.program import Block, Combine, Evaluate, Node, Noise, Output, Quadrature, StepProgram, Term
 from integrator_analysis.symbols import Definition, Definitions, InputError, did_you_mean, h, s, t
-from integrator_analysis.words import NOISE, Factor, place, placed, read_word
+from integrator_analysis.words import NOISE, Factor, check_evaluations, place, placed, read_word
 
 __all__ = ["FLOWS", "POLICIES", "READINGS", "Splitting", "lambda_s"]
 
@@ -82,6 +82,8 @@ class Splitting:
         ):
             if value not in known:
                 raise did_you_mean(str(value), known, what)
+        if isinstance(self.word, str):
+            check_evaluations(self.word, self.factors)
         if self.stochastic and not self.noise > 0:
             raise InputError(f"noise = {self.noise}: a word with O needs noise > 0; leave O out for none")
         if not self.stochastic and (self.noise, self.scale) != (1.0, 1.0):
@@ -129,6 +131,11 @@ class Lowering:
             raise InputError(
                 f"splitting {_text(self.factors)} needs a phase-space process (position and momentum); "
                 f"{process.name} has the block(s) {', '.join(self.blocks)}, which the letters S, O and L split"
+            )
+        if method.continued and process.network != "eps":
+            raise InputError(
+                f"the word {_text(self.factors)} begins with the last evaluation of the step before, which is eps; "
+                f"networks of {process.name} return {process.network}, so write @0 at its first factor with a score"
             )
         self.kappa = as_rational(method.noise, "noise") if method.stochastic else sympy.S.Zero
         self.diffusion = (process.diffusion / rate(t)).applyfunc(sympy.cancel)

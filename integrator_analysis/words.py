@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -24,7 +24,18 @@ import sympy
 
 from integrator_analysis.symbols import InputError
 
-__all__ = ["LETTERS", "NOISE", "SCORE", "WORD", "Factor", "canonical", "place", "placed", "read_word"]
+__all__ = [
+    "LETTERS",
+    "NOISE",
+    "SCORE",
+    "WORD",
+    "Factor",
+    "canonical",
+    "check_evaluations",
+    "place",
+    "placed",
+    "read_word",
+]
 
 SCORE = "ABS"
 """Letters that use the score: A the position row, B the momentum row, S the score's part of all rows."""
@@ -143,6 +154,8 @@ def _check(text: str, factors: Sequence[Factor]) -> None:
         if total != 1:
             raise _error(text, f"the weights of {letter} sum to {total}; they must sum to 1")
     for f in factors:
+        if f.letter == NOISE and f.weight <= 0:
+            raise _error(text, f"O over {f.weight} of the step; noise takes a positive time")
         if f.share is not None and not 0 <= f.share <= 1:
             raise _error(text, f"an evaluation at {f.share} of the step; accepted: from 0 to 1")
         if sum(f.mix) != 1:
@@ -151,18 +164,17 @@ def _check(text: str, factors: Sequence[Factor]) -> None:
         if a.letter == b.letter and (not b.scored or (b.share is None and a.mix == b.mix)):
             raise _error(text, f"repeats the letter {a.letter}; write it once instead")
     if any(f.share is not None for f in factors):
-        list(evaluations_used(text, factors))
+        check_evaluations(text, factors)
 
 
-def evaluations_used(text: str, factors: Sequence[Factor]) -> Iterator[int]:
-    """How many evaluations exist at each score factor, the step before's last one included where the word needs it."""
+def check_evaluations(text: str, factors: Sequence[Factor]) -> None:
+    """Raise InputError where a factor combines more evaluations than there are, the step before's last included."""
     scored = [f for f in factors if f.scored]
     known = int(scored[0].share is None)
     for f in scored:
         known += f.share is not None
         if len(f.mix) > known:
             raise _error(text, f"{f.letter}{list(f.mix)} uses {len(f.mix)} evaluations; there are {known}")
-        yield known
 
 
 def place(factors: Sequence[Factor], policy: str) -> tuple[Factor, ...]:

@@ -90,6 +90,22 @@ def test_unusable_words_are_one_clear_error(word: str) -> None:
         Splitting(word)
 
 
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("psld/O(-1/2) B A O(3/2)", "O over -1/2 of the step; noise takes a positive time"),
+        ("psld/O(0) B A O(1)", "O over 0 of the step"),
+        ("psld/B[2,-1] A", "uses 2 evaluations; there are 1"),
+        ("psld/B A[2,-1](reduced)", "uses 2 evaluations; there are 1"),
+        ("psld/B@0 A[3,-3,1]", "uses 3 evaluations; there are 1"),
+        ("flow/S S@1/2[2,-1] L", "networks of flow return velocity, so write @0"),
+    ],
+)
+def test_noise_of_no_time_and_evaluations_that_do_not_exist_are_refused(spec: str, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        ia.derive(spec)
+
+
 def test_unknown_policy_and_process_without_momentum_are_refused() -> None:
     with pytest.raises(InputError, match="known: naive, reduced"):
         Splitting("BA", "lazy")  # type: ignore[arg-type]
