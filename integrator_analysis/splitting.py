@@ -235,7 +235,7 @@ class Lowering:
 
     def _clock(self, start: sympy.Expr, end: sympy.Expr) -> sympy.Expr:
         """int beta over the part of the step between two shares."""
-        return elapsed(self.time(start), self.time(end))
+        return elapsed(self.time(start), self.time(end)) if start != end else sympy.S.Zero
 
     # -- sub-flows -----------------------------------------------------------------------------------------------
     def scored(
@@ -265,6 +265,8 @@ class Lowering:
             factor = length * share * score
             if self.name == "eps":  # -eta eps = (1/2) G G^T s
                 factor = -length * share / rate(time) * parametrisation("eps", self.process).eta.xreplace({t: time})
+                if self.score.has(t):  # on one block: G G^T of the newest evaluation, as for any word
+                    factor *= score[0, 0] / self.score[0, 0].xreplace({t: time})
             terms += [Term(factor[row, j], Output(name, b)) for j, b in enumerate(self.blocks)]
         return self.blocks[row], tuple(term for term in terms if term.coefficient != 0)
 
