@@ -8,14 +8,13 @@ word, program, table or symbol of the package.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from random import Random
 
 import numpy as np
 import pytest
-import sympy
 import torch
 from hypothesis import Phase, assume, example, given, settings
 from hypothesis import strategies as st
@@ -23,8 +22,9 @@ from scipy.integrate import quad
 from scipy.linalg import expm
 
 import integrator_analysis as ia
-from integrator_analysis.processes import _FAMILIES
 from torch_backend.measurement import affine_map
+
+pytestmark = pytest.mark.usefixtures("own_process")
 
 UNSHRUNK = (Phase.explicit, Phase.generate)
 """An example derives a process, up to a second; shrinking one would take minutes."""
@@ -93,7 +93,7 @@ def cld(friction: float, mass: float | None) -> Paper:
 
 
 def own() -> Paper:
-    """Langevin diffusion of unit mass whose beta = 3 (1 + t) moves: see the fixture."""
+    """Langevin diffusion of unit mass whose beta = 3 (1 + t) moves: see conftest.py."""
     return phase_space("own", [[0, 1], [-1, -2]], [0, 4], 1.0, beta=lambda t: 3 * (1 + t))
 
 
@@ -137,30 +137,6 @@ def subvp() -> Paper:
     changes = {"covariance": lambda t: np.array([[np.expm1(-total(t)) ** 2]])}
     paper = one_block("subvp", -0.5, 0.0, lambda t: 0.1 + 19.9 * t, **changes)
     return Paper(**(vars(paper) | {"noise": lambda t: np.array([[-np.expm1(-2 * total(t))]])}))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def process_of_ones_own() -> Iterator[None]:
-    """The process ``own`` for the package, while this module is tested."""
-    from integrator_analysis.symbols import t
-
-    made = ia.Process(
-        name="own",
-        title="a Langevin diffusion with a moving beta",
-        blocks=("x", "m"),
-        drift_per_unit=sympy.Matrix([[0, 1], [-1, -2]]),
-        diffusion_per_unit=sympy.diag(0, 4),
-        schedule=3 * (1 + t),
-        initial_covariance=sympy.diag(0, sympy.Rational(1, 25)),
-        stationary_covariance=sympy.eye(2),
-        parameters={},
-        t_max=1.0,
-        t_min=1e-3,
-        source="a test",
-    )
-    ia.register_process(ia.ProcessFamily("own", "a test", {}, lambda: made))
-    yield
-    del _FAMILIES["own"]
 
 
 # -- words on paper ----------------------------------------------------------------------------------------------------
