@@ -9,6 +9,8 @@ beta / 2 for PSLD and beta for CLD. Matrices below are for w = 1, the step being
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -28,6 +30,11 @@ OSCILLATORS = {
 """F / beta, beta, M and the frequency w."""
 
 
+@cache
+def module(spec: str) -> ModuleType:
+    return ia.derive(spec).to_torch().module
+
+
 def step_map(process: str, word: str, step: float) -> tuple[Array, Array]:
     """Matrix and noise covariance of one step of the generated code in (q, p), ``step`` / w long."""
     drift, beta, mass, frequency = OSCILLATORS[process]
@@ -38,8 +45,7 @@ def step_map(process: str, word: str, step: float) -> tuple[Array, Array]:
         sigma = prior + e @ (np.diag([0, mass]) - prior) @ e.T  # of z_t given x_0
         return torch.from_numpy(z.numpy() @ np.linalg.inv(prior) @ np.linalg.cholesky(sigma))
 
-    module = ia.derive(f"{process}/{word}").to_torch().module
-    matrix, offset, noise = affine_map(module, eps, 0.9, 0.9 - step / frequency)
+    matrix, offset, noise = affine_map(module(f"{process}/{word}"), eps, 0.9, 0.9 - step / frequency)
     assert not offset.any()
     noise = np.linalg.inv(scale) @ noise
     return np.linalg.inv(scale) @ matrix @ scale, noise @ noise.T
