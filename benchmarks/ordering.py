@@ -186,7 +186,7 @@ def constants(name: str, gamma: float, time: float) -> dict[str, float]:
     integrator = ia.derive(f"psld(Gamma={gamma}, nu={4 + gamma})/{name}")
     problem = MixtureProblem(integrator.process)
     field = problem.field(integrator.program.unknown)
-    nodes, weights = problem.nodes(time, 4, 0.0)
+    nodes, weights = problem.nodes(time, 4)
     found = [integrator.local_error.evaluate(z, time, field, digits=25) for z in nodes]
     return {b: math.sqrt(sum(w * v[b] ** 2 for w, v in zip(weights, found, strict=True))) for b in ("x", "m")}
 

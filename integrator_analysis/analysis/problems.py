@@ -195,7 +195,7 @@ class MixtureProblem:
         chosen = rng.choice(len(components), size=n, p=self.weights)
         return np.array([rng.multivariate_normal(components[c][1], components[c][2]) for c in chosen])
 
-    def nodes(self, time: float, points: int, least: float) -> tuple[np.ndarray, np.ndarray]:
+    def nodes(self, time: float, points: int, least: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
         """Gauss-Hermite nodes (n, k) and weights (n) of the law of z_time, exact to degree 2 points - 1.
 
         Those that have less than ``least`` of the weight of their component are left out.
