@@ -87,6 +87,8 @@ FEATURED = (
     "psld/NVV",
     "psld/RSE",
     "psld/RVV",
+    "psld/SPS-2M",
+    "psld/SSCS",
     "psld/NOBA",
     "psld/ROBA",
 )
