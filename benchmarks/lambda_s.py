@@ -201,7 +201,7 @@ def report(
         "",
         f"The derived weak order of ROBA is {ia.derive('psld/ROBA').order}, with lambda_s other than 1 it is "
         f"{ia.derive('psld/ROBA(lambda_s=1.2)').order}: the noise is that of no reverse process with these marginals. "
-        "Sum over the directions of the relative error of the position variance, root mean square:",
+        "Root mean square, over the directions, of the relative error of the position variance:",
         "",
         *header("lambda_s", *(f"{n} steps" for n in MANY)),
     ]

@@ -51,6 +51,10 @@ def slope_of(variable: sympy.Function) -> sympy.Function:
 VELOCITY = "velocity"
 
 
+PLAIN = ("score", "residual")
+"""Those whose C_skip and C_out are constants: L and eta are then written out, and not named."""
+
+
 @dataclass(frozen=True)
 class Parametrisation:
     """C_skip and C_out, k x k in functions of t, and what follows from them.
@@ -88,7 +92,7 @@ class Parametrisation:
     def drift(self) -> sympy.ImmutableMatrix:
         """L(t): F itself where C_skip = 0, else named functions drift_ij(t); with noise, less kappa**2 lambda'."""
         if self._plain_drift:
-            return self._drift.as_immutable()
+            return (self._drift - self.noise**2 * self.process.diffusion * self.c_skip / 2).as_immutable()
         named = self._named("drift", self._drift)
         if self.noise == 0:
             return named
@@ -97,18 +101,18 @@ class Parametrisation:
     @cached_property
     def eta(self) -> sympy.ImmutableMatrix:
         """-(1/2) (1 + kappa**2) G G^T C_out in named functions eta_ij(t); itself where the network is the score."""
-        if self.name == "score":
+        if self.name in PLAIN:
             return (self._eta * (1 + self.noise**2)).as_immutable()
         return (self._named("eta", self._eta) * (1 + self.noise**2)).as_immutable()
 
     def noisy(self, noise: sympy.Rational) -> Parametrisation:
         """This parametrisation for the SDE of strength ``noise`` (kappa). Raises InputError where it has no meaning.
 
-        Of score and eps nothing but eta depends on it.
+        Of score and eps nothing but eta depends on it, of residual the drift as well.
         """
         if noise == 0:
             return self
-        if self.name in ("score", "eps"):
+        if self.name in (*PLAIN, "eps"):
             return replace(self, noise=noise, homogeneous=None, power=None, turning=None, constant=None)
         if self.name != "x0" or self.homogeneous is None:
             raise InputError(
@@ -123,7 +127,7 @@ class Parametrisation:
         """What drift_ij, eta_ij, rho and lambda stand for."""
         table = dict(measures(self.process)) | dict(self.extra)
         for name, matrix in (("drift", self._drift), ("eta", self._eta)):
-            if (name == "eta" and self.name != "score") or (name == "drift" and not self._plain_drift):
+            if (name == "eta" and self.name not in PLAIN) or (name == "drift" and not self._plain_drift):
                 for named, e in zip(self._named(name, matrix), matrix, strict=True):
                     if named.args and named != e:
                         table[named.func] = Definition((t,), e)
@@ -131,7 +135,7 @@ class Parametrisation:
 
     @property
     def _plain_drift(self) -> bool:
-        return self.name == VELOCITY or not any(self.c_skip)
+        return self.name in (VELOCITY, *PLAIN) or not any(self.c_skip)
 
     @cached_property
     def _drift(self) -> sympy.Matrix:
@@ -225,7 +229,8 @@ def _one_block(name: str, process: Process) -> tuple[sympy.Expr, sympy.Expr]:
     if len(process.blocks) != 1:
         raise InputError(
             f"parametrisation {name} is defined on one block; process {process.name} has "
-            f"{', '.join(process.blocks)}; accepted there: eps, eps-rotated, score, x0, velocity, anchor, mixed"
+            f"{', '.join(process.blocks)}; accepted there: eps, eps-rotated, score, x0, velocity, anchor, mixed, "
+            "residual"
         )
     return sympy.Function("mean_x")(t), process.kernel.factor[0, 0]
 
@@ -244,6 +249,15 @@ def _score(process: Process) -> Parametrisation:
     """s = n."""
     k = len(process.blocks)
     return Parametrisation("score", process, sympy.zeros(k, k).as_immutable(), sympy.eye(k).as_immutable())
+
+
+def _residual(process: Process) -> Parametrisation:
+    """s = n - Sigma_inf^{-1} z: what the score has beyond that of the stationary distribution."""
+    stationary = process.stationary_covariance
+    if stationary is None:
+        raise InputError(f"parametrisation residual needs a stationary distribution; {process.name} has none")
+    c_skip = -(stationary**-1)
+    return Parametrisation("residual", process, c_skip.as_immutable(), sympy.eye(len(process.blocks)).as_immutable())
 
 
 def _data(process: Process) -> Parametrisation:
@@ -454,6 +468,7 @@ PARAMETRISATIONS: Mapping[str, Callable[[Process], Parametrisation]] = MappingPr
         VELOCITY: _velocity,
         "anchor": _anchored,
         "mixed": _mixed,
+        "residual": _residual,
         "edm": _edm,
     }
 )

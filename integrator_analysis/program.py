@@ -165,7 +165,7 @@ class StepProgram:
     their expansion in h follows; ``quadratures`` those that have no closed form. ``variable`` is what shares of the
     way are measured in, a function of t (None: t itself). ``history`` counts the earlier evaluations that are read;
     ``kept`` is the evaluation that later steps will read. Before ``cycle`` statements a step mends the last one.
-    ``primed``: the past of the first step is an evaluation at its start, one more in all; not none.
+    ``primed``: the past of the first step is what a step of no length keeps there; not none.
     """
 
     process: Process
@@ -255,6 +255,8 @@ class StepProgram:
         coefficients: dict[str, sympy.Expr] = {}
         statements: list[Evaluate | Combine] = []
         count = 0
+        used = {(o.evaluation, o.component) for term in self.terms if isinstance(o := term.operand, Output)}
+        used |= {(self.kept, block) for block in self.blocks}
 
         def name_terms(st: Combine, suffix: str) -> Combine:
             updates = []
@@ -282,7 +284,7 @@ class StepProgram:
                     coefficients[f"time_{st.name}"] = st.time
                 statements.append(st)
                 if not folded:
-                    statements.append(self._converted(st, skip, scale, coefficients))
+                    statements.append(self._converted(st, skip, scale, coefficients, used))
             else:
                 count += 1
                 statements.append(name_terms(st, f"_{count}" if many else ""))
@@ -299,12 +301,19 @@ class StepProgram:
         )
 
     def _converted(
-        self, st: Evaluate, skip: sympy.Matrix, scale: sympy.Matrix, coefficients: dict[str, sympy.Expr]
+        self,
+        st: Evaluate,
+        skip: sympy.Matrix,
+        scale: sympy.Matrix,
+        coefficients: dict[str, sympy.Expr],
+        used: set[tuple[str, str]],
     ) -> Combine:
         """The statement that turns a network's output into the unknown, named by the unknown and its evaluation."""
         updates = []
         number = st.name.rpartition("_")[2]
         for i, block in enumerate(self.blocks):
+            if (st.name, block) not in used:
+                continue
             terms = []
             for j, (component, source) in enumerate(zip(self.blocks, st.state or self.blocks, strict=True)):
                 for kind, matrix, operand in (

@@ -41,13 +41,13 @@ lambda_s = sympy.Symbol("lambda_s", positive=True)
 """What the position noise of O is scaled by (arXiv 2310.07894, section 3.2); 1 is consistent with the reverse SDE."""
 
 POLICIES = ("naive", "reduced")
-FLOWS = ("euler", "exact")
+FLOWS = ("euler", "exact", "residual")
 READINGS = ("factor", "exponent", "mid-time")
 """What lambda_s scales: the noise itself; its exponent, as in 1 - exp(-lambda_s Gamma beta h); or the same with the
 time in the middle of the step in place of h, so that the noise does not vanish with h."""
 
 Policy = Literal["naive", "reduced"]
-Flow = Literal["euler", "exact"]
+Flow = Literal["euler", "exact", "residual"]
 Reading = Literal["factor", "exponent", "mid-time"]
 Update = tuple[str, tuple[Term, ...]]
 
@@ -58,7 +58,9 @@ class Splitting:
 
     ``policy`` places the evaluations of the score where the word does not: see ``words.place``. ``flow`` "euler":
     A, B and S are Euler steps with coefficients at the time of their evaluation, O has beta at the step's start, as in
-    the paper; "exact": each is solved exactly with the score frozen, over the part of the step that its weights span.
+    the paper; "exact": each is solved exactly with the score frozen, over the part of the step that its weights span;
+    "residual": exactly with the residual s + Sigma_inf^{-1} z frozen, so that close to the stationary distribution,
+    where score and drift cancel, they still do.
     ``noise`` is kappa, of no meaning without O. ``scale`` is lambda_s, read as ``reading`` says.
     Raises InputError for a word, a name or a number that is not usable.
     """
@@ -139,14 +141,17 @@ class Lowering:
             )
         self.kappa = as_rational(method.noise, "noise") if method.stochastic else sympy.S.Zero
         self.diffusion = (process.diffusion / rate(t)).applyfunc(sympy.cancel)
-        self.relaxation = self._relaxation() if method.stochastic else sympy.zeros(self.k)
+        residual = method.flow == "residual"
+        self.relaxation = self._relaxation() if method.stochastic or residual else sympy.zeros(self.k)
         self.score = (1 + self.kappa**2) / 2 * self.diffusion
         self.linear = (
             -process.drift_per_unit + self.kappa**2 * self.relaxation
             if self.rows
             else (1 + self.kappa**2) * self.relaxation
         )
-        self.name = self.unknown or ("eps" if method.continued else "score")
+        if residual:
+            self.linear -= (1 + self.kappa**2) * self.relaxation
+        self.name = self.unknown or ("residual" if residual else "eps" if method.continued else "score")
         self.parameters: dict[sympy.Symbol, sympy.Expr] = dict(process.parameters)
         self.nodes: dict[sympy.Rational, Node] = {}
         self.table: dict[sympy.Function, Definition] = {}
@@ -158,14 +163,18 @@ class Lowering:
         """R per unit of the clock: (1/2) D Sigma_inf^{-1}; 0 where nothing drifts and noise alone grows."""
         process = self.process
         if process.diffusion_per_unit.has(clock):
-            raise InputError(f"O on {process.name}: its diffusion is no multiple of its drift at all times")
+            raise InputError(
+                f"O and flow residual on {process.name}: its diffusion is no multiple of its drift at all times"
+            )
         if process.stationary_covariance is not None:
             relaxation = process.diffusion_per_unit * process.stationary_covariance**-1 / 2
             if self.rows and not relaxation.is_diagonal():
                 raise InputError(f"O of a word over A and B: the noise of {process.name} couples position and momentum")
             return relaxation
         if self.rows or any(process.drift_per_unit):
-            raise InputError(f"O needs a stationary distribution, or no drift; {process.name} has neither")
+            raise InputError(
+                f"O and flow residual need a stationary distribution, or no drift; {process.name} has neither"
+            )
         return sympy.zeros(self.k)
 
     # -- the program ---------------------------------------------------------------------------------------------
@@ -214,7 +223,7 @@ class Lowering:
 
     def _definitions(self) -> Definitions:
         par = parametrisation(self.name, self.process)
-        return self.process.definitions.with_(par.definitions if self.name == "eps" else {}).with_(self.table)
+        return self.process.definitions.with_(par.definitions if self.name != "score" else {}).with_(self.table)
 
     def evaluate(self, name: str, time: sympy.Expr) -> list[Evaluate | Combine]:
         """The statements that take an evaluation."""
@@ -300,7 +309,9 @@ class Lowering:
         """L or O of all rows: dz = N z db, with O's noise, solved exactly."""
         if self.method.scale != 1:
             raise InputError("lambda_s belongs to the O of words over A and B")
-        n = -self.process.drift_per_unit - (1 + self.kappa**2) * self.relaxation
+        n = -self.process.drift_per_unit
+        if letter == NOISE:
+            n -= (1 + self.kappa**2) * self.relaxation
         if self.k == 1:
             return self._joint_of_one(n[0, 0] * self._clock(start, end), letter, start, end, occurrence)
         flow = self._flow(n, letter == NOISE)
@@ -381,8 +392,8 @@ class Lowering:
         ]
         if self.method.continued:
             lines.append(
-                "A step begins with the last evaluation of the step before, read as eps; the first step with one taken "
-                "at its start, one more in all."
+                f"A step begins with the last evaluation of the step before, read as {self.name}; the first with one "
+                "taken at its start, by a step of no length."
             )
         if lambda_s in self.parameters:
             lines.append(
@@ -397,6 +408,9 @@ LETTER_TEXT = {
     (True, "exact"): "A: exact flow of the position row with the score and the momentum frozen; B: of the momentum row",
     (False, "euler"): "S: Euler step of the score's part of all rows",
     (False, "exact"): "S: exact flow of the score's part of all rows with the score frozen",
+    (True, "residual"): "A: exact flow of the position row with the residual s + Sigma_inf^(-1) z and the momentum "
+    "frozen; B: of the momentum row",
+    (False, "residual"): "S: exact flow of the score's part of all rows with the residual s + Sigma_inf^(-1) z frozen",
 }
 NOISE_TEXT = {
     True: "O: exact Ornstein-Uhlenbeck step with S = (1/2) G G^T Sigma_inf^{-1}",

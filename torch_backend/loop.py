@@ -262,7 +262,7 @@ def integrate(
     blocks: int = 1,
     noises: int = 0,
     history: int = 0,
-    primed: bool = False,
+    primed: Tensor | None = None,
     generator: torch.Generator | None = None,
     callback: Callback | None = None,
     progress: Progress = False,
@@ -275,8 +275,8 @@ def integrate(
     - ``network(z, t)``: eps of z's shape; z in the caller's dtype, t of shape ``(n,)`` in the state's dtype.
     - ``z``: ``(n, blocks * c, ...)``, floating point: the state at ``times[0]``, and the device of the whole walk.
     - ``history``: how many earlier outputs a step reads; it then takes them as ``past``, newest first, zeros where
-      there was no step, and returns ``(z, kept)``. ``primed``: where there was none, it gets an evaluation at the start
-      of the walk, one more in all.
+      there was no step, and returns ``(z, kept)``. ``primed``: the coefficients of a step of no length at the start,
+      which is made first for what it keeps.
     - ``noises``: standard-normal draws per step, ``(noises, n, c, ...)``, from ``generator`` on its own device.
     - ``callback(step_index, s, z)`` after every step: index from 0, the time reached, the state (not to be changed).
     - ``progress``: True, False or a callable; on a GPU it counts the steps issued, which run behind.
@@ -302,7 +302,9 @@ def integrate(
     watch = _Watch(network, dtype, walk)
     z = z.to(state)
     watch.close_step(z)
-    past = [watch(z, ends[0]) if primed else torch.zeros_like(z)] * history
+    past = [torch.zeros_like(z)] * history
+    if primed is not None:
+        past = [step(z, ends[0], ends[0], primed.to(z.device, state), watch, None, past)[1]] * history
     for i, row in enumerate(rows):
         noise = None
         if noises and generator is not None:
@@ -343,6 +345,13 @@ def tabulate_scheme(scheme: Any, times: Iterable[float], lower_order_final: bool
     if lower_order_final and getattr(scheme, "PRIMED", False):
         raise ValueError(f"{scheme.SPEC} reads an earlier evaluation in every step; leave lower_order_final out")
     return tabulate(coefficients, walk, scheme.HISTORY, getattr(scheme, "MENDS", False), lower_order_final)
+
+
+def primer(scheme: Any, walk: Sequence[float]) -> Tensor | None:
+    """The coefficients of a step of no length, for a scheme whose first step needs a past; None for others."""
+    if not getattr(scheme, "PRIMED", False):
+        return None
+    return torch.tensor(scheme.coefficients(walk[0], walk[0]), dtype=torch.float64)
 
 
 def sample_scheme(
@@ -390,7 +399,7 @@ def sample_scheme(
             blocks=len(scheme.BLOCKS),
             noises=scheme.NOISES,
             history=scheme.HISTORY,
-            primed=getattr(scheme, "PRIMED", False),
+            primed=primer(scheme, walk),
             generator=generator,
             callback=callback,
             progress=progress,

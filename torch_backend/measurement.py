@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from torch_backend.loop import Network, integrate, tabulate
+from torch_backend.loop import Network, integrate, primer, tabulate
 
 __all__ = [
     "Past",
@@ -82,7 +82,7 @@ def _primed_pair(module: ModuleType, network: Network, z: Tensor, start: float, 
     exact state at ``end``.
     """
     before, state = past.times[0], past.states[0]
-    first = network(state, torch.tensor(before, dtype=torch.float64).expand(len(state)))
+    _, first = _call(module, network, state, before, before, (), None, [torch.zeros_like(z)])
     middle, kept = _call(module, network, state, before, start, (), None, [first])
     last, _ = _call(module, network, middle, start, end, (before,), None, [kept])
     return last - (middle - z)
@@ -280,5 +280,5 @@ def trajectory(module: ModuleType, network: Network, z: Array, times: Sequence[f
     state = torch.from_numpy(z)
     table = tabulate(module.coefficients, times, module.HISTORY)
     blocks, history = len(module.BLOCKS), module.HISTORY
-    start = primed(module)
-    return integrate(module.step, table, times, network, state, blocks=blocks, history=history, primed=start).numpy()
+    first = primer(module, times)
+    return integrate(module.step, table, times, network, state, blocks=blocks, history=history, primed=first).numpy()

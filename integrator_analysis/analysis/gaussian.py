@@ -130,9 +130,7 @@ def gaussian_error(
         first, second = marginal(process, grid[0], mu, variance)
         moments = np.pad(first, (0, kept)), np.pad(second, (0, kept))  # no outputs are kept before the first step
         if program.primed:
-            jacobian, offset = eps(float(grid[0]))
-            stacked = np.vstack([np.eye(k), jacobian])
-            moments = np.concatenate([first, jacobian @ first + offset]), stacked @ second @ stacked.T
+            moments = affine_step(program, table, grid[0], grid[0], eps).moments(*moments)
         for i, (start, end) in enumerate(pairwise(grid)):
             moments = affine_step(program, table, start, end, eps, grid[:i][::-1].tolist()).moments(*moments)
         exact = marginal(process, grid[-1], mu, variance)

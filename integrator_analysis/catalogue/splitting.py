@@ -83,16 +83,16 @@ SCHEMES = (
     ),
     Scheme(
         "SPS-2S",
-        Splitting("A@0 B B@1/2[2,-1] A[2,-1]", flow="exact"),
+        Splitting("A@0 B B@1/2[2,-1] A[2,-1]", flow="residual"),
         ("psld", "cld"),
-        "Second order for any score at two evaluations: half A, half B with the score at the start; half B, half A "
-        "with 2 s(middle) - s(start), which is the score at the end to second order. The palindrome is the adjoint of "
-        "its first half, which gives the second order; the halves are exact.",
+        "Second order for any score at two evaluations: half A, half B with the residual of the score at the start; "
+        "half B, half A with 2 r(middle) - r(start), which is that at the end to second order, so that the second half "
+        "is the adjoint of the first.",
         OWN,
     ),
     Scheme(
         "SPS-2M",
-        Splitting("A B B@1/2[2,-1] A[2,-1]", flow="exact"),
+        Splitting("A B B@1/2[2,-1] A[2,-1]", flow="residual"),
         ("psld", "cld"),
         "As SPS-2S with one evaluation per step: the one in the middle of the step before stands for the start. "
         "Second order; the first step takes one evaluation more.",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sympy
+import torch
+from scipy.linalg import expm
 
 import integrator_analysis as ia
 from integrator_analysis.splitting import Splitting
@@ -120,3 +124,47 @@ def test_the_documents_python_prints_what_it_says(capsys: pytest.CaptureFixture[
     exec(compile(code, "splittings.md", "exec"), {})
     assert capsys.readouterr().out.splitlines() == expected
     assert len(expected) > 1
+
+
+def test_second_order_splittings_are_their_loops_written_by_hand() -> None:
+    """SPS-2S and SPS-2M on PSLD, F, G G^T and Sigma typed in: half A, half B, half B, half A with frozen residuals."""
+    gamma, nu, mass, beta = 0.01, 4.01, 0.25, 8.0
+    drift, limit = beta / 2 * np.array([[-gamma, 1 / mass], [-1, -nu]]), np.diag([1.0, mass])
+
+    def network(z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        x, m = z.chunk(2, dim=1)
+        return torch.cat((torch.sin(1.3 * x - 0.4 * m + t[:, None]), torch.cos(0.7 * m + 0.5 * x)), dim=1)
+
+    def residual(x: float, m: float, t: float) -> np.ndarray:
+        e = expm(drift * t)
+        covariance = limit + e @ (np.diag([0, 0.04 * mass]) - limit) @ e.T
+        eps = network(torch.tensor([[x, m]], dtype=torch.float64), torch.tensor([t], dtype=torch.float64))
+        score = -np.linalg.solve(np.linalg.cholesky(covariance).T, eps.numpy()[0])
+        return score + np.linalg.solve(limit, [x, m])
+
+    times = [1.0, 0.93, 0.85, 0.8]
+    for name, fresh in (("SPS-2S", True), ("SPS-2M", False)):
+        x, m = 0.4, -0.3
+        start = residual(x, m, times[0])
+        for t, s in itertools.pairwise(times):
+            half = (t - s) / 2 * beta / 2
+            r = residual(x, m, t) if fresh else start
+            x += half * (-m / mass + gamma * r[0])
+            m += half * (x + mass * nu * r[1])
+            start = residual(x, m, t - (t - s) / 2)
+            r = 2 * start - r
+            m += half * (x + mass * nu * r[1])
+            x += half * (-m / mass + gamma * r[0])
+        sampler = ia.derive(f"psld/{name}").to_torch(dtype=torch.float64)
+        found = sampler.sample(network, torch.tensor([[0.4, -0.3]], dtype=torch.float64), times=times)
+        np.testing.assert_allclose(found.numpy()[0], [x, m], rtol=1e-11)
+
+
+def test_exact_sub_flows_lose_what_the_residual_keeps() -> None:
+    """RVV's momentum constant has the factor 1 + M d_m s_m, 0 in equilibrium; with exact sub-flows it is M d_m s_m."""
+    euler, n = names_of("psld/BAB(reduced)")
+    exact, k = names_of("psld/BAB(reduced, exact)")
+    assert sympy.expand(euler["m"].subs(n["d_m s_m"], -1 / n["M"])) == 0
+    assert sympy.expand(exact["m"].subs(k["d_m s_m"], -1 / k["M"])) != 0
+    residual, j = names_of("psld/BAB(reduced, residual)")
+    assert sympy.expand(residual["m"].subs(j["d_m residual_m"], 0)) == 0  # the score of equilibrium has none

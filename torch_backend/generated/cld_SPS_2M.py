@@ -8,37 +8,32 @@ Source: the order conditions of the word, from the local error that this toolkit
 Process: critically damped Langevin diffusion (CLD), Gamma = 1, M = 0.25, gamma = 0.04, beta_0 = 4.
 Splits the probability-flow ODE in reverse time by the word ABBA, applied left to right; its letters take the shares
     1/2, 1/2, 1/2, 1/2 of the step.
-A: exact flow of the position row with the score and the momentum frozen; B: of the momentum row.
+A: exact flow of the position row with the residual s + Sigma_inf^(-1) z and the momentum frozen; B: of the momentum
+    row.
 Score evaluations: A uses the newest; B uses the newest; B uses a new one at 1/2 of the way in the combination 2, -1
     (newest first); A uses the newest in the combination 2, -1 (newest first).
-A step begins with the last evaluation of the step before, read as eps; the first step with one taken at its start,
-    one more in all.
+A step begins with the last evaluation of the step before, read as residual; the first with one taken at its start,
+    by a step of no length.
 Order 2 for a general smooth score; 1 network evaluation per step; deterministic.
-Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 in forward diffusion time (eps_x:
-    eps prediction's component, d_m: derivative by m):
-    x: -beta*(Gamma**2*beta**2*m + Gamma*M*beta**2*x - Gamma*M*beta*d_m eps_m*eta_mm*m - Gamma*M*beta*eps_m*eta_mm -
-        M**2*beta*d_m eps_m*eta_mm*x + M**2*d_m eps_m*eps_m*eta_mm**2 + M**2*d_t eps_m*eta_mm + M**2*d_t
-        eta_mm*eps_m - M*beta**2*m + M*beta*d_x eps_m*eta_mm*m)/(12*M**3)
-    m: (5*Gamma**2*beta**2*d_m eps_m*eta_mm*m + Gamma**2*beta**2*d_mm eps_m*eta_mm*m**2 + 5*Gamma*M*beta**2*d_m
-        eps_m*eta_mm*x + 2*Gamma*M*beta**2*d_mm eps_m*eta_mm*m*x - 10*Gamma*M*beta*d_m eps_m**2*eta_mm**2*m -
-        2*Gamma*M*beta*d_m eps_m*d_t eta_mm*m - 5*Gamma*M*beta*d_m eps_m*eps_m*eta_mm**2 - 2*Gamma*M*beta*d_mm
-        eps_m*eps_m*eta_mm**2*m - 2*Gamma*M*beta*d_mt eps_m*eta_mm*m - 4*Gamma*M*beta*d_t eps_m*eta_mm -
-        Gamma*M*beta*d_t eta_mm*eps_m + 2*Gamma*beta**3*m - 8*Gamma*beta**2*d_x eps_m*eta_mm*m -
-        2*Gamma*beta**2*d_xm eps_m*eta_mm*m**2 + M**2*beta**2*d_mm eps_m*eta_mm*x**2 - 10*M**2*beta*d_m
-        eps_m**2*eta_mm**2*x - 2*M**2*beta*d_m eps_m*d_t eta_mm*x - 2*M**2*beta*d_mm eps_m*eps_m*eta_mm**2*x -
-        2*M**2*beta*d_mt eps_m*eta_mm*x + 10*M**2*d_m eps_m**2*eps_m*eta_mm**3 + 10*M**2*d_m eps_m*d_t
-        eps_m*eta_mm**2 + 6*M**2*d_m eps_m*d_t eta_mm*eps_m*eta_mm + M**2*d_mm eps_m*eps_m**2*eta_mm**3 +
-        2*M**2*d_mt eps_m*eps_m*eta_mm**2 + 2*M**2*d_t eps_m*d_t eta_mm + M**2*d_tt eps_m*eta_mm + M**2*d_tt
-        eta_mm*eps_m + 4*M*beta**3*x + 2*M*beta**2*d_m eps_m*eta_mm*m - 4*M*beta**2*d_x eps_m*eta_mm*x -
-        2*M*beta**2*d_xm eps_m*eta_mm*m*x - 4*M*beta**2*eps_m*eta_mm + 10*M*beta*d_m eps_m*d_x eps_m*eta_mm**2*m +
-        2*M*beta*d_t eta_mm*d_x eps_m*m + 4*M*beta*d_x eps_m*eps_m*eta_mm**2 + 2*M*beta*d_xm eps_m*eps_m*eta_mm**2*m
-        + 2*M*beta*d_xt eps_m*eta_mm*m + beta**2*d_xx eps_m*eta_mm*m**2)/(24*M**2)
-Operations: 222 on host scalars to tabulate a step (quadrature nodes not counted), 11 multiply-adds of a block to
+Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 in forward diffusion time
+    (residual_x: residual prediction's component, d_m: derivative by m):
+    x: -beta**2*(Gamma**2*M*beta*d_m residual_m*residual_m + Gamma*M*beta*d_m residual_m*x - Gamma*M*d_t residual_m
+        - Gamma*beta*d_x residual_m*m - beta*m)/(12*M**2)
+    m: -beta*(10*Gamma**3*M**2*beta**2*d_m residual_m**2*residual_m + Gamma**3*M**2*beta**2*d_mm
+        residual_m*residual_m**2 + 10*Gamma**2*M**2*beta**2*d_m residual_m**2*x + 2*Gamma**2*M**2*beta**2*d_mm
+        residual_m*residual_m*x - 10*Gamma**2*M**2*beta*d_m residual_m*d_t residual_m - 2*Gamma**2*M**2*beta*d_mt
+        residual_m*residual_m - 10*Gamma**2*M*beta**2*d_m residual_m*d_x residual_m*m - 4*Gamma**2*M*beta**2*d_x
+        residual_m*residual_m - 2*Gamma**2*M*beta**2*d_xm residual_m*m*residual_m + Gamma*M**2*beta**2*d_mm
+        residual_m*x**2 - 2*Gamma*M**2*beta*d_mt residual_m*x + Gamma*M**2*d_tt residual_m + 2*Gamma*M*beta**2*d_m
+        residual_m*m - 4*Gamma*M*beta**2*d_x residual_m*x - 2*Gamma*M*beta**2*d_xm residual_m*m*x -
+        4*Gamma*M*beta**2*residual_m + 2*Gamma*M*beta*d_xt residual_m*m + Gamma*beta**2*d_xx residual_m*m**2 -
+        4*M*beta**2*x)/(24*M**2)
+Operations: 187 on host scalars to tabulate a step (quadrature nodes not counted), 16 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify cld/SPS-2M`: order; leading local error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:0c54fcf674e53168693bd6f27fc786e55aee4c9075f658b49d324048ca4d3f3d
-Body hash: sha256:792a3d07b1b139234bd0423bd5f5dd7c1c18cf788eae61edd30a84967584797c
+Terms hash: sha256:0620f43ce11321a0762aaa61f4080ec815cc3a6d87cabbd655eed4bca13d997c
+Body hash: sha256:1aa361e2d78c0e6286259d0f0ee3ad7a008622d76e1515cb5365ab7a0001ab98
 """
 
 import math
@@ -60,11 +55,13 @@ T_MIN = 0.001
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "coupling_xm_1",
-    "decay_m_2",
     "coupling_mx_2",
     "weight_mm_2",
     "time_eps_0",
-    "decay_m_3",
+    "scale_xx_0",
+    "scale_xm_0",
+    "skip_mm_0",
+    "scale_mm_0",
     "coupling_mx_3",
     "weight_mm_0_3",
     "weight_mm_past_1_3",
@@ -92,8 +89,7 @@ def _phi(k: int, z: float) -> float:
 
 
 def _at(t: float) -> tuple[float, ...]:
-    """beta, eta_mm at time t."""
-    beta = beta_0
+    """cholesky_xx, cholesky_mx, cholesky_mm at time t."""
     clock = beta_0 * t
     moment_0 = 2 * clock**3 * math.exp(-Gamma * clock / M) * _phi(3, Gamma * clock / M)
     moment_1 = clock**2 * math.exp(-Gamma * clock / M) * _phi(2, Gamma * clock / M)
@@ -113,8 +109,7 @@ def _at(t: float) -> tuple[float, ...]:
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
-    eta_mm = Gamma * beta / cholesky_mm
-    return beta, eta_mm
+    return cholesky_xx, cholesky_mx, cholesky_mm
 
 
 def _between(t: float, s: float) -> tuple[float, ...]:
@@ -126,27 +121,30 @@ def _between(t: float, s: float) -> tuple[float, ...]:
 def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0."""
     t_1 = t + 1 / 2 * (s - t)
-    beta_t, eta_mm_t = _at(t)
-    beta_t_1, eta_mm_t_1 = _at(t_1)
+    cholesky_xx_t_1, cholesky_mx_t_1, cholesky_mm_t_1 = _at(t_1)
     (elapsed_t_t_1,) = _between(t, t_1)
     (elapsed_t_1_s,) = _between(t_1, s)
     coupling_xm_1 = -elapsed_t_t_1 / M
-    decay_m_2 = math.exp(Gamma * elapsed_t_t_1 / M)
-    coupling_mx_2 = elapsed_t_t_1 * _phi(1, Gamma * elapsed_t_t_1 / M)
-    weight_mm_2 = -elapsed_t_t_1 * eta_mm_t * _phi(1, Gamma * elapsed_t_t_1 / M) / beta_t
+    coupling_mx_2 = elapsed_t_t_1
+    weight_mm_2 = Gamma * elapsed_t_t_1
     time_eps_0 = t_1
-    decay_m_3 = math.exp(Gamma * elapsed_t_1_s / M)
-    coupling_mx_3 = elapsed_t_1_s * _phi(1, Gamma * elapsed_t_1_s / M)
-    weight_mm_0_3 = -2 * elapsed_t_1_s * eta_mm_t_1 * _phi(1, Gamma * elapsed_t_1_s / M) / beta_t_1
-    weight_mm_past_1_3 = elapsed_t_1_s * eta_mm_t * _phi(1, Gamma * elapsed_t_1_s / M) / beta_t
+    scale_xx_0 = -1 / cholesky_xx_t_1
+    scale_xm_0 = cholesky_mx_t_1 / (cholesky_mm_t_1 * cholesky_xx_t_1)
+    skip_mm_0 = 1 / M
+    scale_mm_0 = -1 / cholesky_mm_t_1
+    coupling_mx_3 = elapsed_t_1_s
+    weight_mm_0_3 = 2 * Gamma * elapsed_t_1_s
+    weight_mm_past_1_3 = -Gamma * elapsed_t_1_s
     coupling_xm_4 = -elapsed_t_1_s / M
     return (
         coupling_xm_1,
-        decay_m_2,
         coupling_mx_2,
         weight_mm_2,
         time_eps_0,
-        decay_m_3,
+        scale_xx_0,
+        scale_xm_0,
+        skip_mm_0,
+        scale_mm_0,
         coupling_mx_3,
         weight_mm_0_3,
         weight_mm_past_1_3,
@@ -198,11 +196,13 @@ def step(
     """
     (
         coupling_xm_1,
-        decay_m_2,
         coupling_mx_2,
         weight_mm_2,
         time_eps_0,
-        decay_m_3,
+        scale_xx_0,
+        scale_xm_0,
+        skip_mm_0,
+        scale_mm_0,
         coupling_mx_3,
         weight_mm_0_3,
         weight_mm_past_1_3,
@@ -213,10 +213,12 @@ def step(
     # A, half step
     x = x + coupling_xm_1 * m
     # B, half step
-    m = decay_m_2 * m + coupling_mx_2 * x + weight_mm_2 * past_1_m
+    m = m + coupling_mx_2 * x + weight_mm_2 * past_1_m
     eps_0_x, eps_0_m = network(torch.cat((x, m), dim=1), time_eps_0).chunk(2, dim=1)
+    # residual from the network's output
+    unknown_0_x, unknown_0_m = x + scale_xx_0 * eps_0_x + scale_xm_0 * eps_0_m, skip_mm_0 * m + scale_mm_0 * eps_0_m
     # B, half step
-    m = decay_m_3 * m + coupling_mx_3 * x + weight_mm_0_3 * eps_0_m + weight_mm_past_1_3 * past_1_m
+    m = m + coupling_mx_3 * x + weight_mm_0_3 * unknown_0_m + weight_mm_past_1_3 * past_1_m
     # A, half step
     x = x + coupling_xm_4 * m
-    return torch.cat((x, m), dim=1), torch.cat((eps_0_x, eps_0_m), dim=1)
+    return torch.cat((x, m), dim=1), torch.cat((unknown_0_x, unknown_0_m), dim=1)
