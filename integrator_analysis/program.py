@@ -284,7 +284,8 @@ class StepProgram:
                     coefficients[f"time_{st.name}"] = st.time
                 statements.append(st)
                 if not folded:
-                    statements.append(self._converted(st, skip, scale, coefficients, used))
+                    converted = self._converted(st, skip, scale, coefficients, used)
+                    statements += [converted] if converted.updates else []
             else:
                 count += 1
                 statements.append(name_terms(st, f"_{count}" if many else ""))

@@ -15,6 +15,7 @@ from scipy.linalg import expm
 import integrator_analysis as ia
 from integrator_analysis.splitting import Splitting
 from integrator_analysis.symbols import InputError
+from torch_backend.measurement import affine_map
 
 
 def names_of(spec: str) -> tuple[dict[str, sympy.Expr], dict[str, sympy.Symbol]]:
@@ -168,3 +169,9 @@ def test_exact_sub_flows_lose_what_the_residual_keeps() -> None:
     assert sympy.expand(exact["m"].subs(k["d_m s_m"], -1 / k["M"])) != 0
     residual, j = names_of("psld/BAB(reduced, residual)")
     assert sympy.expand(residual["m"].subs(j["d_m residual_m"], 0)) == 0  # the score of equilibrium has none
+
+
+def test_an_evaluation_that_nothing_reads_is_no_statement() -> None:
+    module = ia.derive("flow/S(1/3)@0 S(2/3)@1[0,1] L(1)").to_torch(dtype=torch.float64).module
+    once, twice = (affine_map(module, lambda z, t, a=a: a * z + t[:, None], 0.6, 0.5)[0] for a in (1.0, 2.0))
+    assert once[0, 0] != twice[0, 0]
