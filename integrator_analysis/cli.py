@@ -169,10 +169,12 @@ def _definitions(lowered: StepProgram) -> dict[str, str]:
     """What the functions in the coefficients stand for, weights without closed form as integrals."""
     table = {f"{f}({', '.join(map(str, d.arguments))})": str(d.body) for f, d in lowered.definitions.items()}
     for q in lowered.quadratures:
-        for f, integrand in zip(q.functions, q.integrands, strict=True):
-            table[f"{f}(t, s)"] = (
-                f"integral over u from s to t of {integrand} ({q.nodes} Gauss-Legendre nodes in sqrt(u))"
-            )
+        for k, group in enumerate(q.functions, start=q.lowest):
+            share = f" times x**{k}, x the share of the way from t to s" if k else ""
+            for f, integrand in zip(group, q.integrands, strict=True):
+                table[f"{f}(t, s)"] = (
+                    f"integral over u from s to t of {integrand}{share} ({q.nodes} Gauss-Legendre nodes in {q.rule}(u))"
+                )
     return table
 
 

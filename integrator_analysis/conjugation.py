@@ -195,14 +195,14 @@ class Ancestral:
         ode = lowering.program()
         noisy = lowering.par.noisy(eta)
         lost = -(eta**2) * expm1(-2 * advance(t, s))
-        root = sympy.sqrt(1 - lost)
+        root = sympy.sqrt(1 - eta**2 + eta**2 * sympy.exp(-2 * advance(t, s)))  # 1 - lost, where lost is nearly 1
         slope = slope_of(log_snr)
         alpha = lowering.par.eta[0, 0] / slope(t)  # eta = alpha lambda' for the prediction of x_0
         carried, weight = (m[0].func(t, s) for m in (lowering.flow.entries, lowering.flow.moments[0]))
         spread = sympy.sqrt(-process.diffusion[0, 0].xreplace({t: s}) / (2 * slope(s)) * lost)
         terms = (
             Term(carried * root, Block("x")),
-            Term(weight + carried * (1 - root) * alpha, Output("eps_0", "x")),
+            Term(weight + carried * lost / (1 + root) * alpha, Output("eps_0", "x")),
             Term(spread, Noise("xi_x")),
         )
         return replace(
@@ -356,7 +356,7 @@ class _Lowering:
                 return {f: Definition((t, s), c) for (f,), c in zip(functions, closed, strict=True)}, ()
         table: dict[sympy.Function, Definition] = {}
         if self.method.B == "0" and self.par.constant is not None:
-            first = self.par.constant.xreplace({t: s}) - self._between(t, s) * self.par.constant
+            first = self._first_weight(self.par.constant)
             table = {f: Definition((t, s), e) for f, e in zip(functions[0], first, strict=True)}
         functions = functions[bool(table) :]
         if not functions:
@@ -369,8 +369,18 @@ class _Lowering:
         integrand = -(propagator * self.par.eta.xreplace({t: u}))
         kept = [n for n, e in enumerate(integrand) if e != 0]
         groups = tuple(tuple(group[n] for n in kept) for group in functions)
-        rule = "sqrt" if self.par.name == "eps" else "log"
-        return table, (Quadrature(groups, tuple(integrand[n] for n in kept), rule=rule, lowest=int(bool(table))),)
+        rule = "sqrt" if self.par.name == "eps" and self.base.variable != "log-SNR" else "log"
+        nodes = 64 if rule == "log" and not table else 32  # where n is nearly constant, 32 leave 1e-13
+        return table, (Quadrature(groups, tuple(integrand[n] for n in kept), rule, nodes, int(bool(table))),)
+
+    def _first_weight(self, constant: sympy.ImmutableMatrix) -> sympy.Matrix:
+        """psi_0 = R_s - E R_t; on one block without cancellation, as (R/alpha)**2 - rho**2 is the data's variance."""
+        at_s = constant.xreplace({t: s})
+        if self.k > 1:
+            return at_s - self._between(t, s) * constant
+        mean = sympy.Function("mean_x")
+        size = constant[0] / mean(t) + at_s[0] / mean(s)
+        return sympy.Matrix([-mean(s) * ratio_difference(t, s) * (ratio(t) + ratio(s)) / size])
 
     def _closed_weight(self, k: int, p: sympy.Rational, m: sympy.Expr) -> sympy.Expr | None:
         """-int_s^t (m_s / m_u) eta x^k du = m_s times the integral of x^k d(rho**p) from t to s."""

@@ -139,15 +139,15 @@ class Quadrature:
 
     ``functions[i]`` are those with the power k = ``lowest`` + i of x, the share of the way from t to s in the
     program's variable.
-    ``nodes`` Gauss-Legendre nodes in sqrt(u), in which the eta of eps is smooth at u = 0: 32 give 3e-14 relative on
-    PSLD over the whole interval (1e-3, 1), and a step is shorter than that. ``rule`` "log": in log u instead, for an
-    eta that grows like 1/u, as that of x0 does.
+    ``rule`` "sqrt": Gauss-Legendre nodes in sqrt(u), in which the eta of eps is smooth at u = 0: 32 give 3e-14 relative
+    on PSLD over the whole interval (1e-3, 1), and a step is shorter than that. "log": in log u, for an eta that grows
+    like 1/u, as that of x0 does, and for an x that is smooth in log u: 64 nodes give 1e-12 over (1e-5, 0.2).
     """
 
     functions: tuple[tuple[sympy.Function, ...], ...]
     integrands: tuple[sympy.Expr, ...]
-    nodes: int = 32
     rule: str = "sqrt"
+    nodes: int = 32
     lowest: int = 0
 
     @property

@@ -224,7 +224,7 @@ class JetRing:
                 return self.expand(e.base, at) ** int(e.exp)
             if ("parameter", e.base) in self.position:
                 return self.series(self["reciprocal", e.base]) ** int(-e.exp)
-            if self._slope(e.base) or str(e.base.func) in self.divisors:
+            if self._slope(e.base) or str(e.base.func) in self.divisors or e.base.is_Add:
                 return self.reciprocal(self.expand(e.base, at)) ** int(-e.exp)
         if e.is_Pow and e.exp == sympy.Rational(1, 2):
             return self.root(self.expand(e.base, at), e)

@@ -158,14 +158,14 @@ class _Coefficients:
         chain = _needed([body], self.definitions, 1)
         printer = SourcePrinter("math", (t,))
         lines = [
-            "width, total = math.log(t / s), 0.0",
+            "width, terms = math.log(t / s), []",
             "panels = math.ceil(abs(width) / 2) or 1",
             "for node, weight in ((panel + x, w) for panel in range(panels) for x, w in RULE):",
         ]
         inner = ["t = s * math.exp(width * node / panels)"]
         inner += [line for g in chain for line in _assign(str(g), self.definitions[g].body, printer)]
-        inner.append(f"total += width / panels * weight * t * ({printer.doprint(body.xreplace({u: t}))})")
-        lines += [f"    {line}" for line in inner] + ["return total"]
+        inner.append(f"terms.append(width / panels * weight * t * ({printer.doprint(body.xreplace({u: t}))}))")
+        lines += [f"    {line}" for line in inner] + ["return math.fsum(terms)"]
         docstring = f"{f}: an integral from time s to time t, by the rule in log u on panels of a factor e**2."
         return SourceFunction(f"_{f}(t: float, s: float{self.tail.declared})", docstring, tuple(lines), "float"), [
             body,

@@ -19,6 +19,7 @@ import sympy
 
 from integrator_analysis.analysis.local_error import LocalError
 from integrator_analysis.codegen.lower import (
+    SourceFunction,
     lower_coefficients,
     lower_kernel,
     lower_log_snr,
@@ -35,7 +36,8 @@ from integrator_analysis.program import StepProgram
 __all__ = ["kernel_source", "module_name", "scheme_source"]
 
 WIDTH = 116
-NODES = 32
+INTEGRAL_NODES = 32
+"""At least, for an integral in log u over a panel of a factor e**2."""
 
 
 def module_name(spec: str) -> str:
@@ -69,7 +71,7 @@ def scheme_source(
             names=tuple(lowered.coefficients),
             parameters=_parameters({p: x for p, x in lowered.parameters.items() if p not in given}, printed),
             special=special_functions(printed),
-            rule=_rule() if "RULE" in str([f.lines for f in functions]) or lowered.quadratures else None,
+            rule=_rule(lowered, functions),
             tail=tail_of(lowered),
             ordered=any(f.signature.startswith("_generator") for f in functions),
             size=len(program.blocks),
@@ -167,9 +169,14 @@ def _prior(process: Process) -> tuple[float, ...]:
     return tuple(float(sympy.sqrt(covariance[i, i])) for i in range(len(process.blocks)))
 
 
-def _rule() -> list[tuple[str, str]]:
-    """(node, weight) of the Gauss-Legendre rule on (0, 1)."""
-    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+def _rule(lowered: StepProgram, functions: Sequence[SourceFunction]) -> list[tuple[str, str]] | None:
+    """(node, weight) of the Gauss-Legendre rule on (0, 1), of as many nodes as the weights or a function need."""
+    counts = [q.nodes for q in lowered.quadratures]
+    if any("RULE" in line for f in functions for line in f.lines):
+        counts.append(INTEGRAL_NODES)
+    if not counts:
+        return None
+    nodes, weights = np.polynomial.legendre.leggauss(max(counts))
     return [(repr(float((1 + x) / 2)), repr(float(w / 2))) for x, w in zip(nodes, weights, strict=True)]
 
 

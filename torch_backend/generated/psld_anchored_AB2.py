@@ -246,7 +246,7 @@ Operations: 614 on host scalars to tabulate a step (quadrature nodes not counted
 Checked by `integrator-analysis verify psld/anchored-AB2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:30af939032d87831d5f004be556cabcac5ba9868eb633b6143b474769d5c3d7a
-Body hash: sha256:537d51ab641105f12fc87182631bf945bfc8266a3acfea3fe054c537d03c24ef
+Body hash: sha256:4a988f9c493024f685cb0e3fbadfe55332e0a98da1c8cf76398c277ebe0c1fe9
 """
 
 import math
@@ -361,7 +361,7 @@ def _shares(start: float, end: float, times: Sequence[float], size: int, v: floa
 
 def _turn(t: float, s: float, v: float) -> float:
     """turn: an integral from time s to time t, by the rule in log u on panels of a factor e**2."""
-    width, total = math.log(t / s), 0.0
+    width, terms = math.log(t / s), []
     panels = math.ceil(abs(width) / 2) or 1
     for node, weight in ((panel + x, w) for panel in range(panels) for x, w in RULE):
         t = s * math.exp(width * node / panels)
@@ -392,8 +392,8 @@ def _turn(t: float, s: float, v: float) -> float:
         marginal_xx = math.sqrt(v * mean_x**2 + covariance_xx)
         marginal_mx = (v * mean_m * mean_x + covariance_mx) / marginal_xx
         marginal_mm = math.sqrt(v * mean_m**2 + covariance_mm - marginal_mx**2)
-        total += width / panels * weight * t * (beta * marginal_mm / (2 * M * marginal_xx) - Gamma * beta * marginal_mx / (2 * marginal_mm * marginal_xx**2))
-    return total
+        terms.append(width / panels * weight * t * (beta * marginal_mm / (2 * M * marginal_xx) - Gamma * beta * marginal_mx / (2 * marginal_mm * marginal_xx**2)))
+    return math.fsum(terms)
 
 
 def _at(t: float, v: float) -> tuple[float, ...]:

@@ -38,7 +38,7 @@ Operations: 559 on host scalars to tabulate a step (quadrature nodes not counted
 Checked by `integrator-analysis verify psld/anchored-DDIM`: order; leading local error; network evaluations per
     step; one-step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:335de421c6b5db7a0beee6c4104562815c80925858d68cf4607aade9ecd437df
-Body hash: sha256:e38acbbb220cc2e9fabc8563e9e871464d92ddfde15f8d2a860b1ffd0dab9bb8
+Body hash: sha256:6cda5dc5d581ea28bedb964f3ecdb2f5a6ba54e3d28d2861572cd0391ceca05d
 """
 
 import math
@@ -128,7 +128,7 @@ def _phi(k: int, z: float) -> float:
 
 def _turn(t: float, s: float, v: float) -> float:
     """turn: an integral from time s to time t, by the rule in log u on panels of a factor e**2."""
-    width, total = math.log(t / s), 0.0
+    width, terms = math.log(t / s), []
     panels = math.ceil(abs(width) / 2) or 1
     for node, weight in ((panel + x, w) for panel in range(panels) for x, w in RULE):
         t = s * math.exp(width * node / panels)
@@ -159,8 +159,8 @@ def _turn(t: float, s: float, v: float) -> float:
         marginal_xx = math.sqrt(v * mean_x**2 + covariance_xx)
         marginal_mx = (v * mean_m * mean_x + covariance_mx) / marginal_xx
         marginal_mm = math.sqrt(v * mean_m**2 + covariance_mm - marginal_mx**2)
-        total += width / panels * weight * t * (beta * marginal_mm / (2 * M * marginal_xx) - Gamma * beta * marginal_mx / (2 * marginal_mm * marginal_xx**2))
-    return total
+        terms.append(width / panels * weight * t * (beta * marginal_mm / (2 * M * marginal_xx) - Gamma * beta * marginal_mx / (2 * marginal_mm * marginal_xx**2)))
+    return math.fsum(terms)
 
 
 def _at(t: float, v: float) -> tuple[float, ...]:

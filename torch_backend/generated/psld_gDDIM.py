@@ -39,7 +39,7 @@ Operations: 502 on host scalars to tabulate a step (quadrature nodes not counted
 Checked by `integrator-analysis verify psld/gDDIM`: order; leading local error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
 Terms hash: sha256:9584d577551d90eaee0ed6e0ebecaae0d0b4f1b9f2c088c7c775f6ee7ef631e6
-Body hash: sha256:f77fc89bb646eb3764708c04551ccf5b5cdb8c51639a38e55b90207cf90283de
+Body hash: sha256:b370e75e5daa58905952a776816b3e9c51fa1ee756601767eefd120a688271fd
 """
 
 import math
@@ -128,7 +128,7 @@ def _phi(k: int, z: float) -> float:
 
 def _turn(t: float, s: float) -> float:
     """turn: an integral from time s to time t, by the rule in log u on panels of a factor e**2."""
-    width, total = math.log(t / s), 0.0
+    width, terms = math.log(t / s), []
     panels = math.ceil(abs(width) / 2) or 1
     for node, weight in ((panel + x, w) for panel in range(panels) for x, w in RULE):
         t = s * math.exp(width * node / panels)
@@ -157,8 +157,8 @@ def _turn(t: float, s: float) -> float:
         cholesky_xx = math.sqrt(covariance_xx)
         cholesky_mx = covariance_mx / cholesky_xx
         cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
-        total += width / panels * weight * t * (beta * cholesky_mm / (2 * M * cholesky_xx) - Gamma * beta * cholesky_mx / (2 * cholesky_mm * cholesky_xx**2))
-    return total
+        terms.append(width / panels * weight * t * (beta * cholesky_mm / (2 * M * cholesky_xx) - Gamma * beta * cholesky_mx / (2 * cholesky_mm * cholesky_xx**2)))
+    return math.fsum(terms)
 
 
 def _at(t: float) -> tuple[float, ...]:

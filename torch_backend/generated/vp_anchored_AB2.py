@@ -25,12 +25,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         anchor_x*x**2 - 2*beta*d_t log_snr*d_x anchor_x**2*eta_xx*x - 4*beta*d_t log_snr*d_xt anchor_x*x +
         2*beta*d_tt log_snr*d_x anchor_x*x + 4*d_t anchor_x*d_t log_snr*d_x anchor_x*eta_xx - 4*d_t anchor_x*d_tt
         log_snr - 2*d_t beta*d_t log_snr*d_x anchor_x*x + 4*d_t log_snr*d_tt anchor_x)/(48*d_t log_snr)
-Operations: 110 on host scalars to tabulate a step (quadrature nodes not counted), 4 multiply-adds of a block to
+Operations: 121 on host scalars to tabulate a step (quadrature nodes not counted), 4 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/anchored-AB2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:07019a633747a59b82719bad0a852e7ae91b9250ed360786102ec94e871254b3
-Body hash: sha256:b94c4f9c4acf7ad7133f6cc82f4abbb1a9c0b75a7db7271fc61c14b6f6e56e72
+Terms hash: sha256:755f32fffcef53998ddf447adc93ef816f5755b4a2b94e3716fb6744b800b209
+Body hash: sha256:65bb1af6392205eeb080aed8e433761c10fa965aa5988b09c3e14ea55b8b2fda
 """
 
 import math
@@ -143,10 +143,15 @@ def _advance(t: float, s: float, v: float) -> float:
 
 def _between(t: float, s: float, v: float) -> tuple[float, ...]:
     """propagator_xx, psi_0_xx for the step from t to s."""
-    _, mean_x_t, _, _, marginal_xx_t, _ = _at(t, v)
-    _, mean_x_s, _, _, marginal_xx_s, _ = _at(s, v)
+    _, mean_x_t, cholesky_xx_t, ratio_t, marginal_xx_t, _ = _at(t, v)
+    clock_s, mean_x_s, cholesky_xx_s, ratio_s, marginal_xx_s, _ = _at(s, v)
+    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     propagator_xx = mean_x_s / mean_x_t
-    psi_0_xx = marginal_xx_s - marginal_xx_t * propagator_xx
+    ratio_difference = (
+        -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
+        - math.exp(-clock_s) * math.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
+    )
+    psi_0_xx = -(ratio_s + ratio_t) * mean_x_s * ratio_difference / (marginal_xx_s / mean_x_s + marginal_xx_t / mean_x_t)
     return propagator_xx, psi_0_xx
 
 

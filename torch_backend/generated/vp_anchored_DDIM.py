@@ -18,12 +18,12 @@ Order 1 for a general smooth score; 1 network evaluation per step; deterministic
 Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 in forward diffusion time (anchor_x:
     anchor prediction's component, d_m: derivative by m):
     x: eta_xx*(-2*anchor_x*d_x anchor_x*eta_xx + beta*d_x anchor_x*x - 2*d_t anchor_x)/4
-Operations: 46 on host scalars to tabulate a step (quadrature nodes not counted), 2 multiply-adds of a block to take
+Operations: 98 on host scalars to tabulate a step (quadrature nodes not counted), 2 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/anchored-DDIM`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:b60048bd879c492cf4743a1fbf6cac89eada9017c3b04c4351792b4d8a5e0f45
-Body hash: sha256:f3a10ad74485f3f33ef263d4df53e634d2503ddcc41d710fe8da671d9a2f78e9
+Terms hash: sha256:78edf300f2125b01d885a67c646cc8ea2221bfdfdbb36063f9b31a472100b531
+Body hash: sha256:6fdff92d18aa47635f31e61adb1d50fdb4bcdaff386ad300e3f6f0d9a91864ef
 """
 
 import math
@@ -54,28 +54,34 @@ beta_max = 20.0
 
 
 def _at(t: float, v: float) -> tuple[float, ...]:
-    """mean_x, cholesky_xx, marginal_xx at time t."""
+    """clock, mean_x, cholesky_xx, ratio, marginal_xx at time t."""
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
     moment_0 = -math.expm1(-clock)
     mean_x = math.exp(-clock / 2)
     covariance_xx = moment_0
     cholesky_xx = math.sqrt(covariance_xx)
+    ratio = cholesky_xx / mean_x
     marginal_xx = math.sqrt(v * mean_x**2 + covariance_xx)
-    return mean_x, cholesky_xx, marginal_xx
+    return clock, mean_x, cholesky_xx, ratio, marginal_xx
 
 
 def _between(t: float, s: float, v: float) -> tuple[float, ...]:
     """propagator_xx, psi_0_xx for the step from t to s."""
-    mean_x_t, _, marginal_xx_t = _at(t, v)
-    mean_x_s, _, marginal_xx_s = _at(s, v)
+    _, mean_x_t, cholesky_xx_t, ratio_t, marginal_xx_t = _at(t, v)
+    clock_s, mean_x_s, cholesky_xx_s, ratio_s, marginal_xx_s = _at(s, v)
+    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     propagator_xx = mean_x_s / mean_x_t
-    psi_0_xx = marginal_xx_s - marginal_xx_t * propagator_xx
+    ratio_difference = (
+        -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
+        - math.exp(-clock_s) * math.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
+    )
+    psi_0_xx = -(ratio_s + ratio_t) * mean_x_s * ratio_difference / (marginal_xx_s / mean_x_s + marginal_xx_t / mean_x_t)
     return propagator_xx, psi_0_xx
 
 
 def coefficients(t: float, s: float, v: float = VARIANCE) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. v: the data's variance."""
-    _, cholesky_xx_t, marginal_xx_t = _at(t, v)
+    _, _, cholesky_xx_t, _, marginal_xx_t = _at(t, v)
     propagator_xx, psi_0_xx = _between(t, s, v)
     decay_x = propagator_xx
     weight_xx = marginal_xx_t * psi_0_xx / cholesky_xx_t
