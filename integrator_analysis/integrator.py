@@ -14,7 +14,7 @@ import numpy as np
 
 from integrator_analysis.analysis.coefficients import CoefficientTable
 from integrator_analysis.analysis.gaussian import GaussianError, gaussian_error
-from integrator_analysis.analysis.local_error import LocalError, derive_local_error
+from integrator_analysis.analysis.local_error import LocalError, derive_local_error, linear_order
 from integrator_analysis.analysis.stability import Stability
 from integrator_analysis.certificate import Certificate, certify, check_names, write_text
 from integrator_analysis.codegen import module_name, scheme_source
@@ -59,13 +59,18 @@ class Integrator:
 
     @cached_property
     def local_error(self) -> LocalError:
-        """The leading local error for an unknown smooth score."""
+        """The local error for an unknown smooth score: the leading terms, and the next ones when asked for."""
         return derive_local_error(self.program)
 
     @property
     def order(self) -> int:
         """Order for a general smooth score; weak order if stochastic."""
         return self.local_error.order
+
+    @cached_property
+    def linear_order(self) -> int:
+        """Order for a score that is linear in the state, that of Gaussian data; weak order if stochastic."""
+        return linear_order(self.program)
 
     @cached_property
     def table(self) -> CoefficientTable:

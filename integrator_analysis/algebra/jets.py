@@ -4,7 +4,7 @@ Knows how to expand an expression in times near t, an evaluation of an unknown f
 matrix ODE and its weights, as series in h; and how to differentiate in the ring. Knows nothing of schemes.
 
 The step size enters through g with h = g**grade: grade 1 for deterministic expansions, 2 where noise of size sqrt(h)
-occurs. Each block is taken to be one-dimensional: scalar jets decide order conditions up to order four.
+occurs. An unknown field's jets are numbers: each block is taken to be one-dimensional. algebra.trees is for the rest.
 """
 
 from __future__ import annotations
@@ -101,8 +101,9 @@ _ENDS = sympy.symbols("a b")
 class JetRing:
     """The ring of jets of state components, parameters, functions of time and one unknown vector field.
 
-    ``unknown`` names the components of a smooth vector field on (z, t), e.g. ("s_x", "s_m"); ``observable`` a smooth
-    scalar field on z, absent if empty; ``noises`` are standard normal variables, each carrying a factor g.
+    ``unknown`` names the components of a smooth vector field on (z, t), e.g. ("s_x", "s_m"); it is linear in z if
+    ``linear``, so that it has no second jets there. ``observable`` is a smooth scalar field on z, absent if empty;
+    ``noises`` are standard normal variables, each carrying a factor g.
     ``functions`` maps the name of each function of time to whether it is constant (no jets but its value);
     ``slopes`` names those whose first derivative may be divided by (variables that times are measured in),
     ``divisors`` those whose value may be. ``integrals`` maps functions of two times (a, b) to what they are the
@@ -120,6 +121,7 @@ class JetRing:
     step: sympy.Symbol
     functions: Mapping[str, bool]
     unknown: tuple[str, ...]
+    linear: bool = False
     observable: str = ""
     noises: tuple[str, ...] = ()
     flows: tuple[LinearFlow, ...] = ()
@@ -140,8 +142,7 @@ class JetRing:
             ("function", (f, i)) for f, c in self.functions.items() for i in range(1 if c else self.truncation + 1)
         ]
         keys += [("reciprocal slope", f) for f in self.slopes] + [("reciprocal value", f) for f in self.divisors]
-        in_state_and_time = multi_indices(len(self.blocks) + 1, self.truncation)
-        keys += [("unknown", (c, i)) for c in self.unknown for i in in_state_and_time]
+        keys += [("unknown", (c, i)) for c in self.unknown for i in self._unknown_indices()]
         if self.observable:
             keys += [("observable", i) for i in multi_indices(len(self.blocks), self.truncation)]
         self.keys = keys
@@ -161,7 +162,20 @@ class JetRing:
         self._spreads = {e.func: (flow, n) for flow in self.flows for n, e in enumerate(flow.spread or ())}
         self._memory: dict[Any, Any] = {}
 
+    def _unknown_indices(self) -> list[Index]:
+        indices = multi_indices(len(self.blocks) + 1, self.truncation)
+        return [i for i in indices if not self.linear or sum(i[:-1]) <= 1]
+
     # -- elements ----------------------------------------------------------------------------------------------
+    @property
+    def scalars(self) -> JetRing:
+        """The ring of coefficients: itself."""
+        return self
+
+    @property
+    def zero(self) -> Series:
+        return self.constant(0)
+
     def __getitem__(self, key: Key) -> PolyElement:
         return self.generators[self.position[key]]
 
@@ -303,9 +317,9 @@ class JetRing:
         rest = Series((self.ring(0), *series.coefficients[1:])).scale(-first)
         out = term = self.constant(1)
         for _ in range(self.truncation):
-            term = self._normal(term * rest)
+            term = self.normal(term * rest)
             out = out + term
-        return self._normal(out.scale(first))
+        return self.normal(out.scale(first))
 
     def root(self, series: Series, expression: sympy.Expr) -> Series:
         """The square root of 1 + O(h), by the binomial series."""
@@ -317,22 +331,23 @@ class JetRing:
             power = power * rest
             binomial = sympy.binomial(sympy.Rational(1, 2), k)
             out = out + power.scale(self.ring(QQ(int(binomial.p), int(binomial.q))))
-        return self._normal(out)
+        return self.normal(out)
 
     def quotient(self, numerator: Series, denominator: Series) -> Series:
         """A quotient of two series that both vanish at h = 0, the denominator to first order: one power is lost."""
         parts = [part.divide(self.grade).truncate(self.truncation) for part in (numerator, denominator)]
-        return self._normal(parts[0] * self.reciprocal(parts[1]))
+        return self.normal(parts[0] * self.reciprocal(parts[1]))
 
-    def _normal(self, series: Series) -> Series:
+    def normal(self, series: Series) -> Series:
+        """Every coefficient in its normal form."""
         return Series(tuple(self.reduce(c) for c in series.coefficients))
 
-    def unknown_at(self, state: Mapping[str, Series], offset: Series) -> dict[str, Series]:
-        """The unknown field's components at (state, t + offset), expanded about (z, t)."""
+    def unknown_at(self, state: Mapping[str, Series], offset: Series, through: int | None = None) -> dict[str, Series]:
+        """The unknown field's components at (state, t + offset), expanded about (z, t), through h**through or more."""
         deltas = [state[b] - self.series(self["state", b]) for b in self.blocks] + [offset]
         powers = [self._powers(d) for d in deltas]
         out = {component: self.constant(0) for component in self.unknown}
-        for index in multi_indices(len(deltas), self.truncation):
+        for index in self._unknown_indices():
             product = self.constant(1)
             for p, i in zip(powers, index, strict=True):
                 product = product * p[i]
@@ -412,7 +427,7 @@ class JetRing:
             )
             (xx, xm), (_, mm) = [[self._integrate_share(entry * length) for entry in row] for row in product]
             slope = self.quotient(xm, mm)
-            self._memory[key] = (self._normal(xx - xm * slope), slope, mm)
+            self._memory[key] = (self.normal(xx - xm * slope), slope, mm)
         return self._memory[key]
 
     def position_of(self, variable: sympy.Expr | None, between: Series, start: Series, end: Series) -> Series:
@@ -435,7 +450,7 @@ class JetRing:
         target = first + (last - first) * part
         slope = self.reciprocal(self.function_at(str(variable.func), start, derivative=1))
         for _ in range(self.order):
-            guess = self._normal(guess - (self.expand(variable, self.moved(guess)) - target) * slope)
+            guess = self.normal(guess - (self.expand(variable, self.moved(guess)) - target) * slope)
         return guess
 
     def shares(self, positions: Sequence[Series]) -> list[list[Series]]:
@@ -453,11 +468,13 @@ class JetRing:
 
     def along(self, series: Series, offset: Series) -> Series:
         """A series in h that stands for f(t - h), taken at t + offset instead."""
-        elapsed = -offset
-        out, power = self.constant(0), self.constant(1)
-        for n in range(0, self.truncation + 1, self.grade):
-            out = out + power.scale(series.coefficients[n])
-            power = power * elapsed
+        key = ("elapsed", offset)
+        if key not in self._memory:
+            self._memory[key] = self._powers(-offset)
+        out = self.constant(0)
+        for power, n in zip(self._memory[key], range(0, self.truncation + 1, self.grade), strict=False):
+            if series.coefficients[n]:
+                out = out + power.scale(series.coefficients[n])
         return out
 
     def _inverse(self, matrix: list[list[Series]]) -> list[list[Series]]:
@@ -518,7 +535,8 @@ class JetRing:
             return self["function", (f, i + 1)] if of_time and not self.functions[f] else None
         if kind == "unknown":
             component, index = name
-            return self["unknown", (component, _raise_index(index, variable))]
+            raised = _raise_index(index, variable)
+            return None if self.linear and sum(raised[:-1]) > 1 else self["unknown", (component, raised)]
         if kind == "observable":
             return None if of_time else self["observable", _raise_index(name, variable)]
         return None

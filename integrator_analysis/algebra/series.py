@@ -33,13 +33,15 @@ class Series:
         return cls(tuple(coefficients[: truncation + 1]) + (zero,) * (truncation + 1 - len(coefficients)))
 
     def __add__(self, other: Series) -> Series:
-        return Series(tuple(a + b for a, b in zip(self.coefficients, other.coefficients, strict=True)))
+        return Series(
+            tuple(a + b if a and b else a or b for a, b in zip(self.coefficients, other.coefficients, strict=True))
+        )
 
     def __sub__(self, other: Series) -> Series:
-        return Series(tuple(a - b for a, b in zip(self.coefficients, other.coefficients, strict=True)))
+        return Series(tuple(a - b if b else a for a, b in zip(self.coefficients, other.coefficients, strict=True)))
 
     def __neg__(self) -> Series:
-        return Series(tuple(-a for a in self.coefficients))
+        return Series(tuple(-a if a else a for a in self.coefficients))
 
     def __mul__(self, other: Series) -> Series:
         n = self.truncation
@@ -52,7 +54,7 @@ class Series:
         return Series(tuple(out))
 
     def scale(self, factor: PolyElement) -> Series:
-        return Series(tuple(a * factor for a in self.coefficients))
+        return Series(tuple(a * factor if a else a for a in self.coefficients))
 
     def __pow__(self, exponent: int) -> Series:
         one = self.coefficients[0] * 0 + 1

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import sympy
 
-from integrator_analysis.analysis.local_error import local_difference
+from integrator_analysis.analysis.expansion import strong_difference
 from integrator_analysis.program import StepProgram
 from integrator_analysis.symbols import InputError
 
@@ -21,8 +21,9 @@ __all__ = ["order_conditions", "solve_conditions"]
 def order_conditions(program: StepProgram, free: Sequence[sympy.Symbol], order: int) -> tuple[sympy.Expr, ...]:
     """Polynomials in ``free`` that all vanish if and only if the program has at least ``order`` for every smooth field.
 
-    The program is deterministic. One polynomial for every elementary term of the local error up to h**order, made
-    primitive, without repetitions and in order of their size. Raises InputError for a stochastic program.
+    The program is deterministic, blocks are of any dimension. One polynomial for every elementary differential of the
+    local error up to h**order, made primitive, without repetitions and in order of their size. Raises InputError for a
+    stochastic program.
 
     The midpoint of a step, found by asking where one evaluation makes a word of two exact halves second order:
 
@@ -38,20 +39,22 @@ def order_conditions(program: StepProgram, free: Sequence[sympy.Symbol], order: 
     if program.stochastic:
         raise InputError("order conditions are derived for deterministic schemes")
     given = replace(program, parameters={**program.parameters, **dict.fromkeys(free, sympy.S.One)})
-    jets, difference = local_difference(given, order)
+    algebra, difference = strong_difference(given, order)
+    jets = algebra.scalars
     positions = [jets.position["parameter", symbol] for symbol in free]
     found: dict[sympy.Expr, None] = {}
-    for series in difference.values():
-        for element in series.coefficients[: order * jets.grade + 1]:
-            terms: dict[tuple[int, ...], sympy.Expr] = {}
-            for exponents, coefficient in jets.reduce(element).terms():
-                rest = tuple(0 if n in positions else e for n, e in enumerate(exponents))
-                number = sympy.Rational(int(coefficient.numerator), int(coefficient.denominator))
-                power = sympy.Mul(*(s ** exponents[n] for s, n in zip(free, positions, strict=True)))
-                terms[rest] = terms.get(rest, sympy.S.Zero) + number * power
-            for condition in terms.values():
-                if (expanded := sympy.expand(condition)) != 0:
-                    found[sympy.Poly(expanded, *free).primitive()[1].as_expr()] = None
+    for element in (
+        c for forest in difference.values() for series in forest.terms.values() for c in series.coefficients
+    ):
+        terms: dict[tuple[int, ...], sympy.Expr] = {}
+        for exponents, coefficient in jets.reduce(element).terms():
+            rest = tuple(0 if n in positions else e for n, e in enumerate(exponents))
+            number = sympy.Rational(int(coefficient.numerator), int(coefficient.denominator))
+            power = sympy.Mul(*(s ** exponents[n] for s, n in zip(free, positions, strict=True)))
+            terms[rest] = terms.get(rest, sympy.S.Zero) + number * power
+        for condition in terms.values():
+            if (expanded := sympy.expand(condition)) != 0:
+                found[sympy.Poly(expanded, *free).primitive()[1].as_expr()] = None
     return tuple(sorted({_signed(c, free) for c in found}, key=lambda c: (len(sympy.Add.make_args(c)), str(c))))
 
 
