@@ -15,6 +15,7 @@ import numpy as np
 from integrator_analysis.analysis.coefficients import CoefficientTable
 from integrator_analysis.analysis.gaussian import GaussianError, gaussian_error
 from integrator_analysis.analysis.local_error import LocalError, derive_local_error, linear_order
+from integrator_analysis.analysis.modified import ModifiedODE, ModifiedSDE, modified_equation
 from integrator_analysis.analysis.stability import Stability
 from integrator_analysis.certificate import Certificate, certify, check_names, write_text
 from integrator_analysis.codegen import module_name, scheme_source
@@ -71,6 +72,11 @@ class Integrator:
     def linear_order(self) -> int:
         """Order for a score that is linear in the state, that of Gaussian data; weak order if stochastic."""
         return linear_order(self.program)
+
+    @cached_property
+    def modified_equation(self) -> ModifiedODE | ModifiedSDE:
+        """The equation that uniform steps of size h solve one order better."""
+        return modified_equation(self.local_error)
 
     @cached_property
     def table(self) -> CoefficientTable:

@@ -230,7 +230,7 @@ class TreeAlgebra:
     ) -> Iterable[tuple[tuple[Child, ...], Series]]:
         """Multisets of displacements with the product of their coefficients over the factorials of multiplicities."""
         most = 1 if self.linear else top
-        waiting = [((), self._one.truncate(top), 0, 0, 0)]
+        waiting: list[tuple[tuple[Child, ...], Series, int, int, int]] = [((), self._one.truncate(top), 0, 0, 0)]
         while waiting:
             children, product, first, repeated, used = waiting.pop()
             yield children, product

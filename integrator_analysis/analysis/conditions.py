@@ -6,6 +6,7 @@ them. The conditions are the coefficients of the local error, as polynomials in 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -43,9 +44,8 @@ def order_conditions(program: StepProgram, free: Sequence[sympy.Symbol], order: 
     jets = algebra.scalars
     positions = [jets.position["parameter", symbol] for symbol in free]
     found: dict[sympy.Expr, None] = {}
-    for element in (
-        c for forest in difference.values() for series in forest.terms.values() for c in series.coefficients
-    ):
+    coefficients = (series.coefficients for forest in difference.values() for series in forest.terms.values())
+    for element in itertools.chain.from_iterable(coefficients):
         terms: dict[tuple[int, ...], sympy.Expr] = {}
         for exponents, coefficient in jets.reduce(element).terms():
             rest = tuple(0 if n in positions else e for n, e in enumerate(exponents))

@@ -238,7 +238,8 @@ class _Steps(Generic[V]):
         jets = self.algebra.scalars
         for st in statements:
             if isinstance(st, Evaluate):
-                at = {b: self.state[name] for b, name in zip(self.program.blocks, st.state or self.program.blocks)}
+                names = st.state or self.program.blocks
+                at = {b: self.state[name] for b, name in zip(self.program.blocks, names, strict=True)}
                 self._evaluate(st.name, at, jets.offset(st.time, times))
                 continue
             before = dict(self.state)

@@ -14,7 +14,7 @@ products of numbers, and their sum is one expression.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from typing import Any
@@ -26,10 +26,9 @@ from sympy import QQ
 from sympy.polys.rings import PolyElement, ring
 
 from integrator_analysis.algebra.jets import Index, JetRing
-from integrator_analysis.algebra.trees import ElementaryDifferential, Tree, jet
+from integrator_analysis.algebra.trees import ElementaryDifferential, Forest, Tree
 from integrator_analysis.analysis.expansion import (
     OBSERVABLE,
-    components,
     expanded_steps,
     strong_difference,
     weak_difference,
@@ -101,7 +100,7 @@ class Term:
         inner = self.differential.latex(_latex_name)
         if abs(self.coefficient) == 1:
             return f"{'-' if self.coefficient == -1 else ''}{inner}"
-        text = _latex(self.coefficient)
+        text = latex_of(self.coefficient)
         return rf"\left({text}\right) {inner}" if self.coefficient.is_Add else rf"{text} \, {inner}"
 
 
@@ -187,7 +186,15 @@ class ErrorTerms:
 
     def latex(self) -> Mapping[str, str]:
         """``coefficients`` as LaTeX."""
-        return {block: _latex(expression) for block, expression in self.coefficients.items()}
+        return {block: latex_of(expression) for block, expression in self.coefficients.items()}
+
+    def terms_text(self) -> Mapping[str, str]:
+        """``terms`` as one sum in plain text."""
+        return {block: _joined([str(term) for term in terms]) for block, terms in self.terms.items()}
+
+    def terms_latex(self) -> Mapping[str, str]:
+        """``terms`` as one sum in LaTeX."""
+        return {block: _joined([term.latex() for term in terms]) for block, terms in self.terms.items()}
 
     def evaluate(
         self,
@@ -228,6 +235,14 @@ class ErrorTerms:
         with mpmath.workdps(digits):
             point = _Point(self, [mpmath.mpf(v) for v in z], mpmath.mpf(time), field, observable)
             return {block: np.array(point.total(found), dtype=float) for block, found in self.sums.items()}
+
+    def evaluate_coefficients(
+        self, block: str, z: Sequence[float], time: float, field: Field, digits: int = 40
+    ) -> Mapping[Differential, float]:
+        """The value of the coefficient of each differential in the sum of ``block``, or of "f", as in ``evaluate``."""
+        with mpmath.workdps(digits):
+            point = _Point(self, [mpmath.mpf(v) for v in z], mpmath.mpf(time), field, None)
+            return {d: float(point.value(element)) for d, element in self.sums[block].items()}
 
 
 @dataclass(frozen=True)
@@ -436,13 +451,10 @@ def _by_power(
         def named(tree: Tree) -> ElementaryDifferential:
             return ElementaryDifferential(tree, program.blocks, algebra.unknown)
 
-        powers = {
-            block: [
-                _reduced(scalars, {named(u): c for u, c in forest.coefficient(n).items()}) for n in range(order + 1)
-            ]
-            for block, forest in difference.items()
-        }
-        return scalars, powers
+        def at_power(forest: Forest, n: int) -> Sum:
+            return _reduced(scalars, {named(tree): c for tree, c in forest.coefficient(n).items()})
+
+        return scalars, {b: [at_power(forest, n) for n in range(order + 1)] for b, forest in difference.items()}
     scalars, series = weak_difference(program, order, linear, steps)
     sums = [_reduced(scalars, _by_derivative(scalars, element)) for element in series.coefficients]
     for n, found in enumerate(sums):
@@ -533,10 +545,27 @@ def _derivative(variables: str, name: str) -> sympy.Symbol:
     return sympy.Symbol(f"d_{variables} {name}" if variables else name)
 
 
-def _latex(expression: sympy.Expr) -> str:
-    return sympy.latex(
-        expression, symbol_names={symbol: _latex_name(symbol.name) for symbol in expression.free_symbols}
-    )
+def _joined(terms: Sequence[str]) -> str:
+    """A sum, a minus sign in the place of a plus.
+
+    >>> _joined(["-a", "b", "- c"])
+    '-a + b - c'
+    """
+    if not terms:
+        return "0"
+    parts = [f" - {term[1:].lstrip()}" if term.startswith("-") else f" + {term}" for term in terms[1:]]
+    return terms[0] + "".join(parts)
+
+
+def symbol_of(name: str) -> sympy.Symbol:
+    """The symbol of a function of t; slope_f is the derivative of f."""
+    return _derivative("t", name.removeprefix("slope_")) if name.startswith("slope_") else sympy.Symbol(name)
+
+
+def latex_of(expression: sympy.Expr) -> str:
+    """LaTeX of an expression in the symbols of an error."""
+    names = {symbol: _latex_name(symbol.name) for symbol in expression.free_symbols}
+    return sympy.latex(expression, symbol_names=names)
 
 
 def _latex_name(name: str) -> str:
