@@ -1,7 +1,8 @@
-"""Order conditions: equations between the free numbers of a scheme under which its order rises, and their solutions.
+"""Order conditions: equations between what is free in a scheme under which its order rises, and their solutions.
 
 Knows lowered programs whose coefficients hold free symbols: weights of a word, times of evaluations, combinations of
 them. The conditions are the coefficients of the local error, as polynomials in the free symbols; nothing is sampled.
+For Gaussian data, whose score is linear, it knows the condition on a matrix B(t) too: a differential equation.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from dataclasses import replace
 
 import sympy
 
+from integrator_analysis.algebra.trees import ElementaryDifferential, Tree
 from integrator_analysis.analysis.expansion import strong_difference
+from integrator_analysis.analysis.local_error import ErrorTerms, derive_local_error, symbol_of
+from integrator_analysis.conjugation import Conjugate
+from integrator_analysis.processes import Process
 from integrator_analysis.program import StepProgram
-from integrator_analysis.symbols import InputError
+from integrator_analysis.symbols import InputError, t
 
-__all__ = ["order_conditions", "solve_conditions"]
+__all__ = ["gaussian_error_matrix", "gaussian_slope_of_b", "order_conditions", "solve_conditions"]
 
 
 def order_conditions(program: StepProgram, free: Sequence[sympy.Symbol], order: int) -> tuple[sympy.Expr, ...]:
@@ -73,3 +78,57 @@ def solve_conditions(
     if basis.exprs == [1]:
         return []
     return sympy.solve(list(basis.exprs), list(free), dict=True)
+
+
+def gaussian_error_matrix(error: ErrorTerms) -> sympy.ImmutableMatrix:
+    """k x k: what multiplies z in the terms of ``error`` for the field K(t) z, that of Gaussian data of mean zero.
+
+    K_xm is an entry of K and d_t K_xm its derivative. Raises InputError for a stochastic scheme.
+    """
+    program = error.program
+    if program.stochastic:
+        raise InputError("the error matrix on Gaussian data is derived for deterministic schemes")
+    k = len(program.blocks)
+    rows = []
+    for block in program.blocks:
+        row = sympy.zeros(1, k)
+        for term in error.terms[block]:
+            assert isinstance(term.differential, ElementaryDifferential)
+            row += term.coefficient * _linear_value(term.differential.tree, program.blocks)
+        rows.append(row)
+    return sympy.Matrix.vstack(*rows).applyfunc(sympy.expand).as_immutable()
+
+
+def _linear_value(tree: Tree, blocks: Sequence[str]) -> sympy.Matrix:
+    """The row r with tree = r z for the field K(t) z, whose second derivatives are zero."""
+    if len(tree) == 1:
+        return sympy.Matrix([[int(n == tree[0]) for n in range(len(blocks))]])
+    component, times, children = tree
+    letters = "d_" + "t" * times + " " if times else ""
+    row = sympy.Matrix([[sympy.Symbol(f"{letters}K_{blocks[component]}{b}") for b in blocks]])
+    if not children:
+        return row
+    if len(children) > 1:
+        return sympy.zeros(1, len(blocks))
+    ((slot, child),) = children
+    return row[slot] * _linear_value(child, blocks)
+
+
+def gaussian_slope_of_b(process: Process, parametrisation: str = "eps") -> sympy.ImmutableMatrix:
+    """B' as a function of B and K, k x k, for which conjugate Euler has no h**2 error on Gaussian data, eps = K(t) z.
+
+    Solved from the local error of conjugate Euler with a matrix B(t) of unknown entries b_xx, b_xm, ...: it is the
+    Riccati equation B' = -[(B - L) B + B (L + J) + eta K' + J (L + J)], J = eta K, whose solutions are the B that suit
+    the data. It has no solution through every time: B may be infinite somewhere.
+
+    >>> import integrator_analysis as ia
+    >>> gaussian_slope_of_b(ia.process("ve"))[0]
+    -K_xx**2*eta_xx**2 - K_xx*b_xx*eta_xx - b_xx**2 - d_t K_xx*eta_xx
+    """
+    k = len(process.blocks)
+    powers = sympy.Matrix(k, k, lambda i, j: t ** (1 + k * i + j))  # any functions of t: the error holds their names
+    error = derive_local_error(Conjugate(powers.as_immutable(), parametrisation=parametrisation).lower(process))
+    names = [f"b_{a}{b}" for a in process.blocks for b in process.blocks]
+    slopes = [symbol_of(f"slope_{name}") for name in names]
+    (solution,) = sympy.solve(list(gaussian_error_matrix(error)), slopes, dict=True)
+    return sympy.ImmutableMatrix(k, k, [sympy.expand(solution[slope]) for slope in slopes])

@@ -571,6 +571,8 @@ def latex_of(expression: sympy.Expr) -> str:
 def _latex_name(name: str) -> str:
     derivative, _, base = name.rpartition(" ")
     root, _, index = base.partition("_")
-    greek = {"beta": r"\beta", "eta": r"\eta", "eps": r"\epsilon"}.get(root, sympy.latex(sympy.Symbol(root)))
+    written = {"eps": r"\epsilon"}.get(root, sympy.latex(sympy.Symbol(root)))
+    if len(root) > 1 and written == root:
+        written = rf"\mathrm{{{root}}}"
     partials = "".join(rf"\partial_{{{v}}}" for v in derivative.removeprefix("d_"))
-    return partials + greek + (f"_{{{index}}}" if index else "")
+    return partials + written + (f"_{{{index}}}" if index else "")

@@ -89,10 +89,10 @@ class ModifiedODE:
 class ModifiedSDE:
     """The reverse process dz = (a + h**power * drift) dT + noise of covariance (D + h**power * diffusion) dT, T = -t.
 
-    a = -(L z + eta n) and D = kappa**2 G G^T are those of the reverse SDE. ``forbidding`` are the derivatives of f in the
-    leading operator for which no SDE of this kind has the modified generator: those of the third order and higher, and
-    of the second in a direction in which D vanishes, where a covariance of size h**power needs noise of size
-    h**(power/2). ``diffusion`` is only formally a covariance where D is not: for h small enough it is one.
+    a = -(L z + eta n) and D = kappa**2 G G^T are those of the reverse SDE. ``forbidding`` are the derivatives of f in
+    the leading operator for which no SDE of this kind has the modified generator: those of the third order and higher,
+    and of the second in a direction in which D vanishes, where a covariance of size h**power needs noise of size
+    h**(power/2). D + h**power * diffusion is a covariance for h small enough where D is regular, else formally.
     """
 
     program: StepProgram
@@ -102,9 +102,7 @@ class ModifiedSDE:
     @cached_property
     def _coefficients(self) -> Mapping[tuple[int, ...], sympy.Expr]:
         terms = self.error.terms[OBSERVABLE]
-        return {
-            term.differential.index: term.coefficient for term in terms if isinstance(term.differential, Derivative)
-        }
+        return {d.index: term.coefficient for term in terms if isinstance(d := term.differential, Derivative)}
 
     @property
     def drift(self) -> Mapping[str, sympy.Expr]:
