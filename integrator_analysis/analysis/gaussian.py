@@ -21,12 +21,12 @@ from integrator_analysis.symbols import InputError, s
 __all__ = ["AffineMap", "GaussianError", "affine_step", "gaussian_eps", "gaussian_error", "marginal"]
 
 Eps = Callable[[float], tuple[np.ndarray, np.ndarray]]
-"""time -> (K, offset) with eps = K z + offset, k x k and k."""
+"""time -> (K, offset) with eps = K z + offset, k x k and k, or stacks of these."""
 
 
 @dataclass(frozen=True)
 class AffineMap:
-    """z -> matrix z + offset + noise xi: k x k, k and k x (number of noises).
+    """z -> matrix z + offset + noise xi: k x k, k and k x (number of noises), or stacks of these.
 
     For a multistep method z is followed by the outputs that are kept, newest first: k (1 + history) in all.
     """
@@ -37,18 +37,24 @@ class AffineMap:
 
     def moments(self, mean: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and covariance after the map."""
-        return self.matrix @ mean + self.offset, self.matrix @ covariance @ self.matrix.T + self.noise @ self.noise.T
+        spread = self.matrix @ covariance @ self.matrix.swapaxes(-1, -2) + self.noise @ self.noise.swapaxes(-1, -2)
+        return (self.matrix @ mean[..., None])[..., 0] + self.offset, spread
 
 
 def affine_step(
     program: StepProgram, table: CoefficientTable, start: float, end: float, eps: Eps, past: Sequence[float] = ()
 ) -> AffineMap:
-    """The map of one step from ``start`` to ``end`` when the network is affine in z; ``past`` as in the table."""
+    """The map of one step from ``start`` to ``end`` when the network is affine in z; ``past`` as in the table.
+
+    Where ``eps`` gives stacks of Jacobians (..., k, k) and offsets (..., k), the map is one of stacks too: the
+    coefficients are evaluated once for all of them.
+    """
     lowered = table.program
     values = dict(zip(table.names, table(start, end, past), strict=True))
     k, n = len(program.blocks), len(lowered.noises)
     size = k * (1 + lowered.history)
     rows = np.hstack([np.eye(size), np.zeros((size, 1 + n))]).astype(complex)
+    units = np.eye(size + 1 + n, dtype=complex)[size + 1 :]
     state = dict(zip(program.blocks, rows[:k], strict=True))
     names = [(name, b) for name in lowered.past for b in program.blocks]
     outputs: dict[tuple[str, str], np.ndarray] = dict(zip(names, rows[k:], strict=True))
@@ -56,9 +62,9 @@ def affine_step(
         if isinstance(st, Evaluate):
             time = values.get(f"time_{st.name}", end if st.time == s else start)
             jacobian, offset = eps(float(time))
-            result = jacobian @ np.stack([state[b] for b in st.state or program.blocks])
-            result[:, size] += offset
-            outputs |= {(st.name, b): row for b, row in zip(program.blocks, result, strict=True)}
+            result = jacobian @ _stack([state[b] for b in st.state or program.blocks])
+            result[..., size] += offset
+            outputs |= {(st.name, b): result[..., i, :] for i, b in enumerate(program.blocks)}
             continue
         before = dict(state)
         for block, terms in st.updates:
@@ -67,19 +73,24 @@ def affine_step(
                 factor = values.get(str(term.coefficient), 1.0)
                 match term.operand:
                     case Block(name):
-                        total += factor * before[name]
+                        total = total + factor * before[name]
                     case Output(evaluation, component):
-                        total += factor * outputs[evaluation, component]
+                        total = total + factor * outputs[evaluation, component]
                     case Noise(name):
-                        total[size + 1 + lowered.noises.index(name)] += factor
+                        total = total + factor * units[lowered.noises.index(name)]
             state[block] = total
     full = [state[b] for b in program.blocks]
     if lowered.history:
         now = [state.get(f"{lowered.kept}_{b}", outputs.get((lowered.kept, b))) for b in program.blocks]
         full += [*now, *rows[k : size - k]]  # what was newest is now one step older
-    stacked = np.stack(full)
+    stacked = _stack(full)
     stacked = stacked.real if np.all(stacked.imag == 0) else stacked
-    return AffineMap(stacked[:, :size], stacked[:, size], stacked[:, size + 1 :])
+    return AffineMap(stacked[..., :size], stacked[..., size], stacked[..., size + 1 :])
+
+
+def _stack(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Rows (..., n), some of them common to all, as matrices (..., len(rows), n)."""
+    return np.stack(np.broadcast_arrays(*rows), axis=-2)
 
 
 def marginal(process: Process, time: float, mean: float, variance: float) -> tuple[np.ndarray, np.ndarray]:
