@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.linalg import expm
+from scipy.linalg import expm, solve_continuous_lyapunov
 
 from integrator_analysis.numeric import function
 from integrator_analysis.parametrisation import VELOCITY, conversion, network_from_eps, parametrisation
@@ -95,9 +95,25 @@ class FrozenProblems:
         return float(np.sqrt(-drift[0, 1] * drift[1, 0]))
 
     def _integrand(self, time: float) -> tuple[np.ndarray, np.ndarray]:
-        """F and G G^T at ``time`` on two blocks."""
+        """F and G G^T at ``time``."""
+        drift, diffusion = self._per_unit
         rate = float(self._rate(time)[0])
-        return rate * self._per_unit[0].astype(float), rate * self._per_unit[1].astype(float)
+        noise = np.array([[self._noise(time)[0]]]) if self._varies else rate * diffusion
+        return rate * drift.astype(float), noise.astype(float)
+
+    @property
+    def _varies(self) -> bool:
+        """Whether D depends on time."""
+        return bool(self.process.diffusion_per_unit.has(clock))
+
+    def stationary(self, score: np.ndarray, time: float) -> np.ndarray | None:
+        """The covariance that the reverse SDE (kappa = 1), frozen at ``time``, tends to: A C + C A^T + G G^T = 0 with
+        A = -F + G G^T S. None where A is not stable."""
+        drift, diffusion = self._integrand(time)
+        flow = diffusion @ score - drift
+        if np.linalg.eigvals(flow).real.max() >= 0:
+            return None
+        return solve_continuous_lyapunov(flow, -diffusion)
 
     @cached_property
     def _rate(self) -> Callable[[float], list[float]]:
@@ -123,7 +139,7 @@ class FrozenProblems:
         """The integrals of F and of G G^T from end to start."""
         drift, diffusion = self._per_unit
         elapsed = self._clock(start)[0] - self._clock(end)[0]
-        if not self.process.diffusion_per_unit.has(clock):
+        if not self._varies:
             return elapsed * drift.astype(float), elapsed * diffusion.astype(float)
         nodes, weights = np.polynomial.legendre.leggauss(NODES)
         times = end + (start - end) * (1 + nodes) / 2

@@ -49,7 +49,8 @@ class MeanSquare:
     """Mean-square stability of one step with the score frozen: the second moments' linear map C -> R C R^T + Q.
 
     ``radius`` is that map's spectral radius, the square of R's: second moments converge, from any start, where it is
-    below 1, to ``covariance`` (k x k; None where they do not), while the exact reverse process has ``exact``.
+    below 1, to ``covariance`` (k x k; None where they do not), while the reverse SDE (kappa = 1), its coefficients
+    frozen at t, has ``exact`` (None where that does not converge).
     Noise is additive in every scheme here, Q does not depend on z, so that mean and mean square are stable together;
     with noise in proportion to z, which no scheme here has, the mean square would be unstable first.
     """
@@ -373,9 +374,7 @@ class Stability:
         covariance = None
         if radius < 1 - 1e-12:
             covariance = solve_discrete_lyapunov(step.matrix, step.noise @ step.noise.conj().T)[:k, :k]
-        exact = None
-        if self.program.stochastic and eigenvalue < 0:
-            exact = np.diag(np.concatenate([[-1 / eigenvalue], self.frozen.prior[1:]]))
+        exact = self.frozen.stationary(self.frozen.score(eigenvalue), start)
         return MeanSquare(radius, covariance, exact)
 
     def oscillation(self, theta: np.ndarray, h: float | None = None, t: float | None = None) -> Oscillation:
