@@ -47,7 +47,9 @@ def first_unstable(radius: Radius, direction: complex, tolerance: float, last: f
     found = chunk + int(beyond[0])
     if found == 0 or excess(before := scan[found - 1]) > tolerance / 2:
         return 0.0
-    allowed = tolerance if excess(before) > -tolerance else 0.0  # a radius that is 1 up to the crossing, but for rounding
+    allowed = (
+        tolerance if excess(before) > -tolerance else 0.0
+    )  # a radius that is 1 up to the crossing, but for rounding
     return round(float(brentq(excess, before, scan[found], args=(allowed,), xtol=1e-14, rtol=1e-14)), 13)
 
 

@@ -182,7 +182,9 @@ class Stability:
         propagator = self._propagator(start := self._start(h, t), start - h)
         step = self.amplification(h, jacobian, t)
         if self.program.history:
-            raise InputError("a multistep scheme keeps outputs, which have no transformed variable; take a one-step one")
+            raise InputError(
+                "a multistep scheme keeps outputs, which have no transformed variable; take a one-step one"
+            )
         return np.linalg.solve(propagator, step)
 
     def _propagator(self, start: float, end: float) -> np.ndarray:
@@ -392,7 +394,9 @@ class Stability:
         theta = np.asarray(theta, dtype=float)
         step = self.frozen_field(1j * theta, h, t)
         if not np.isfinite(step).all():
-            raise InputError(f"theta = {theta.max():g} is a step of more than t; below {self._farthest(t):g} is accepted")
+            raise InputError(
+                f"theta = {theta.max():g} is a step of more than t; below {self._farthest(t):g} is accepted"
+            )
         values = np.linalg.eigvals(step)
         exact = np.exp(1j * theta)[:, None]
         # The principal eigenvalue: the one nearest to the exact, which tells it from a conjugate and from parasites.
