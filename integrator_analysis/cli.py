@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
+PLOTS = ("stability", "region", "order-star", "dispersion", "growth", "evaluations", "spectrum") + (
+    "convergence",
+    "work-precision",
+)
+"""The names of report.pictures.KINDS, for --help, which does not load matplotlib; a test compares the two."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -223,30 +228,28 @@ def _short(value: object) -> str:
 
 @app.command()
 def plot(
-    kind: Annotated[str, typer.Argument(help="stability, convergence or work-precision")],
+    kind: Annotated[str, typer.Argument(help="what to draw: " + ", ".join(PLOTS))],
     specs: Specs,
     files: Files = [],  # noqa: B006
     output: Annotated[Path | None, typer.Option("--output", "-o", help="a .png; KIND.png if not given")] = None,
     svg: Annotated[bool, typer.Option(help="write the same picture as .svg too")] = False,
     n: Annotated[int, typer.Option("--samples", "-n", min=2, help="digits per scheme, for work-precision")] = 128,
+    steps: Annotated[int, typer.Option(min=1, help="steps of the time grid, for spectrum")] = 25,
+    grid: Annotated[str, typer.Option(help="time grid, for spectrum and evaluations")] = "quadratic",
 ) -> None:
-    """Draw the stability regions, the local convergence or the work-precision of schemes."""
+    """Draw what analysis finds of schemes: stability, order stars, oscillation, convergence, work and precision."""
     from integrator_analysis import figures
     from integrator_analysis.report import pictures
     from integrator_analysis.symbols import did_you_mean
 
-    draw = {
-        "stability": pictures.stability_figure,
-        "convergence": pictures.convergence_figure,
-        "work-precision": lambda integrators: pictures.work_precision_figure(integrators, n),
-    }
-    if kind not in draw:
-        raise did_you_mean(kind, draw, "kind of plot")
+    if kind not in pictures.KINDS:
+        raise did_you_mean(kind, pictures.KINDS, "kind of plot")
     target = output or Path(f"{kind}.png")
     _check_target(target, ".png")
     _load(files)
     integrators = {spec: _derive(spec) for spec in specs}
-    for path in figures.save(draw[kind](integrators), target, svg=svg):
+    options = pictures.Options(samples=n, steps=steps, grid=grid)
+    for path in figures.save(pictures.KINDS[kind](integrators, options), target, svg=svg):
         print(path)
 
 

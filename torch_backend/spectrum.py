@@ -43,7 +43,7 @@ class Jacobian:
     ``forward(v)`` is J v by forward-mode autograd, ``adjoint(w)`` is J^T w by reverse mode; both in z's dtype.
     """
 
-    def __init__(self, field: Network, z: Float[Tensor, "n *shape"], t: float) -> None:
+    def __init__(self, field: Network, z: Float[Tensor, "n channels *space"], t: float) -> None:
         if z.dtype not in (torch.float32, torch.float64):
             raise TypeError(f"z has dtype {z.dtype}; float32 or float64 is needed")
         self._z = z.detach()
@@ -68,7 +68,7 @@ class Jacobian:
 
 def eigenvalues(
     field: Network,
-    z: Float[Tensor, "n *shape"],
+    z: Float[Tensor, "n channels *space"],
     t: float,
     count: int,
     which: str = "magnitude",
@@ -110,7 +110,7 @@ def _ritz(space: "_Krylov", order: Callable[[Tensor], Tensor], count: int) -> Sp
 
 
 def symmetric_range(
-    field: Network, z: Float[Tensor, "n *shape"], t: float, *, seed: int, products: int = 60
+    field: Network, z: Float[Tensor, "n channels *space"], t: float, *, seed: int, products: int = 60
 ) -> Float[Tensor, "n 2"]:
     """The least and the largest eigenvalue of (J + J^T)/2 per sample, float64, by Lanczos' method: inner bounds.
 
@@ -124,7 +124,7 @@ def symmetric_range(
 
 
 def largest_singular_value(
-    field: Network, z: Float[Tensor, "n *shape"], t: float, *, seed: int, products: int = 40
+    field: Network, z: Float[Tensor, "n channels *space"], t: float, *, seed: int, products: int = 40
 ) -> Float[Tensor, " n"]:
     """The norm ||J|| per sample, float64, by Lanczos' method on J^T J: a lower bound, to rounding once converged."""
     jacobian = Jacobian(field, z, t)
@@ -197,7 +197,7 @@ def _pad(column: Tensor, size: int) -> Tensor:
 def along_trajectory(
     sampler: Any,
     network: Network,
-    z_T: Float[Tensor, "n *shape"],
+    z_T: Float[Tensor, "n channels *space"],
     times: Iterable[float],
     count: int,
     which: str = "magnitude",

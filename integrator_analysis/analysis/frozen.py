@@ -3,8 +3,8 @@
 Knows processes and parametrisations; knows no scheme. Two problems, both seen at every time of a step:
 the frozen score  s = S z, S constant: z' = J z with J = beta(t) (N - (1/2) D S) in forward time;
 the frozen field  z' = J z, J constant: the textbooks' test equation, for which the network returns what makes it so.
-On one block J is any number. On two, x' is given by the process but for the little noise in x, so that the test equation
-is the damped oscillator of the process's own frequency: a frozen score after all.
+On one block J is any number. On two, x' is given by the process but for the little noise in x, so that the test
+equation is the damped oscillator of the process's own frequency: a frozen score after all.
 A step goes backwards, so the textbooks' h lambda is mu = -h lambda here: decay in reverse time is Re mu < 0.
 """
 
@@ -22,7 +22,7 @@ from integrator_analysis.numeric import function
 from integrator_analysis.parametrisation import VELOCITY, conversion, network_from_eps, parametrisation
 from integrator_analysis.processes import Process
 from integrator_analysis.processes.base import clock
-from integrator_analysis.symbols import InputError, t
+from integrator_analysis.symbols import t
 
 __all__ = ["FrozenProblems"]
 
@@ -63,10 +63,10 @@ class FrozenProblems:
 
     def network_of_field(self, jacobian: np.ndarray, time: float) -> np.ndarray:
         """One block: the Jacobian of the network at ``time`` where z' = ``jacobian`` z: eta^{-1} (J - L)."""
-        drift, eta = self._field(time)
+        drift, eta = self.field(time)
         return (jacobian - drift) / eta
 
-    def _field(self, time: float) -> np.ndarray:
+    def field(self, time: float) -> np.ndarray:
         """(2, k, k): L and eta of z' = L z + eta n, n what the network returns."""
         return np.array(self._field_values(time), dtype=float).reshape(2, self.k, self.k)
 
@@ -129,8 +129,8 @@ class FrozenProblems:
     def exact(self, score: np.ndarray, start: float, end: float, noise: float = 0.0) -> np.ndarray:
         """The exact flow of the frozen score from ``start`` to ``end``, (..., k, k).
 
-        exp(-int beta (N - (1 + noise^2)/2 D S)): of the probability-flow ODE, or of the mean of the reverse SDE that has
-        ``noise`` (kappa) times G for its diffusion.
+        exp(-int beta (N - (1 + noise^2)/2 D S)): of the probability-flow ODE, or of the mean of the reverse SDE that
+        has ``noise`` (kappa) times G for its diffusion.
         """
         drift, diffusion = self._integrals(start, end)
         return expm(-(drift - (1 + noise**2) / 2 * diffusion @ score))

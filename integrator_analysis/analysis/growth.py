@@ -55,7 +55,7 @@ def growth(matrix: np.ndarray, start: np.ndarray, powers: int) -> Growth:
 
 
 def spectral_radius(matrices: np.ndarray) -> np.ndarray:
-    """The largest |eigenvalue| of matrices (..., n, n): shape (...). In closed form for n = 1; infinite if undefined."""
+    """The largest |eigenvalue| of matrices (..., n, n): shape (...). Infinite where an entry is not finite."""
     if matrices.shape[-1] == 1:
         return np.abs(matrices[..., 0, 0])
     finite = np.isfinite(matrices).all(axis=(-1, -2))

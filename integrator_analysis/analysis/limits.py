@@ -27,8 +27,8 @@ def first_unstable(radius: Radius, direction: complex, tolerance: float, last: f
 
     ``tolerance`` is what the radius is known to. Growth that sets in like a power of r (Euler's on the imaginary axis:
     1 + r^2/2) is told from a crossing by the point 2% before: there a crossing is still at most 1, the power nearly
-    as large as where it was noticed. The crossing itself is found to 1e-14 by Brent's method. Radii from ``last`` on are
-    not looked at.
+    as large as where it was noticed. The crossing itself is found to 1e-14 by Brent's method. Radii from ``last`` on
+    are not looked at.
 
     >>> first_unstable(lambda mu: np.abs(1 + mu), -1, 1e-12), first_unstable(lambda mu: np.abs(1 + mu), 1j, 1e-12)
     (2.0, 0.0)
@@ -65,7 +65,7 @@ def first_above(excess: Callable[[float], float], points: np.ndarray) -> float:
 
 
 def bounding_box(radius: Radius, last: float = np.inf, margin: float = 0.15) -> tuple[float, float, float, float]:
-    """(left, right, bottom, top) of the set where the radius is at most 1, with a margin; symmetric about the real axis.
+    """(left, right, bottom, top) of the set where the radius is at most 1, with a margin; symmetric in the real axis.
 
     Found on rings about the origin. The box of the unit circle about -1 where no stable point is found; rings end at
     200, or at ``last``, which bounds what is drawn of an unbounded region.

@@ -1,4 +1,4 @@
-"""Linear stability of a scheme: amplification matrices, regions, limits, growth, stable steps. Definitions: docs/stability.md.
+"""Linear stability of a scheme: amplification, regions, limits, growth, stable steps. Defined in docs/stability.md.
 
 Knows lowered programs and reads them through three linear problems: a frozen Jacobian of the network (amplification),
 a frozen score (radius, region, growth, mean_square, oscillation, largest_step), the frozen field z' = J z of the
@@ -62,8 +62,8 @@ class MeanSquare:
 
 @dataclass(frozen=True)
 class Oscillation:
-    """A step on the oscillator beside the exact flow, float64 (n,): the phase per step in radians, numerical less exact,
-    and the relative error |R| / |exact| - 1 of the amplitude per step (negative: damping), over theta = h omega."""
+    """A step on the oscillator beside the exact flow, float64 (n,), over theta = h omega: the phase per step in radians,
+    numerical less exact, and the relative error |R| / |exact| - 1 of the amplitude per step (negative: damping)."""
 
     theta: np.ndarray
     phase_error: np.ndarray
@@ -292,8 +292,8 @@ class Stability:
         (2.0, 2.0, 2.0)
         >>> [round(limit(base), 9) for base in ("RK3", "RK4", "AB2", "AB3", "AB4")]
         [2.512745327, 2.785293563, 1.0, 0.545454545, 0.3]
-        >>> round(ia.derive("vp/DDIM").stability.real_limit, 6), round(ia.derive("vp/DEIS-tAB1").stability.real_limit, 6)
-        (2.0, 1.0)
+        >>> [round(ia.derive(spec).stability.real_limit, 6) for spec in ("vp/DDIM", "vp/DEIS-tAB1")]
+        [2.0, 1.0]
 
         (Hairer and Wanner, Solving ODEs II, IV.2 and V.1: Euler and order two 2, order three 2.5127, order four
         2.7853, Adams-Bashforth 1, 6/11 and 3/10. DDIM is Euler and DEIS-tAB1 Adams-Bashforth in this limit.)
@@ -341,7 +341,7 @@ class Stability:
         return growth(matrix, start, POWERS)
 
     def peaks(self, h: Iterable[float], eigenvalues: Iterable[float], t: float | None = None) -> np.ndarray:
-        """The largest norm of the state over all numbers of steps, float64 (len(eigenvalues), len(h)); inf: unstable."""
+        """The largest norm of the state after any number of steps, (len(eigenvalues), len(h)); inf: unstable."""
         values = np.array(list(eigenvalues))
         return np.stack([peak(*self._scaled(step, values, self._start(step, t)), POWERS)[0] for step in h], axis=-1)
 
@@ -380,7 +380,7 @@ class Stability:
         return MeanSquare(radius, covariance, exact)
 
     def oscillation(self, theta: np.ndarray, h: float | None = None, t: float | None = None) -> Oscillation:
-        """Phase and amplitude per step on the undamped oscillator mu = i theta, theta = h omega > 0; see ``frozen_field``.
+        """Phase and amplitude per step on the undamped oscillator mu = i theta, theta = h omega; see ``frozen_field``.
 
         Velocity Verlet turns by 2 arcsin(theta/2), that is theta^3/24 too far, and damps nothing below theta = 2:
 

@@ -5,12 +5,15 @@ pyplot's global state: figures come from ``new_figure`` and are written by ``sav
 """
 
 from integrator_analysis.figures.errors import constants_over_time, convergence, error_constants, work_precision
+from integrator_analysis.figures.growth import amplitude_errors, phase_errors, stable_evaluations, transient_growth
+from integrator_analysis.figures.plane import order_star, spectrum_over_region, stability_regions
 from integrator_analysis.figures.samples import image_grid
 from integrator_analysis.figures.stability import spectral_radius_curves, stability_interval, stability_region
 from integrator_analysis.figures.style import LineStyle, family, line_styles, new_figure, save, style
 
 __all__ = [
     "LineStyle",
+    "amplitude_errors",
     "constants_over_time",
     "convergence",
     "error_constants",
@@ -18,10 +21,16 @@ __all__ = [
     "image_grid",
     "line_styles",
     "new_figure",
+    "order_star",
+    "phase_errors",
     "save",
     "spectral_radius_curves",
+    "spectrum_over_region",
     "stability_interval",
     "stability_region",
+    "stability_regions",
+    "stable_evaluations",
     "style",
+    "transient_growth",
     "work_precision",
 ]

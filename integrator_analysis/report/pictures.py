@@ -5,8 +5,9 @@ Knows integrators, certificates and study records; returns for each section a li
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +18,31 @@ import integrator_analysis as ia
 from integrator_analysis import figures
 from integrator_analysis.analysis.problems import MixtureProblem
 from integrator_analysis.certificate import SEED, TIMES, Certificate
+from integrator_analysis.report.stability_pictures import (
+    dispersion_figure,
+    evaluations_figure,
+    growth_figure,
+    order_star_figure,
+    region_figure,
+    spectrum_figure,
+    stability_figure,
+)
 
 __all__ = [
+    "KINDS",
+    "Options",
     "convergence_figure",
     "draw_analysis",
     "draw_digits",
     "sample_figure",
-    "stability_figure",
     "work_precision_figure",
 ]
 
 Pictures = dict[str, list[dict[str, str]]]
 Integrators = Mapping[str, ia.Integrator]
 
-STABILITY_POINTS = 28
 GLOBAL_STEPS = tuple(2**k for k in range(4, 11))
 GLOBAL_POINTS = 16
-COLUMNS = 3
 CONSTANT_TIMES = tuple(float(v) for v in np.linspace(0.05, 0.95, 9))
 CONSTANT_POINTS = 5
 CONSTANT_DIGITS = 20
@@ -150,20 +159,6 @@ def _save(output: Path, figure: Any, name: str, caption: str) -> dict[str, str]:
     path = output / "figures" / f"{name}.png"
     figures.save(figure, path)
     return {"path": f"figures/{name}.png", "caption": caption, "alt": caption}
-
-
-def stability_figure(members: Integrators) -> Figure:
-    """One panel per scheme: the spectral radius of a step from half of t_max over step size and curvature."""
-    columns = min(COLUMNS, len(members))
-    rows = -(-len(members) // columns)
-    with figures.style():
-        figure = figures.new_figure(4.0 * columns, 3.1 * rows)
-        axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
-        for ax, (spec, integrator) in zip(axes, members.items(), strict=False):
-            integrator.stability.plot(ax, t=0.5 * integrator.process.t_max, points=STABILITY_POINTS, title=spec)
-        for ax in axes[len(members) :]:
-            ax.remove()
-    return figure
 
 
 def _stability(output: Path, process: str, members: Integrators) -> dict[str, str]:
@@ -333,3 +328,26 @@ def _squared_constants(integrator: ia.Integrator, problem: MixtureProblem, z: np
     field = problem.field(integrator.program.unknown)
     values = integrator.local_error.evaluate(list(z), float(time), field, digits=CONSTANT_DIGITS)
     return np.array([values[block] ** 2 for block in integrator.program.blocks])
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the pictures of the command line can be told: digits per scheme, and the steps of a named time grid."""
+
+    samples: int = 128
+    steps: int = 25
+    grid: str = "quadratic"
+
+
+KINDS: Mapping[str, Callable[[Integrators, Options], Figure]] = {
+    "stability": lambda members, _: stability_figure(members),
+    "region": lambda members, _: region_figure(members),
+    "order-star": lambda members, _: order_star_figure(members),
+    "dispersion": lambda members, _: dispersion_figure(members),
+    "growth": lambda members, _: growth_figure(members),
+    "evaluations": lambda members, options: evaluations_figure(members, options.grid),
+    "spectrum": lambda members, options: spectrum_figure(members, options.steps, options.grid),
+    "convergence": lambda members, _: convergence_figure(members),
+    "work-precision": lambda members, options: work_precision_figure(members, options.samples),
+}
+"""The pictures that the command line can draw, by name. A new one is one line here."""
