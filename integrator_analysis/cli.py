@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
-PLOTS = ("stability", "region", "order-star", "dispersion", "growth", "evaluations", "spectrum") + (
-    "convergence",
-    "work-precision",
+PLOTS = (
+    *("stability", "region", "order-star", "dispersion", "growth", "evaluations", "spectrum"),
+    *("convergence", "work-precision"),
 )
 """The names of report.pictures.KINDS, for --help, which does not load matplotlib; a test compares the two."""
 

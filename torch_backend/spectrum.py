@@ -56,13 +56,13 @@ class Jacobian:
         with warnings.catch_warnings():
             # torch itself compiles with the deprecated torch.jit when its forward mode is first used.
             warnings.filterwarnings("ignore", message=".*torch.jit", category=DeprecationWarning)
-            _, product = torch.func.jvp(self._at, (self._z,), (v.reshape(self._z.shape),))
+            product: Tensor = torch.func.jvp(self._at, (self._z,), (v.reshape(self._z.shape),))[1]
         return product.detach().reshape(v.shape)
 
     def adjoint(self, w: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """J^T w. The network is evaluated once for all products."""
         if self._pull is None:
-            _, self._pull = torch.func.vjp(self._at, self._z)
+            self._pull = torch.func.vjp(self._at, self._z)[1]
         return self._pull(w.reshape(self._z.shape), retain_graph=True)[0].detach().reshape(w.shape)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -62,8 +62,8 @@ class MeanSquare:
 
 @dataclass(frozen=True)
 class Oscillation:
-    """A step on the oscillator beside the exact flow, float64 (n,), over theta = h omega: the phase per step in radians,
-    numerical less exact, and the relative error |R| / |exact| - 1 of the amplitude per step (negative: damping)."""
+    """A step on the oscillator beside the exact flow, float64 (n,), over theta = h omega: the phase per step in
+    radians, numerical less exact, and the relative error |R| / |exact| - 1 of the amplitude (negative: damping)."""
 
     theta: np.ndarray
     phase_error: np.ndarray
@@ -104,6 +104,10 @@ class Stability:
         past = self._past(start, h)
         return affine_step(self.program, self._table, start, start - h, lambda time: (jacobian(time), zeros), past)
 
+    def _score_step(self, start: float, h: float, score: np.ndarray) -> AffineMap:
+        """The step where the score is ``score`` z (..., k, k) at every time."""
+        return self._step(start, h, partial(self.frozen.network_of_score, score))
+
     def _past(self, start: float, h: float) -> list[float]:
         """Earlier times in steps of h; those beyond t_max are as good, because the Jacobian is frozen."""
         return [start + (j + 1) * h for j in range(self.program.history)]
@@ -118,7 +122,7 @@ class Stability:
         return self.frozen.network_of_score(self.frozen.score(eigenvalue), t)
 
     def _frozen_score(self, h: float, eigenvalue: Any, start: float) -> np.ndarray:
-        return self._step(start, h, lambda time: self.score_jacobian(eigenvalue, time)).matrix
+        return self._score_step(start, h, self.frozen.score(eigenvalue)).matrix
 
     def radius(self, h: float, eigenvalue: complex, t: float | None = None) -> float:
         """The spectral radius of one step for a position score with this eigenvalue, frozen over the step."""
@@ -253,8 +257,7 @@ class Stability:
             if 0 < h < start:
                 here = which == number
                 score = self.frozen.oscillator(mu[here], start)
-                step = self._step(start, h, lambda time, fixed=score: self.frozen.network_of_score(fixed, time)).matrix
-                out[here] = self._in_states(step, h)
+                out[here] = self._in_states(self._score_step(start, h, score).matrix, h)
         return out
 
     def at(self, mu: Any, h: float | None = None, t: float | None = None) -> np.ndarray:
@@ -273,11 +276,11 @@ class Stability:
             tolerance = max(tolerance, 10 * self._short_steps(np.array(0.5 * unit), start)[1])
         if len(self.program.blocks) == 2:
             tolerance = 1e-7 if abs(unit.imag) < 1e-3 else 1e-10  # a double eigenvalue is known to half the digits
-            last = self._farthest(t)
+            last = self.farthest(t)
         return first_unstable(lambda mu: self.at(mu, h, t), unit, tolerance, last)
 
-    def _farthest(self, t: float | None) -> float:
-        """Two blocks: the |mu| of the longest step."""
+    def farthest(self, t: float | None = None) -> float:
+        """Two blocks: the |mu| that steps from t stay below, that of a step to 0."""
         start = self.program.process.t_max if t is None else t
         return self.frozen.frequency(start) * start
 
@@ -320,7 +323,7 @@ class Stability:
 
     def bounds(self, h: float | None = None, t: float | None = None) -> tuple[float, float, float, float]:
         """(left, right, bottom, top) of a box in the plane of mu that holds the region of stability, with a margin."""
-        last = self._farthest(t) if len(self.program.blocks) == 2 else np.inf
+        last = self.farthest(t) if len(self.program.blocks) == 2 else np.inf
         return bounding_box(lambda mu: self.at(mu, h, t), last)
 
     def order_star(self, mu: Any, h: float | None = None, t: float | None = None) -> np.ndarray:
@@ -370,7 +373,7 @@ class Stability:
         (1.0, None)
         """
         start = self._start(h, t)
-        step = self._step(start, h, lambda time: self.score_jacobian(eigenvalue, time))
+        step = self._score_step(start, h, self.frozen.score(eigenvalue))
         radius = float(spectral_radius(step.matrix)) ** 2
         k = len(self.program.blocks)
         covariance = None
@@ -395,7 +398,7 @@ class Stability:
         step = self.frozen_field(1j * theta, h, t)
         if not np.isfinite(step).all():
             raise InputError(
-                f"theta = {theta.max():g} is a step of more than t; below {self._farthest(t):g} is accepted"
+                f"theta = {theta.max():g} is a step of more than t; below {self.farthest(t):g} is accepted"
             )
         values = np.linalg.eigvals(step)
         exact = np.exp(1j * theta)[:, None]
@@ -425,7 +428,7 @@ class Stability:
         noise = 1.0 if self.program.stochastic else 0.0
 
         def excess(h: float) -> float:
-            step = self._step(start, h, lambda time: self.frozen.network_of_score(score, time)).matrix
+            step = self._score_step(start, h, score).matrix
             exact = spectral_radius(self.frozen.exact(score, start, start - h, noise))
             allowed = np.where(exact <= 1 + 1e-9, 1 + 1e-9, factor * exact)
             return float((spectral_radius(step) - allowed).max())
@@ -467,32 +470,52 @@ class Stability:
     def stable_steps(
         self, variances: Any, grid: Callable[[int], Sequence[float]], factor: float = 2.0, most: int = 1000
     ) -> int | None:
-        """The smallest number of steps with which ``along`` stays below ``factor`` at every time and variance.
+        """The number of steps from which on ``along`` stays below ``factor`` at every time and variance.
 
-        ``grid(n)`` gives the n + 1 times of n steps. Found by doubling and bisection: the number returned is stable
-        and the next smaller one is not. None if none up to ``most`` is. Times nfe_per_step it is evaluations.
+        ``grid(n)`` gives the n + 1 times of n steps. The number returned is stable, the next smaller one is not, and so
+        are all larger ones that are tried: up to four times as many, and to ``most``. None if ``most`` is not enough.
         """
-
-        def stable(n: int) -> bool:
-            return bool((self.along(grid(n), variances) <= factor).all())
-
-        high = 1
-        while not stable(high):
-            if high == most:
-                return None
-            high = min(2 * high, most)
-        low = high // 2
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if stable(middle) else (middle, high)
-        return high
+        return _smallest(lambda n: bool((self.along(grid(n), variances) <= factor).all()), most)
 
     def stable_evaluations(
         self, variances: Any, grid: Callable[[int], Sequence[float]], factor: float = 2.0, most: int = 1000
-    ) -> int | None:
-        """The smallest stable number of network evaluations on a grid: ``stable_steps`` times evaluations per step."""
-        steps = self.stable_steps(variances, grid, factor, most)
-        return None if steps is None else steps * self.program.nfe_per_step
+    ) -> list[int | None]:
+        """The smallest stable number of network evaluations for every variance by itself: ``stable_steps`` times
+        evaluations per step. Coefficients of a grid are evaluated once for all variances."""
+        values = _variances(variances)
+
+        @cache
+        def widest(n: int) -> np.ndarray:
+            return self.along(grid(n), values).max(axis=0)
+
+        def smallest(i: int) -> int | None:
+            return _smallest(lambda n: bool(widest(n)[i] <= factor), most)
+
+        found = [smallest(i) for i in range(len(values))]
+        return [None if n is None else n * self.program.nfe_per_step for n in found]
+
+
+def _smallest(stable: Callable[[int], bool], most: int) -> int | None:
+    """The n from which on all numbers tried are stable, with n - 1 not stable; None if that would be beyond ``most``.
+
+    Tried are all n to 8, then a fifth apart, up to four times the last unstable one; then the gap is bisected. A first
+    stable n would not do: a single step can be right by accident where three are not.
+    """
+    last, after, n = 0, 1, 1
+    while True:
+        if not stable(n):
+            last, after = n, 0
+        elif not after:
+            after = n
+        if n == most or n >= max(8, 4 * last):
+            break
+        n = min(max(n + 1, 6 * n // 5), most)
+    if not after:
+        return None
+    while after - last > 1:
+        middle = (last + after) // 2
+        last, after = (last, middle) if stable(middle) else (middle, after)
+    return after
 
 
 def _variances(variances: Any) -> np.ndarray:

@@ -64,7 +64,9 @@ def phase_errors(
 
     ``theta`` (n,) is common to all, or one array per label. Zeros are gaps. Raises ValueError if shapes do not fit.
     """
-    return _over_theta(ax, "phase_errors", theta, {k: np.abs(np.asarray(v)) for k, v in errors.items()}, title, xlabel, ylabel)
+    return _over_theta(
+        ax, "phase_errors", theta, {k: np.abs(np.asarray(v)) for k, v in errors.items()}, title, xlabel, ylabel
+    )
 
 
 def amplitude_errors(
@@ -107,7 +109,14 @@ def _over_theta(
         every[:: max(1, size.size // 9)] = True
         for signed, face in ((y[label] < 0, one.color), (y[label] >= 0, "white")):
             picked = every & signed
-            ax.plot(x[label][picked], size[picked], color=one.color, linestyle="none", marker=one.marker, markerfacecolor=face)
+            ax.plot(
+                x[label][picked],
+                size[picked],
+                color=one.color,
+                linestyle="none",
+                marker=one.marker,
+                markerfacecolor=face,
+            )
         look: dict[str, Any] = {"color": one.color, "marker": one.marker, "linestyle": one.dashes}
         ax.plot([], [], label=words, **look)
     ax.set(xscale="log", yscale="log", title=title, xlabel=xlabel, ylabel=ylabel)

@@ -51,7 +51,8 @@ def stability_regions(
     pad = MARGIN * max(right - left, 2 * top, 0.1)
     _cross(ax)
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel, xlim=(left - pad, right + pad), ylim=(-top - pad, top + pad))
-    ax.set_aspect("equal", adjustable="box")
+    if 0.4 < (right - left + 2 * pad) / (2 * top + 2 * pad) < 2.5:  # a longer box would leave the page empty
+        ax.set_aspect("equal", adjustable="box")
     legend(ax, inside=0 if len(regions) > 3 else 3)
     return ax
 
@@ -68,7 +69,8 @@ def order_star(ax: Axes, star: Region, *, title: str = "Order star", xlabel: str
     bar = ax.figure.colorbar(drawn, ax=ax, label="log₁₀ of |R| / |exp(hλ)|, clipped", shrink=0.85)
     bar.set_ticks([-1, -0.5, 0, 0.5, 1])
     if ratio.min() < 1 < ratio.max():
-        ax.contour(re, im, ratio, levels=[1], colors=BLACK, linewidths=1.2)
+        # A hair above 1: schemes that keep the amplitude have 1 up to rounding along the whole imaginary axis.
+        ax.contour(re, im, ratio, levels=[1 + 1e-9], colors=BLACK, linewidths=1.2)
     _cross(ax)
     ax.grid(False)
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel, xlim=(re.min(), re.max()), ylim=(im.min(), im.max()))
@@ -94,7 +96,9 @@ def spectrum_over_region(
     re, im, radius = _grid("spectrum_over_region", title, region)
     at, when = np.asarray(points, dtype=complex).ravel(), np.asarray(times, dtype=np.float64).ravel()
     if at.shape != when.shape or at.size == 0:
-        raise ValueError(f"spectrum_over_region: {at.size} points and {when.size} times; one time per point is expected")
+        raise ValueError(
+            f"spectrum_over_region: {at.size} points and {when.size} times; one time per point is expected"
+        )
     left, right, top = 0.0, 0.0, 0.1
     if radius.min() < 1 < radius.max():
         ax.contourf(re, im, radius, levels=[0, 1], colors=[GREY], alpha=0.18)

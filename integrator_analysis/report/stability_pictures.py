@@ -33,16 +33,21 @@ Integrators = Mapping[str, ia.Integrator]
 
 POINTS = 28
 """Of a heat map, in each direction."""
-RINGS, ANGLES = 110, 91
-"""Of the grid over the upper half of the plane of h lambda."""
+RINGS, ANGLES = 110, 361
+"""Of the polar grid over the upper half of the plane of h lambda. A ring costs one evaluation of coefficients on two
+blocks, an angle next to nothing; regions of damped oscillators have tails that half a degree resolves."""
+FARTHEST = 5.0
+"""Where order stars end: the exact factor beyond is e^5, and no explicit scheme has to do with it."""
 COLUMNS = 3
 DEVIATIONS = np.geomspace(0.003, 3, 13)
-MOST_STEPS = 500
-SAMPLES, EIGENVALUES = 4, 10
-"""Of a spectrum: states of the trajectory, and eigenvalues of each at every step."""
+MOST_STEPS = 256
+SAMPLES, EIGENVALUES, ACCURACY = 2, 8, 1e-2
+"""Of a spectrum: states of the trajectory, eigenvalues of each at every step, and how well a dot has to be known."""
 
 
-def panels(members: Integrators, width: float, height: float, draw: Callable[[Axes, str, ia.Integrator], object]) -> Figure:
+def panels(
+    members: Integrators, width: float, height: float, draw: Callable[[Axes, str, ia.Integrator], object]
+) -> Figure:
     """One panel per scheme, ``draw(ax, spec, integrator)`` in each."""
     columns = min(COLUMNS, len(members))
     rows = -(-len(members) // columns)
@@ -81,11 +86,17 @@ def region_figure(members: Integrators) -> Figure:
     """The regions of stability of all schemes in the plane of h lambda, in one axes that holds them all."""
     regions = {}
     for spec, integrator in members.items():
-        mu = _polar(integrator, 1.0)
+        mu = _polar(integrator)
         regions[spec] = (mu.real, mu.imag, _mirrored(integrator.stability.at, mu))
     with figures.style():
         figure = figures.new_figure(7.2, 5.0)
-        figures.stability_regions(figure.subplots(), regions)
+        words = {
+            1: "z' = λ z in the limit of short steps",
+            2: "damped oscillator of the process's frequency, step from t_max",
+        }
+        kinds = {len(i.program.blocks) for i in members.values()}
+        title = "Regions of stability: " + "; ".join(words[k] for k in sorted(kinds))
+        figures.stability_regions(figure.subplots(), regions, title=title)
     return figure
 
 
@@ -93,7 +104,7 @@ def order_star_figure(members: Integrators) -> Figure:
     """One panel per scheme: its order star."""
 
     def draw(ax: Axes, spec: str, integrator: ia.Integrator) -> None:
-        mu = _polar(integrator, 1.1)
+        mu = _polar(integrator, FARTHEST)
         figures.order_star(ax, (mu.real, mu.imag, _mirrored(integrator.stability.order_star, mu)), title=spec)
 
     return panels(members, 4.4, 3.6, draw)
@@ -105,13 +116,14 @@ def dispersion_figure(members: Integrators) -> Figure:
     for spec, integrator in members.items():
         theta = np.geomspace(0.05, 3.0, 60)
         if len(integrator.program.blocks) == 2:
-            theta = theta[theta < 0.99 * integrator.stability.frozen.frequency(integrator.process.t_max) * integrator.process.t_max]
+            theta = theta[theta < 0.99 * integrator.stability.farthest()]
         found[spec] = integrator.stability.oscillation(theta)
     theta_of = {spec: f.theta for spec, f in found.items()}
     with figures.style():
         figure = figures.new_figure(10.0, 4.2)
         left, right = figure.subplots(1, 2)
         figures.phase_errors(left, theta_of, {spec: f.phase_error for spec, f in found.items()})
+        left.get_legend().remove()  # that of the right axes serves both
         figures.amplitude_errors(right, theta_of, {spec: f.amplitude_error for spec, f in found.items()})
     return figure
 
@@ -121,10 +133,8 @@ def evaluations_figure(members: Integrators, grid: str) -> Figure:
     counts = {}
     for spec, integrator in members.items():
         times = _grid_of(integrator, grid)
-        counts[spec] = [
-            np.nan if (n := integrator.stability.stable_evaluations([d**2], times, most=MOST_STEPS)) is None else n
-            for d in DEVIATIONS
-        ]
+        found = integrator.stability.stable_evaluations(DEVIATIONS**2, times, most=MOST_STEPS)
+        counts[spec] = [np.nan if n is None else n for n in found]
     with figures.style():
         figure = figures.new_figure(8.0, 4.4)
         title = f"Evaluations from which on samples are at most twice too wide ({grid} grid)"
@@ -143,14 +153,14 @@ def spectrum_figure(members: Integrators, steps: int, grid: str) -> Figure:
     def draw(ax: Axes, spec: str, integrator: ia.Integrator) -> None:
         if integrator.process.network != "eps":
             raise ia.InputError(f"{spec}: the digits' network returns eps; accepted: processes whose networks do")
-        region = _polar(integrator, 1.0)
+        region = _polar(integrator)
         radius = _mirrored(integrator.stability.at, region)
         network = digits_networks([integrator.process])[integrator.process.name]
         sampler = integrator.to_torch(dtype=torch.float64)
         times = check_times(_grid_of(integrator, grid)(steps))
         z = sampler.prior(SAMPLES, (1, 8, 8), seed=0)
         field = _field(integrator, network)
-        spectra = along_trajectory(sampler, network, z, times, EIGENVALUES, seed=0, field=field)
+        spectra = along_trajectory(sampler, network, z, times, EIGENVALUES, seed=0, field=field, tolerance=ACCURACY)
         h = -np.diff(times)
         points = np.array([-step * s.values.numpy() for step, s in zip(h, spectra, strict=True)])
         when = np.broadcast_to(np.array(times[:-1])[:, None, None], points.shape)
@@ -160,7 +170,9 @@ def spectrum_figure(members: Integrators, steps: int, grid: str) -> Figure:
     return panels(members, 5.0, 3.8, draw)
 
 
-def _field(integrator: ia.Integrator, network: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+def _field(
+    integrator: ia.Integrator, network: Callable[[Tensor, Tensor], Tensor]
+) -> Callable[[Tensor, Tensor], Tensor]:
     """The probability-flow ODE's right-hand side L z + eta eps in forward time, for a network of eps."""
     import torch
 
@@ -176,11 +188,10 @@ def _field(integrator: ia.Integrator, network: Callable[[Tensor, Tensor], Tensor
 
 def _grid_of(integrator: ia.Integrator, grid: str) -> Callable[[int], list[float]]:
     """n -> the times of n steps on the named grid. Raises InputError for an unknown name."""
-    from torch_backend.loop import GRIDS, time_grid
-    from torch_backend.source import module_from_source
-
     from integrator_analysis.codegen import kernel_source
     from integrator_analysis.symbols import did_you_mean
+    from torch_backend.loop import GRIDS, time_grid
+    from torch_backend.source import module_from_source
 
     if grid not in GRIDS:
         raise did_you_mean(grid, GRIDS, "grid")
@@ -190,10 +201,12 @@ def _grid_of(integrator: ia.Integrator, grid: str) -> Callable[[int], list[float
     return lambda n: time_grid(grid, n, process.t_max, process.t_min, log_snr)
 
 
-def _polar(integrator: ia.Integrator, beyond: float) -> np.ndarray:
-    """Points on rings about 0, complex (RINGS, 2 ANGLES - 1), that cover the region's box times ``beyond``."""
+def _polar(integrator: ia.Integrator, most: float = np.inf) -> np.ndarray:
+    """Points on rings about 0, complex (RINGS, 2 ANGLES - 1), that cover the region's box, or end at ``most``."""
     left, right, _, top = integrator.stability.bounds()
-    farthest = beyond * max(abs(complex(left, top)), abs(complex(right, top)))
+    farthest = min(max(abs(complex(left, top)), abs(complex(right, top))), most)
+    if len(integrator.program.blocks) == 2:
+        farthest = min(farthest, 0.999 * integrator.stability.farthest())
     angles = np.linspace(-np.pi, np.pi, 2 * ANGLES - 1)
     return np.linspace(farthest / RINGS, farthest, RINGS)[:, None] * np.exp(1j * angles)
 

@@ -148,17 +148,34 @@ def test_export_writes_a_module(command, tmp_path: Path) -> None:
     compile(target.read_text(), "rvv.py", "exec")
 
 
-@pytest.mark.parametrize(
-    ("kind", "specs"), [("stability", ["vp/DDIM"]), ("convergence", ["vp/DDIM"]), ("work-precision", ["vp/EM"])]
-)
+PLOTTED = {
+    "stability": ["vp/DDIM"],
+    "region": ["vp/DDIM", "vp/EDM-Heun"],
+    "order-star": ["vp/DDIM"],
+    "dispersion": ["vp/DDIM"],
+    "growth": ["vp/DDIM"],
+    "evaluations": ["vp/EM"],
+    "spectrum": ["vp/DDIM"],
+    "convergence": ["vp/DDIM"],
+    "work-precision": ["vp/EM"],
+}
+
+
+@pytest.mark.parametrize(("kind", "specs"), PLOTTED.items())
 def test_plots_are_written(
     command, kind: str, specs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("integrator_analysis.report.pictures.STABILITY_POINTS", 6)
+    from integrator_analysis.report import pictures
+
+    assert [*PLOTTED] == [*pictures.KINDS] == [*cli.PLOTS]
+    small = {"POINTS": 6, "RINGS": 20, "ANGLES": 21, "DEVIATIONS": np.array([0.1, 1.0]), "SAMPLES": 1, "EIGENVALUES": 2}
+    for name, value in small.items():
+        monkeypatch.setattr(f"integrator_analysis.report.stability_pictures.{name}", value)
     monkeypatch.setattr("integrator_analysis.report.pictures.GLOBAL_STEPS", (16, 32, 64))
     target = tmp_path / "figure.png"
-    assert command("plot", kind, *specs, "-o", target, "-n", 8)[0] == 0
+    assert command("plot", kind, *specs, "-o", target, "-n", 8, "--steps", 2, "--svg")[0] == 0
     assert target.read_bytes().startswith(b"\x89PNG")
+    assert b"<svg" in target.with_suffix(".svg").read_bytes()
 
 
 def test_sample_writes_digits_and_is_reproducible(command, tmp_path: Path) -> None:
@@ -189,6 +206,8 @@ def test_sample_writes_digits_and_is_reproducible(command, tmp_path: Path) -> No
         (["frobnicate"], "[Nn]o such command"),
         ([], "command is needed"),
         (["plot", "stabilty", "psld/RVV"], "did you mean stability"),
+        (["plot", "region", "psld/ROBA", "-o", "x.png"], "stochastic"),
+        (["plot", "evaluations", "vp/DDIM", "--grid", "quadratc", "-o", "x.png"], "did you mean quadratic"),
         (["plot", "convergence", "psld/ROBA", "-o", "x.png"], "stochastic"),
         (["plot", "convergence", "psld/RVV", "vp/DDIM", "-o", "x.png"], "one process"),
         (["plot", "stability", "psld/RVV", "-o", "x.pdf"], r"ends in \.png"),

@@ -58,6 +58,51 @@ def test_a_region_without_an_edge_says_so(ax, radius, words):
     assert any(text.get_text().startswith(words) for text in ax.texts)
 
 
+def polar(farthest):
+    return np.linspace(0.02, 1, 50)[:, None] * farthest * np.exp(1j * np.linspace(-np.pi, np.pi, 181))
+
+
+def test_several_regions_share_axes_whose_box_holds_them_all(ax):
+    small, large = polar(2.5), polar(3.5)
+    regions = {
+        "vp/Euler": (small.real, small.imag, np.abs(1 + small)),
+        "vp/Heun": (large.real, large.imag, np.abs(1 + large + large**2 / 2)),
+        "none": (small.real, small.imag, np.full(small.shape, np.nan)),
+    }
+    assert figures.stability_regions(ax, regions) is ax
+    left, right = ax.get_xlim()
+    assert -3 < left < -2 < 0 < right < 1
+    assert 1.73 < ax.get_ylim()[1] < 2.5  # Heun's region ends at sqrt(3)
+    assert texts(ax)[3] == ["vp/Euler", "vp/Heun", "none (no edge found)"]
+    edges = [c for c in ax.collections if list(getattr(c, "levels", [])) == [1]]
+    circle = edges[0].get_paths()[0].vertices
+    np.testing.assert_allclose(np.hypot(1 + circle[:, 0], circle[:, 1]), 1, atol=0.02)
+
+
+def test_an_order_star_and_a_spectrum_are_drawn(ax):
+    mu = polar(2.0)
+    figures.order_star(ax, (mu.real, mu.imag, np.abs(1 + mu) / np.exp(mu.real)), title="Euler")
+    assert any(list(getattr(c, "levels", [])) == [1 + 1e-9] for c in ax.collections)
+    other = figures.new_figure().subplots()
+    points = np.array([[-1.9, -0.5 + 0.2j], [0.1, -60.0]])
+    figures.spectrum_over_region(other, (mu.real, mu.imag, np.abs(1 + mu)), points, [[1, 1], [0.5, 0.5]], title="Euler")
+    assert other.get_xlim()[0] < -50
+
+
+def test_growth_and_oscillation_are_drawn(ax):
+    figures.transient_growth(ax, [0.1, 0.2, 0.4], [1.0, 10.0], [[1, 2, np.inf], [1, 200, np.nan]])
+    shown = ax.collections[0].get_array()
+    np.testing.assert_array_equal(shown.mask.reshape(2, 3), [[False, False, True], [False, False, True]])
+    assert shown.max() == 100
+    theta, two = np.array([0.1, 0.2, 0.4]), figures.new_figure().subplots(1, 2)
+    figures.phase_errors(two[0], theta, {"psld/RVV": theta**3 / 24})
+    figures.amplitude_errors(two[1], theta, {"psld/RVV": 0 * theta, "psld/Euler": theta**2 / 2})
+    assert texts(two[1])[3] == ["psld/RVV (none)", "psld/Euler"]
+    third = figures.new_figure().subplots()
+    figures.stable_evaluations(third, [0.01, 1.0], {"vp/EM": [25, 11], "vp/Euler": [np.nan, 3]}, most=256)
+    assert texts(third)[3] == ["vp/EM", "vp/Euler (gap: more than tried)", "most steps tried"]
+
+
 def test_the_stability_interval_shows_the_radius_over_steps_and_eigenvalues(ax):
     h, eigenvalues = np.linspace(0.01, 1, 30), np.linspace(-5, 1, 20)
     radius = np.abs(1 + h[None, :] * eigenvalues[:, None])
@@ -149,6 +194,9 @@ def test_the_image_grid_places_each_picture_and_label(ax):
     [
         (lambda ax: figures.stability_region(ax, [0, 1], [0, 1, 2], np.ones((2, 3)), title=""),
          r"stability_region: radius has shape \(2, 3\); \(len\(im\), len\(re\)\) = \(3, 2\)"),
+        (lambda ax: figures.stability_regions(ax, {}), "no region to draw"),
+        (lambda ax: figures.order_star(ax, ([0], [0], [1]), title="s"), r"'s' has shapes \(1,\), \(1,\) and \(1,\)"),
+        (lambda ax: figures.spectrum_over_region(ax, [np.ones((2, 2))] * 3, [1], [], title=""), "1 points and 0 times"),
         (lambda ax: figures.stability_interval(ax, [[0.1]], [0, 1], np.ones((2, 1))), r"steps has shape \(1, 1\)"),
         (lambda ax: figures.spectral_radius_curves(ax, [0.1, 0.2], {}), "no curve to draw"),
         (lambda ax: figures.spectral_radius_curves(ax, [0.1], {"a": [1, 2]}), r"radius\['a'\] has shape \(2,\)"),
