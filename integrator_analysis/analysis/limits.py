@@ -18,12 +18,14 @@ SCAN = np.geomspace(0.02, 1e3, 546)
 """Where a ray is looked at first, 2% apart: a gap of instability narrower than that is passed over."""
 
 CHUNK = 64
+"""Points of the scan at a time: a step of its own on two blocks, so none is spent far beyond the limit."""
 
 RAYS, RINGS = 96, np.geomspace(0.02, 200, 140)
+"""Directions and distances at which a region's box is looked for."""
 
 
 def first_unstable(radius: Radius, direction: complex, tolerance: float, last: float = np.inf) -> float:
-    """The least r > 0 for which radius(r * direction) exceeds 1; 0 if it does from the start on, inf if nowhere.
+    """The least r > 0 for which radius(r * direction) exceeds 1; 0 if it does from 0.02 or before on, inf if nowhere.
 
     ``tolerance`` is what the radius is known to. Growth that sets in like a power of r (Euler's on the imaginary axis:
     1 + r^2/2) is told from a crossing by the point 2% before: there a crossing is still at most 1, the power nearly
@@ -47,9 +49,8 @@ def first_unstable(radius: Radius, direction: complex, tolerance: float, last: f
     found = chunk + int(beyond[0])
     if found == 0 or excess(before := scan[found - 1]) > tolerance / 2:
         return 0.0
-    allowed = (
-        tolerance if excess(before) > -tolerance else 0.0
-    )  # a radius that is 1 up to the crossing, but for rounding
+    # A radius that is 1 up to the crossing would have roots of its rounding before it.
+    allowed = tolerance if excess(before) > -tolerance else 0.0
     return round(float(brentq(excess, before, scan[found], args=(allowed,), xtol=1e-14, rtol=1e-14)), 13)
 
 

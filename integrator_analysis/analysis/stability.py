@@ -260,6 +260,23 @@ class Stability:
                 out[here] = self._in_states(self._score_step(start, h, score).matrix, h)
         return out
 
+    def polynomial(self, h: float | None = None, t: float | None = None) -> np.ndarray:
+        """The stability function of a one-step scheme on one block, R(mu) = c_0 + c_1 mu + ...: float64 coefficients.
+
+        Its degree is at most the evaluations of a step, so that its values at roots of unity give it exactly; h and t
+        as for ``frozen_field``. Raises InputError for a multistep scheme, whose R is an algebraic function, and where
+        ``frozen_field`` does.
+
+        >>> import integrator_analysis as ia
+        >>> bool(np.allclose(ia.derive("vp/RK4").stability.polynomial(), [1, 1, 1 / 2, 1 / 6, 1 / 24], atol=1e-11))
+        True
+        """
+        if self.program.history or len(self.program.blocks) > 1:
+            raise InputError("a stability polynomial belongs to a one-step scheme on one block; see frozen_field")
+        count = self.program.nfe_per_step + 1
+        values = self.frozen_field(np.exp(2j * np.pi * np.arange(count) / count), h, t)[:, 0, 0]
+        return np.fft.fft(values).real / count
+
     def at(self, mu: Any, h: float | None = None, t: float | None = None) -> np.ndarray:
         """Spectral radii of ``frozen_field``, float64 of mu's shape. The scheme is stable where they are at most 1."""
         return spectral_radius(self.frozen_field(mu, h, t))

@@ -19,7 +19,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("report") / "reports"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "DIGITS_SAMPLES", 16)
-        patch.setattr("integrator_analysis.report.pictures.STABILITY_POINTS", 6)
+        patch.setattr("integrator_analysis.report.stability_pictures.POINTS", 6)
         patch.setattr("integrator_analysis.report.pictures.GLOBAL_STEPS", (16, 32, 64))
         assert build.build_report(output, Console(quiet=True), SPECS)
     return output
@@ -44,7 +44,7 @@ def test_certificates_digits_and_table(report: Path) -> None:
 
 def test_a_failing_claim_fails_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "DIGITS_SAMPLES", 8)
-    monkeypatch.setattr("integrator_analysis.report.pictures.STABILITY_POINTS", 4)
+    monkeypatch.setattr("integrator_analysis.report.stability_pictures.POINTS", 4)
     monkeypatch.setattr("integrator_analysis.report.pictures.GLOBAL_STEPS", (16, 32, 64))
     monkeypatch.setattr(build, "_certify", _failing)
     assert not build.build_report(tmp_path, Console(quiet=True), ("vp/DDIM",))

@@ -587,7 +587,7 @@ def test_the_command_lists_what_a_file_adds(command) -> None:
 
 
 def test_the_command_samples_and_plots_on_a_file(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("integrator_analysis.report.pictures.STABILITY_POINTS", 6)
+    monkeypatch.setattr("integrator_analysis.report.stability_pictures.POINTS", 6)
     target = tmp_path / "x.npy"
     vp = EXAMPLES / "my_vp.toml"
     assert command("sample", "my_vp/DDIM", "--file", vp, "-n", 2, "--steps", 4, "-o", target)[0] == 0

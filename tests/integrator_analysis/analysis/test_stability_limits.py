@@ -86,6 +86,16 @@ def test_exponential_integrators_are_their_base_method_in_the_limit_of_short_ste
         assert np.abs(long / plain(same).at(MU) - 1).max() > 0.05
 
 
+def test_stability_polynomials() -> None:
+    """DPM-Solver-3 is, in the limit of short steps, a three-stage method of order three: the Taylor polynomial."""
+    np.testing.assert_allclose(derive("vp/DPM-Solver-3").stability.polynomial(), [1, 1, 1 / 2, 1 / 6], atol=1e-7)
+    long = derive("vp/DPM-Solver-3").stability.polynomial(0.3, 0.6)
+    mu = np.array([0.4 - 0.7j])
+    assert np.polyval(long[::-1], mu) == pytest.approx(
+        derive("vp/DPM-Solver-3").stability.frozen_field(mu, 0.3, 0.6)[:, 0, 0]
+    )
+
+
 def test_ddim_at_a_long_step_by_hand() -> None:
     """R = alpha_s/alpha_t + (sigma_s - alpha_s sigma_t / alpha_t) K with K = (lambda - L) / eta at the step's start."""
     t, h, mu = 0.6, 0.25, -0.8 + 0.3j
@@ -153,6 +163,8 @@ def test_an_order_star_has_order_plus_one_sectors(base: str, order: int) -> None
 def test_schemes_without_a_plane_are_refused() -> None:
     with pytest.raises(ia.InputError, match="stochastic"):
         derive("vp/EM").stability.at(1j)
+    with pytest.raises(ia.InputError, match="one-step scheme on one block"):
+        derive("vp/DEIS-tAB1").stability.polynomial()
     with pytest.raises(ia.InputError, match="needs no h"):
         derive("psld/RVV").stability.at(1j, 0.1)
     with pytest.raises(ia.InputError, match="step of more than t"):
