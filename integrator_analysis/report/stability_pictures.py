@@ -15,6 +15,9 @@ from matplotlib.figure import Figure
 
 import integrator_analysis as ia
 from integrator_analysis import figures
+from integrator_analysis.numeric import function
+from integrator_analysis.parametrisation import log_snr, measures
+from integrator_analysis.symbols import did_you_mean, t
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -74,9 +77,9 @@ def growth_figure(members: Integrators) -> Figure:
     """One panel per scheme: the transient growth of repeated steps from half of t_max over step size and curvature."""
 
     def draw(ax: Axes, spec: str, integrator: ia.Integrator) -> None:
-        t = 0.5 * integrator.process.t_max
-        h, curvature = np.geomspace(2e-3 * t, 0.99 * t, POINTS), np.geomspace(0.1, 1e3, POINTS)
-        peaks = integrator.stability.peaks(h, -curvature, t)
+        start = 0.5 * integrator.process.t_max
+        h, curvature = np.geomspace(2e-3 * start, 0.99 * start, POINTS), np.geomspace(0.1, 1e3, POINTS)
+        peaks = integrator.stability.peaks(h, -curvature, start)
         figures.transient_growth(ax, h, curvature, peaks, title=spec)
 
     return panels(members, 4.2, 3.2, draw)
@@ -188,17 +191,14 @@ def _field(
 
 def _grid_of(integrator: ia.Integrator, grid: str) -> Callable[[int], list[float]]:
     """n -> the times of n steps on the named grid. Raises InputError for an unknown name."""
-    from integrator_analysis.codegen import kernel_source
-    from integrator_analysis.symbols import did_you_mean
     from torch_backend.loop import GRIDS, time_grid
-    from torch_backend.source import module_from_source
 
     if grid not in GRIDS:
         raise did_you_mean(grid, GRIDS, "grid")
     process = integrator.process
-    kernel = module_from_source(kernel_source(process), f"kernel_{process.name}")
-    log_snr = getattr(kernel, "log_snr", None)
-    return lambda n: time_grid(grid, n, process.t_max, process.t_min, log_snr)
+    definitions = process.definitions.with_(measures(process))
+    values = function([log_snr(t)], (t,), definitions, process.parameters)
+    return lambda n: time_grid(grid, n, process.t_max, process.t_min, lambda time: float(values(time)[0]))
 
 
 def _polar(integrator: ia.Integrator, most: float = np.inf) -> np.ndarray:

@@ -173,7 +173,7 @@ def test_plots_are_written(
         monkeypatch.setattr(f"integrator_analysis.report.stability_pictures.{name}", value)
     monkeypatch.setattr("integrator_analysis.report.pictures.GLOBAL_STEPS", (16, 32, 64))
     target = tmp_path / "figure.png"
-    assert command("plot", kind, *specs, "-o", target, "-n", 8, "--steps", 2, "--svg")[0] == 0
+    assert command("plot", kind, *specs, "-o", target, "-n", 8, "--steps", 2, "--grid", "log-SNR", "--svg")[0] == 0
     assert target.read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in target.with_suffix(".svg").read_bytes()
 
