@@ -89,7 +89,7 @@ class Integrator:
 
     @cached_property
     def stability(self) -> Stability:
-        """Amplification matrices and stability regions."""
+        """Amplification, regions and limits, transient growth, second moments, stable steps: see docs/stability.md."""
         return Stability(self.program)
 
     def gaussian_error(self, times: Sequence[float], mean: Any, covariance: Any) -> GaussianError:
