@@ -93,14 +93,20 @@ def _stack(rows: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack(np.broadcast_arrays(*rows), axis=-2)
 
 
-def marginal(process: Process, time: float, mean: float, variance: float) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (k) and covariance (k x k) of z_t for data N(mean, variance) in one direction."""
+def marginal(
+    process: Process, time: float, mean: float | np.ndarray, variance: float | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (..., k) and covariance (..., k, k) of z_t for data N(mean, variance) in one direction, or in many (...)."""
     psi = process.mean(time)[:, 0]
-    return psi * mean, variance * np.outer(psi, psi) + process.covariance(time)
+    spread = np.multiply.outer(variance, np.outer(psi, psi))
+    return np.multiply.outer(mean, psi), spread + process.covariance(time)
 
 
-def gaussian_eps(process: Process, mean: float, variance: float) -> Eps:
-    """What a network of the process returns, exact for data N(mean, variance), as an affine function of z."""
+def gaussian_eps(process: Process, mean: float | np.ndarray, variance: float | np.ndarray) -> Eps:
+    """What a network of the process returns, exact for data N(mean, variance), as an affine function of z.
+
+    Mean and variance are numbers, for one direction of the data, or arrays of one shape, for many.
+    """
     convert = network_from_eps(process)
 
     def eps(time: float) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +114,7 @@ def gaussian_eps(process: Process, mean: float, variance: float) -> Eps:
         factor = np.linalg.cholesky(process.covariance(time))
         jacobian = factor.T @ np.linalg.inv(covariance)
         skip, scale = convert(time)
-        return skip + scale @ jacobian, -scale @ jacobian @ center
+        return skip + scale @ jacobian, -(scale @ jacobian @ center[..., None])[..., 0]
 
     return eps
 
@@ -133,21 +139,16 @@ def gaussian_error(
     grid, process = check_times(times), program.process
     variances, basis = _spectrum(np.asarray(covariance, dtype=float))
     center = basis.T @ np.broadcast_to(np.asarray(mean, dtype=float), variances.shape)
-    table = CoefficientTable(program)
-    mean_errors, covariance_errors = [], []
-    for mu, variance in zip(center, variances, strict=True):
-        eps = gaussian_eps(process, mu, variance)
-        k, kept = len(process.blocks), program.history * len(process.blocks)
-        first, second = marginal(process, grid[0], mu, variance)
-        moments = np.pad(first, (0, kept)), np.pad(second, (0, kept))  # no outputs are kept before the first step
-        if program.primed:
-            moments = affine_step(program, table, grid[0], grid[0], eps).moments(*moments)
-        for i, (start, end) in enumerate(pairwise(grid)):
-            moments = affine_step(program, table, start, end, eps, grid[:i][::-1].tolist()).moments(*moments)
-        exact = marginal(process, grid[-1], mu, variance)
-        mean_errors.append(moments[0][:k] - exact[0])
-        covariance_errors.append(moments[1][:k, :k] - exact[1])
-    return GaussianError(variances, np.array(mean_errors), np.array(covariance_errors))
+    table, eps = CoefficientTable(program), gaussian_eps(process, center, variances)
+    k, kept = len(process.blocks), program.history * len(process.blocks)
+    first, second = marginal(process, grid[0], center, variances)  # no outputs are kept before the first step
+    moments = np.pad(first, ((0, 0), (0, kept))), np.pad(second, ((0, 0), (0, kept), (0, kept)))
+    if program.primed:
+        moments = affine_step(program, table, grid[0], grid[0], eps).moments(*moments)
+    for i, (start, end) in enumerate(pairwise(grid)):
+        moments = affine_step(program, table, start, end, eps, grid[:i][::-1].tolist()).moments(*moments)
+    exact = marginal(process, grid[-1], center, variances)
+    return GaussianError(variances, moments[0][:, :k] - exact[0], moments[1][:, :k, :k] - exact[1])
 
 
 def _spectrum(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
