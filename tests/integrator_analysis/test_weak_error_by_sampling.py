@@ -36,7 +36,7 @@ def test_the_leading_weak_error_is_the_one_that_is_sampled(spec: str) -> None:
     i = ia.derive(spec)
     problem, k = MixtureProblem(i.process), len(i.process.blocks)
     f = WaveObservable((-0.5, 1.1)[:k], 0.1)
-    nodes, weights = problem.nodes(START, {1: 40, 2: 8}[k])
+    nodes, weights = problem.nodes(START, 8, 1e-7)
     field = problem.field(i.program.unknown)
     assert i.local_error.exponents["f"] == 2
     derived = STEP**2 * float(weights @ np.array([i.local_error.evaluate(z, START, field, f, 20)["f"] for z in nodes]))
