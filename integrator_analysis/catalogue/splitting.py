@@ -30,6 +30,16 @@ SCHEMES = (
         "Reduced velocity Verlet: half B and A share one evaluation, the closing half B evaluates at the end time. "
         "Not first-same-as-last: that evaluation precedes the last update, so the next step cannot reuse it.",
     ),
+    Scheme(
+        "RSE-exact",
+        Splitting("BA", "reduced", flow="exact"),
+        ("psld",),
+        "Reduced symplectic Euler with exact sub-flows, the score frozen in each: the best reduced word of up to five "
+        "factors with such sub-flows, and not as good as RSE. At large t the score cancels the growth of the drift; a "
+        "frozen one does not follow, so that 1 + M d_m s_m in the momentum constant becomes M d_m s_m. With the "
+        "residual s + Sigma_inf^(-1) z frozen instead, the exact sub-flows of this word are RSE's on PSLD.",
+        "enumeration of all reduced words, reports/words.md",
+    ),
     *_pair(
         "OBA",
         "OBA",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from torch_backend.scores import ExactScore
 
-__all__ = ["BANDWIDTH", "digits_networks", "probability_flow_drift", "sample_digits"]
+__all__ = ["BANDWIDTH", "digits_law", "digits_networks", "probability_flow_drift", "sample_digits"]
 
 BANDWIDTH = 0.1
 """Standard deviation of the Gaussian about each digit, in pixel units of [-1, 1]: about one grey level of sixteen."""
@@ -35,6 +35,18 @@ def digits_networks(processes: Iterable[ia.Process]) -> dict[str, ExactScore]:
         process.name: digits_score(module_from_source(kernel_source(process), f"kernel_{process.name}"), BANDWIDTH)
         for process in processes
     }
+
+
+def digits_law() -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of the digits along each of the 64 eigenvectors of their covariance, variances ascending.
+
+    The variances hold the bandwidth's: they are those of the law that ``digits_networks`` has the exact score of.
+    """
+    from torch_backend.scores import digits
+
+    flat = digits().flatten(1).numpy()
+    variances, basis = np.linalg.eigh(np.cov(flat.T, bias=True))
+    return basis.T @ flat.mean(axis=0), variances + BANDWIDTH**2
 
 
 def probability_flow_drift(process: ia.Process) -> Callable[[Tensor, float, Tensor], Tensor]:

@@ -171,6 +171,39 @@ def test_exact_sub_flows_lose_what_the_residual_keeps() -> None:
     assert sympy.expand(residual["m"].subs(j["d_m residual_m"], 0)) == 0  # the score of equilibrium has none
 
 
+def test_rse_with_exact_sub_flows_is_its_formula_and_with_a_frozen_residual_it_is_rse() -> None:
+    """On PSLD, typed in: x' = g (x + s_x) - m g / M and m' = g (x + nu m + M nu s_m) with own growth exponential."""
+    gamma, nu, mass, g = 0.01, 4.01, 0.25, 4.0
+    drift, limit = g * np.array([[-gamma, 1 / mass], [-1, -nu]]), np.diag([1.0, mass])
+    t, s, x, m = 0.6, 0.55, 0.4, -0.3
+
+    def network(z: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        x, m = z.chunk(2, dim=1)
+        return torch.cat((torch.sin(1.3 * x - 0.4 * m + time[:, None]), torch.cos(0.7 * m + 0.5 * x)), dim=1)
+
+    def score(x: float, m: float, time: float) -> np.ndarray:
+        e = expm(drift * time)
+        covariance = limit + e @ (np.diag([0, 0.04 * mass]) - limit) @ e.T
+        eps = network(torch.tensor([[x, m]], dtype=torch.float64), torch.tensor([time], dtype=torch.float64))
+        return -np.linalg.solve(np.linalg.cholesky(covariance).T, eps.numpy()[0])
+
+    def grown(value: float, rate: float, push: float, time: float) -> float:
+        return value * np.exp(rate * time) + push * np.expm1(rate * time) / rate
+
+    def step(name: str) -> np.ndarray:
+        z = torch.tensor([[x, m]], dtype=torch.float64)
+        return ia.derive(f"psld/{name}").to_torch(dtype=torch.float64).sample(network, z, times=[t, s]).numpy()[0]
+
+    first = score(x, m, t)
+    q = grown(m, g * nu, g * (x + mass * nu * first[1]), t - s)
+    y = grown(x, g * gamma, g * (gamma * first[0] - q / mass), t - s)
+    np.testing.assert_allclose(step("RSE-exact"), [y, q], rtol=1e-11)
+    np.testing.assert_allclose(step("BA(reduced, residual)"), step("RSE"), rtol=1e-12)
+    np.testing.assert_allclose(step("BAB(reduced, residual)"), step("RVV"), rtol=1e-12)
+    assert np.abs(step("RSE-exact") - step("RSE")).max() > 1e-3
+    assert np.abs(step("BABAB(reduced, residual)") - step("BABAB(reduced)")).max() > 1e-3
+
+
 def test_an_evaluation_that_nothing_reads_is_no_statement() -> None:
     module = ia.derive("flow/S(1/3)@0 S(2/3)@1[0,1] L(1)").to_torch(dtype=torch.float64).module
     once, twice = (affine_map(module, lambda z, t, a=a: a * z + t[:, None], 0.6, 0.5)[0] for a in (1.0, 2.0))
