@@ -223,9 +223,9 @@ def report(tried: Mapping[tuple[float, int], float], floor: Mapping[str, float])
         lines.append(f"| {x:g} | {' | '.join(f'{stars[b]}{tried[x, b]:.4f}{stars[b]}' for b in BUDGETS)} |")
     lines += [
         "",
-        "The digits are clusters, not one Gaussian: a small change of the noise at the end moves samples about within "
-        "a cluster, and the distance between clusters rules the measure. That is why the curve is flat here, and its "
-        "minimum where the noise is nearer to the consistent one.",
+        "Up to twice the consistent value the differences lie within the noise that exact samples have themselves, so "
+        "tuning on samples cannot find an optimum there; only too much noise shows. The digits are clusters, not one "
+        "Gaussian, and the optimum of the closed form is about where the curves here begin to rise.",
         "",
         "## What it converges to",
         "",
