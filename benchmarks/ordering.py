@@ -471,7 +471,7 @@ def report(
         "The constants of NOBA and ROBA are those of EM with the other sign, to a few percent from t = 0.3 on: EM "
         "leaves too much variance, they too little. NOBA pays two evaluations for a step and ROBA one, so at equal "
         "evaluations ROBA's steps are half as long. SSCS and BAOAB are palindromes, and their constants are smaller "
-        "by one to five powers of ten. lambda_s > 1 gives ROBA back part of the variance that it loses "
+        "by one to five powers of ten from t = 0.1 on. lambda_s > 1 gives ROBA back part of the variance that it loses "
         "(lambda_s.md).",
         "",
         *variance_constants(),

@@ -29,9 +29,12 @@ WORDS = sorted(
 )
 PROCESSES = ("psld", "psld(Gamma=0.02, nu=4.02)", "psld(Gamma=1.0, nu=3.0)", "psld(Gamma=0.0, nu=4.0)")
 SCHEMES = st.one_of(
-    st.tuples(st.sampled_from(PROCESSES), st.sampled_from(WORDS), st.sampled_from(["naive", "reduced"])).map(
-        lambda p: f"{p[0]}/{p[1]}({p[2]})"
-    ),
+    st.tuples(
+        st.sampled_from(PROCESSES),
+        st.sampled_from(WORDS),
+        st.sampled_from(["naive", "reduced"]),
+        st.sampled_from(["", ", exact", ", residual"]),
+    ).map(lambda p: f"{p[0]}/{p[1]}({p[2]}{p[3]})"),
     st.tuples(
         st.sampled_from(["vp", *PROCESSES[:2]]), st.sampled_from(["I", "ones"]), st.sampled_from([-0.5, 0.3, 2.0])
     ).map(lambda p: f"{p[0]}/conjugate(B=lambda*{p[1]}, lambda={p[2]})"),
