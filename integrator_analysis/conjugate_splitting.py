@@ -115,7 +115,7 @@ class _Each(_Conjugated):
             (sympy.ImmutableMatrix([[f(*ends) for f in functions]]),),
             source.as_immutable(),
         )
-        exponent = (t - s) * self.B[i, i] + elapsed(t, s) * self.linear[i, i]
+        exponent = h * self.B[i, i] + elapsed(t, s) * self.linear[i, i]
         self.table[carried] = Definition((t, s), sympy.exp(exponent))
         kept = [n for n, e in enumerate(source) if e != 0]
         integrands = tuple(-carried(u, s) * source[n].xreplace({t: u}) for n in kept)
@@ -158,7 +158,7 @@ class _Whole(_Conjugated):
         generator = self.B + rate(t) * self.linear
         self.whole = LinearFlow.named(self.blocks, generator, self.eta.as_mutable(), 1)
         if commutes_with_integral(generator, t):
-            integral = (t - s) * self.B + elapsed(t, s) * self.linear
+            integral = h * self.B + elapsed(t, s) * self.linear
             closed, table = named_parts(exponential(integral, process.parameters))
             table |= {e.func: Definition((t, s), c) for e, c in zip(self.whole.entries, closed, strict=True)}
         else:

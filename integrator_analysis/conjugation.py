@@ -21,12 +21,13 @@ from sympy.core.function import AppliedUndef
 from integrator_analysis.algebra.differences import stable_difference
 from integrator_analysis.algebra.jets import LinearFlow
 from integrator_analysis.algebra.matrices import commutes_with_integral, exponential
-from integrator_analysis.algebra.special import cosh_sqrt, expm1, log1p, phi, sinhc_sqrt
+from integrator_analysis.algebra.special import cosh_sqrt, difference, expm1, log1p, phi, sinhc_sqrt
 from integrator_analysis.base_methods import EULER, VARIABLES, Interpolatory, RungeKutta, Stage
 from integrator_analysis.parametrisation import (
     Parametrisation,
     log_snr,
     parametrisation,
+    pull,
     ratio,
     slope_of,
     turn,
@@ -35,7 +36,7 @@ from integrator_analysis.parametrisation import (
 )
 from integrator_analysis.processes import Process
 from integrator_analysis.processes.base import as_rational
-from integrator_analysis.processes.kernel import cholesky, clock, elapsed
+from integrator_analysis.processes.kernel import cholesky, clock, elapsed, noise_between
 from integrator_analysis.program import (
     Block,
     Combine,
@@ -302,16 +303,16 @@ class _Lowering:
         entries, m = self.flow.entries, self.par.homogeneous
         table: dict[sympy.Function, Definition] = {}
         if not any(self.par.drift) and not self.named:
-            closed = exponential((t - s) * self.matrix, self.process.parameters)
+            closed = exponential(h * self.matrix, self.process.parameters)
         elif m is not None and self.par.name != "eps" and not self.named:
-            closed = sympy.Matrix([[m.xreplace({t: s}) / m * sympy.exp((t - s) * self.matrix[0, 0])]])
+            closed = sympy.Matrix([[m.xreplace({t: s}) / m * sympy.exp(h * self.matrix[0, 0])]])
         elif self.par.turning is not None and self.method.B == "0":
             closed, table = self._frame(), {turn: turn_definition(self.par.turning)}
         elif self._ordered():
             self.closed = sympy.Matrix(self.k, self.k, lambda i, j: entries[i, j])
             return ordered(self.flow)
         else:
-            integral = (t - s) * self.matrix - elapsed(t, s) * self.process.drift_per_unit
+            integral = h * self.matrix - elapsed(t, s) * self.process.drift_per_unit
             closed, table = named_parts(exponential(integral, self.process.parameters))
         self.closed = closed
         return table | {e.func: Definition((t, s), c) for e, c in zip(entries, closed, strict=True) if c != 0}
@@ -328,14 +329,41 @@ class _Lowering:
         return factor.xreplace({t: s}) * rotation * factor**-1
 
     def _advance(self) -> dict[sympy.Function, Definition]:
-        """The change of the variable from t to s, and of rho, without cancellation on one block."""
+        """The change of the variable from t to s, and of rho, without cancellation."""
         table = {}
         if self.k == 1:
             table[ratio_difference] = Definition((t, s), _ratio_difference(self.process))
-        difference = ratio_difference(t, s) if self.k == 1 else ratio(t) - ratio(s)
-        log_difference = log1p(difference / ratio(s))
-        body = {"t": -h, "rho": -difference, "log-SNR": log_difference}[self.base.variable]
+        elif self.variable is not None:
+            table = self._loss()
+        log_difference = log1p(ratio_difference(t, s) / ratio(s))
+        body = {"t": -h, "rho": -ratio_difference(t, s), "log-SNR": log_difference}[self.base.variable]
         return table | {advance: Definition((t, s), body)}
+
+    def _loss(self) -> dict[sympy.Function, Definition]:
+        """rho(t) - rho(s) from the loss of information 1/rho_s**2 - 1/rho_t**2 = pull_s^T spread carry^T pull_t.
+
+        carry = exp(int_s^t F), and spread is the noise between s and t: with Sigma_t = carry (Sigma_s + spread) carry^T
+        and Psi_t = carry Psi_s both sides are Psi_s^T [Sigma_s^{-1} - (Sigma_s + spread)^{-1}] Psi_s.
+        """
+        spread, table = self._spread()
+        forward = self.process.kernel.transition.xreplace({clock(t): elapsed(t, s)})
+        carry = _two_times("carry", self.blocks)
+        table |= {name.func: Definition((t, s), e) for name, e in zip(carry, forward, strict=True)}
+        at_t, at_s = pull(self.process), pull(self.process).xreplace({t: s})
+        loss = sympy.Function("information_loss")
+        factored = ((spread * at_s).T * (carry.T * at_t))[0]
+        table[loss] = Definition((t, s), difference(1 / ratio(s) ** 2, 1 / ratio(t) ** 2, factored))
+        rise = loss(t, s) * ratio(s) ** 2 * ratio(t) ** 2 / (ratio(s) + ratio(t))
+        return table | {ratio_difference: Definition((t, s), rise)}
+
+    def _spread(self) -> tuple[sympy.Matrix, dict[sympy.Function, Definition]]:
+        """int_s^t E(s, u) G G^T E(s, u)^T du with E = exp(-int F): what S grows by from s to t, carried back to s."""
+        matrix, table = noise_between(replace(self.process, drift_per_unit=-self.process.drift_per_unit))
+        named = _two_times("spread", self.blocks)
+        named = sympy.Matrix(self.k, self.k, lambda i, j: named[max(i, j), min(i, j)])
+        return named, table | {
+            named[i, j].func: Definition((t, s), matrix[i, j]) for i in range(self.k) for j in range(i + 1)
+        }
 
     def _weights(self) -> tuple[dict[sympy.Function, Definition], tuple[Quadrature, ...]]:
         """psi_k: in closed form where eta = m d(rho**p)/dt suits the variable, else by quadrature."""
@@ -356,8 +384,8 @@ class _Lowering:
                 return {f: Definition((t, s), c) for (f,), c in zip(functions, closed, strict=True)}, ()
         table: dict[sympy.Function, Definition] = {}
         if self.method.B == "0" and self.par.constant is not None:
-            first = self._first_weight(self.par.constant)
-            table = {f: Definition((t, s), e) for f, e in zip(functions[0], first, strict=True)}
+            first, table = self._first_weight(self.par.constant)
+            table |= {f: Definition((t, s), e) for f, e in zip(functions[0], first, strict=True)}
         functions = functions[bool(table) :]
         if not functions:
             return table, ()
@@ -373,14 +401,45 @@ class _Lowering:
         nodes = 64 if rule == "log" and not table else 32  # where n is nearly constant, 32 leave 1e-13
         return table, (Quadrature(groups, tuple(integrand[n] for n in kept), rule, nodes, int(bool(table))),)
 
-    def _first_weight(self, constant: sympy.ImmutableMatrix) -> sympy.Matrix:
-        """psi_0 = R_s - E R_t; on one block without cancellation, as (R/alpha)**2 - rho**2 is the data's variance."""
-        at_s = constant.xreplace({t: s})
+    def _first_weight(self, constant: sympy.ImmutableMatrix) -> tuple[sympy.Matrix, dict[sympy.Function, Definition]]:
+        """psi_0 = R_s - E R_t without cancellation; on one block (R/alpha)**2 - rho**2 is the data's variance."""
         if self.k > 1:
-            return at_s - self._between(t, s) * constant
+            return self._frame_weight()
+        at_s = constant.xreplace({t: s})
         mean = sympy.Function("mean_x")
         size = constant[0] / mean(t) + at_s[0] / mean(s)
-        return sympy.Matrix([-mean(s) * ratio_difference(t, s) * (ratio(t) + ratio(s)) / size])
+        return sympy.Matrix([-mean(s) * ratio_difference(t, s) * (ratio(t) + ratio(s)) / size]), {}
+
+    def _frame_weight(self) -> tuple[sympy.Matrix, dict[sympy.Function, Definition]]:
+        """psi_0 = K_s Rot(theta_s) - E K_t Rot(theta_t), by what carrying K_t back to s changes of it.
+
+        E K_t, called back, is C Rot(.), C the Cholesky factor of K_s K_s^T + spread, called carried. So psi_0 is
+        -[rise + C (Rot(slip) - 1)] Rot(theta_s): rise = C - K_s has the spread as a factor, slip is the angle left.
+        """
+        at_t, at_s = sympy.Matrix(self.par.frame), sympy.Matrix(self.par.frame).xreplace({t: s})
+        spread, table = self._spread()
+        angle, slip = turn(t, s), sympy.Function("slip")
+        back, carried, rise = (_two_times(name, self.blocks) for name in ("back", "carried", "rise"))
+        table |= {e.func: Definition((t, s), b) for e, b in zip(back, self._between(t, s) * at_t, strict=True)}
+        size, (first, second) = carried[0, 0], (back[0, :], back[1, :])
+        scale = sympy.exp(elapsed(t, s) * sympy.expand(-self.process.drift_per_unit.trace()))  # det E
+        bodies = {
+            carried[0, 0]: sympy.sqrt(first.dot(first)),
+            carried[1, 0]: first.dot(second) / size,
+            carried[1, 1]: scale * at_t[0, 0] * at_t[1, 1] / size,
+            rise[0, 0]: spread[0, 0] / (size + at_s[0, 0]),
+            rise[1, 0]: (spread[1, 0] - rise[0, 0] * at_s[1, 0]) / size,
+            rise[1, 1]: (spread[1, 1] - rise[1, 0] * (carried[1, 0] + at_s[1, 0])) / (carried[1, 1] + at_s[1, 1]),
+            slip(t, s): sympy.atan2(
+                first[0] * sympy.sin(angle) + first[1] * sympy.cos(angle),
+                first[0] * sympy.cos(angle) - first[1] * sympy.sin(angle),
+            ),
+        }
+        table |= {name.func: Definition((t, s), body) for name, body in bodies.items()}
+        across, along = sympy.sin(slip(t, s)), -2 * sympy.sin(slip(t, s) / 2) ** 2
+        change = _lower(rise) + _lower(carried) * sympy.Matrix([[along, across], [-across, along]])
+        rotation = (at_s**-1 * sympy.Matrix(self.par.constant).xreplace({t: s})).applyfunc(sympy.cancel)
+        return -change * rotation, table
 
     def _closed_weight(self, k: int, p: sympy.Rational, m: sympy.Expr) -> sympy.Expr | None:
         """-int_s^t (m_s / m_u) eta x^k du = m_s times the integral of x^k d(rho**p) from t to s."""
@@ -620,7 +679,8 @@ class _Lowering:
                 else f"psi in closed form, with m' = L m solved by m = {self.par.homogeneous} and eta = m d(rho^p)/dt, "
                 f"p = {self.par.power}."
                 if self.par.power is not None
-                else "psi in closed form: R_s - E(s, t) R_t, R n solving the ODE for every constant n."
+                else "psi in closed form: R_s - E(s, t) R_t, R n solving the ODE for every constant n; the difference "
+                "is taken through the noise between s and t, which is a factor of it."
             )
         return tuple(lines)
 
@@ -679,6 +739,17 @@ def named_parts(matrix: sympy.Matrix) -> tuple[sympy.Matrix, dict[sympy.Function
     return matrix, table
 
 
+def _two_times(name: str, blocks: Sequence[str]) -> sympy.Matrix:
+    """A matrix over blocks of functions of (t, s), named name_xx and so on."""
+    size = len(blocks)
+    return sympy.Matrix(size, size, lambda i, j: sympy.Function(f"{name}_{blocks[i]}{blocks[j]}")(t, s))
+
+
+def _lower(matrix: sympy.Matrix) -> sympy.Matrix:
+    """The lower triangle, zero above."""
+    return sympy.Matrix(*matrix.shape, lambda i, j: matrix[i, j] if j <= i else 0)
+
+
 def _ratio_difference(process: Process) -> sympy.Expr:
     """rho(t) - rho(s) of one block, rho = sigma/alpha, with t - s as an exact factor."""
     table = process.definitions
@@ -687,7 +758,7 @@ def _ratio_difference(process: Process) -> sympy.Expr:
     mean, factor = sympy.Function("mean_x"), cholesky(process.blocks, 0, 0)
     rules = {
         clock: elapsed,
-        mean: lambda t, s: stable_difference(transition, u, t, s, {clock: elapsed}),
-        factor: lambda t, s: stable_difference(covariance, u, t, s, {clock: elapsed}) / (factor(t) + factor(s)),
+        mean: lambda t, s: stable_difference(transition, u, t, s, {clock: elapsed}, h),
+        factor: lambda t, s: stable_difference(covariance, u, t, s, {clock: elapsed}, h) / (factor(t) + factor(s)),
     }
-    return stable_difference(factor(u) / mean(u), u, t, s, rules)
+    return stable_difference(factor(u) / mean(u), u, t, s, rules, h)

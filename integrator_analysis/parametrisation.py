@@ -29,6 +29,7 @@ __all__ = [
     "measures",
     "network_from_eps",
     "parametrisation",
+    "pull",
     "ratio",
     "slope_of",
     "turn",
@@ -62,7 +63,8 @@ class Parametrisation:
     ``drift`` is L and ``eta`` the factor of the network, both in named functions of t. ``homogeneous`` solves
     m' = L m on one block, and ``power`` is p where in addition eta = m d(rho**p)/dt: then weights have closed forms.
     ``turning`` is theta' where ``frame`` Rot(theta) solves R' = L R on two blocks, ``frame`` a lower Cholesky factor.
-    ``constant`` is R where R n_0 solves the ODE for every constant n_0: then psi_0(s, t) = R_s - E(s, t) R_t.
+    ``constant`` is R = ``frame`` Rot(angle) where R n_0 solves the ODE for every constant n_0: then psi_0(s, t) =
+    R_s - E(s, t) R_t.
     ``inverse`` is that of C_out where it is known without asking sympy.
     ``parameters`` come with the parametrisation, ``extra`` defines further functions.
     ``noise`` is kappa of the SDE dz = [F z - (1 + kappa**2)/2 G G^T s] dt + kappa G dw whose marginals are those of
@@ -206,18 +208,26 @@ class Parametrisation:
         return max(abs(a - b) for a, b in zip(slopes, target, strict=True)) / (1 + max(map(abs, target)))
 
 
+def pull(process: Process) -> sympy.Matrix:
+    """Sigma^{-1} Psi by its named entries: the direction of z that tells x_0."""
+    return sympy.Matrix([sympy.Function(f"pull_{block}")(t) for block in process.blocks])
+
+
 def measures(process: Process) -> Mapping[sympy.Function, Definition]:
     """What rho, lambda and their derivatives stand for. (Psi^T Sigma^{-1} Psi)' = -|G^T Sigma^{-1} Psi|**2."""
     factor, blocks = process.kernel.factor, process.blocks
+    table: dict[sympy.Function, Definition] = {}
     mean = sympy.Matrix([sympy.Function(f"mean_{b}")(t) for b in blocks])
     if len(blocks) == 1:
         body = factor[0, 0] / mean[0]
         slope = process.diffusion[0, 0] / (2 * mean[0] * factor[0, 0])
     else:
         body = 1 / sympy.sqrt(sum(e**2 for e in factor.lower_triangular_solve(mean)))
-        pull = factor.T.upper_triangular_solve(factor.lower_triangular_solve(mean))
-        slope = ratio(t) ** 3 * (pull.T * process.diffusion * pull)[0] / 2
-    return {
+        named = pull(process)
+        values = factor.T.upper_triangular_solve(factor.lower_triangular_solve(mean))
+        table = {name.func: Definition((t,), value) for name, value in zip(named, values, strict=True)}
+        slope = ratio(t) ** 3 * (named.T * process.diffusion * named)[0] / 2
+    return table | {
         ratio: Definition((t,), body),
         log_snr: Definition((t,), -sympy.log(ratio(t))),
         slope_of(ratio): Definition((t,), slope),
@@ -336,6 +346,7 @@ def _framed(
         sympy.zeros(k, k).as_immutable(),
         (-(factor.T**-1) * rotation).as_immutable(),
         homogeneous=sympy.Function("mean_x")(t) if k == 1 else None,
+        frame=factor.as_immutable(),
         constant=(factor * rotation).as_immutable(),
         inverse=-rotation.T * factor.T,
         parameters=parameters,

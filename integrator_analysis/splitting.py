@@ -29,8 +29,7 @@ from integrator_analysis.algebra.special import expm1, phi
 from integrator_analysis.parametrisation import parametrisation
 from integrator_analysis.processes import Process
 from integrator_analysis.processes.base import as_rational, rate
-from integrator_analysis.processes.kernel import clock, elapsed
-from integrator_analysis.processes.noise import integrated_noise
+from integrator_analysis.processes.kernel import clock, elapsed, noise_between
 from integrator_analysis.program import Block, Combine, Evaluate, Node, Noise, Output, Quadrature, StepProgram, Term
 from integrator_analysis.symbols import Definition, Definitions, InputError, did_you_mean, h, s, t
 from integrator_analysis.words import NOISE, Factor, check_evaluations, place, placed, read_word
@@ -349,18 +348,9 @@ class Lowering:
         self.table |= {e.func: Definition((t, s), c) for e, c in zip(flow.entries, closed, strict=True)}
         if noisy:
             flow = flow.with_spread(self.blocks, self.kappa**2 * self.process.diffusion)
-            process = replace(
-                self.process, drift_per_unit=n, diffusion_per_unit=self.kappa**2 * self.process.diffusion_per_unit
-            )
-            r = sympy.Dummy("r", positive=True)
-            covariance, moments = integrated_noise(process, exponential(n * r, self.process.parameters), r)
-            over = {clock(t): elapsed(t, s)}
-            named = {name(t): name(t, s) for name in moments}
-            for name, body in moments.items():
-                own = sympy.Function(f"spread_{name}")
-                named[name(t)] = own(t, s)
-                self.table[own] = Definition((t, s), body.xreplace(over))
-            c = covariance.applyfunc(lambda e: e.xreplace(named).xreplace(over))
+            c, moments = noise_between(replace(self.process, drift_per_unit=n))
+            c = self.kappa**2 * c
+            self.table |= moments
             assert flow.spread is not None
             x, slope, m = flow.spread
             self.table |= {

@@ -21,7 +21,8 @@ t = sympy.Symbol("t", positive=True)
 s = sympy.Symbol("s", positive=True)
 """Forward diffusion time at which a step ends, s = t - h < t."""
 h = sympy.Symbol("h", positive=True)
-"""The step size t - s, kept as a symbol of its own so that t - s is subtracted once."""
+"""The step size t - s, a symbol of its own: t - s is subtracted once, or known better than by subtraction. In the body
+of a function of two times it is the first less the second."""
 u = sympy.Symbol("u", positive=True)
 """A time between s and t, the variable of integration of a weight."""
 
@@ -63,7 +64,10 @@ class Definition:
     generator: sympy.ImmutableMatrix | None = None
 
     def __call__(self, *values: sympy.Expr) -> sympy.Expr:
-        return self.body.xreplace(dict(zip(self.arguments, values, strict=True)))
+        at = dict(zip(self.arguments, values, strict=True))
+        if len(values) == 2 and values != (t, s):
+            at[h] = values[0] - values[1]
+        return self.body.xreplace(at)
 
 
 @dataclass(frozen=True)

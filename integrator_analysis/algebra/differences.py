@@ -21,11 +21,17 @@ Rules = Mapping[UndefinedFunction, Callable[[sympy.Expr, sympy.Expr], sympy.Expr
 
 
 def stable_difference(
-    f: sympy.Expr, u: sympy.Symbol, t: sympy.Symbol, s: sympy.Symbol, known: Rules | None = None
+    f: sympy.Expr,
+    u: sympy.Symbol,
+    t: sympy.Symbol,
+    s: sympy.Symbol,
+    known: Rules | None = None,
+    step: sympy.Symbol | None = None,
 ) -> sympy.Expr:
     """f(u=t) - f(u=s) with every factor that vanishes at t = s pulled out exactly.
 
-    ``known`` maps an undefined function g(u) to a callable (t, s) -> g(t) - g(s) in a stable form.
+    ``known`` maps an undefined function g(u) to a callable (t, s) -> g(t) - g(s) in a stable form. ``step`` is t - s
+    itself, where that has a symbol of its own: it may be known to more digits than the difference of two rounded times.
 
     >>> u, t, s = sympy.symbols("u t s")
     >>> stable_difference(u**2, u, t, s)
@@ -41,7 +47,7 @@ def stable_difference(
 
     Raises NotImplementedError for an expression without a rule.
     """
-    known = known or {}
+    known, length = known or {}, t - s if step is None else step
 
     def at(e: sympy.Expr, value: sympy.Symbol) -> sympy.Expr:
         return e.xreplace({u: value})
@@ -50,12 +56,12 @@ def stable_difference(
         if not e.has(u):
             return sympy.S.Zero
         if e == u:
-            return t - s
+            return length
         if e.is_polynomial(u):
             quotient, remainder = sympy.div(at(e, t) - at(e, s), t - s, t)
             if remainder != 0:
                 raise ArithmeticError(f"{e} is a polynomial, so t - s divides its difference")
-            return (t - s) * quotient
+            return length * quotient
         if e.is_Add:
             return sympy.Add(*map(delta, e.args))
         if e.is_Mul:

@@ -1,5 +1,5 @@
 """Functions that closed forms of samplers are made of, kept as atoms: phi_k, cosh(sqrt x), sinh(sqrt x)/sqrt x, their
-damped moments, and the decay along a table of betas.
+damped moments, the decay along a table of betas, and differences with their own formula.
 
 Knows their values and derivatives in sympy, numpy and mpmath; knows nothing of processes or of generated code.
 
@@ -30,6 +30,7 @@ __all__ = [
     "damped_moment",
     "decay",
     "decay_rate",
+    "difference",
     "exp_moment",
     "expm1",
     "log1p",
@@ -224,6 +225,15 @@ class decay_rate(sympy.Function):
         return _evalf(_decay_rate_mpmath, self.args, prec)
 
 
+class difference(sympy.Function):
+    """difference(a, b, d) = a - b, where d is a formula for it that keeps its digits where a and b are close.
+
+    d is taken while it is less than half of a; beyond, where factors of d may grow, subtraction loses nothing.
+    """
+
+    nargs = 3
+
+
 def exp_moment(k: int, rate: sympy.Expr, b: sympy.Expr) -> sympy.Expr:
     r"""int_0^b r^k e^{-rate r} dr without cancellation at small ``rate * b``.
 
@@ -359,6 +369,10 @@ def _decay_rate_numpy(t: Any, betas: Pairs) -> np.ndarray:
     return rates[np.clip(np.ceil(t).astype(int) - 1, 0, len(rates) - 1)]
 
 
+def _difference_numpy(a: np.ndarray, b: np.ndarray, d: np.ndarray) -> np.ndarray:
+    return np.where(2 * np.abs(d) < np.abs(a), d, a - b)
+
+
 NUMPY = {
     "phi": _phi_numpy,
     "cosh_sqrt": _cosh_sqrt_numpy,
@@ -366,6 +380,7 @@ NUMPY = {
     "damped_moment": _damped_moment_numpy,
     "decay": _decay_numpy,
     "decay_rate": _decay_rate_numpy,
+    "difference": _difference_numpy,
     "expm1": np.expm1,
     "log1p": np.log1p,
 }
@@ -378,6 +393,7 @@ MPMATH = {
     "damped_moment": _damped_moment_mpmath,
     "decay": _decay_mpmath,
     "decay_rate": _decay_rate_mpmath,
+    "difference": lambda a, b, d: d if 2 * abs(d) < abs(a) else a - b,
     "expm1": mpmath.expm1,
     "log1p": mpmath.log1p,
 }

@@ -34,6 +34,8 @@ __all__ = [
 ]
 
 WIDTH = 112
+PAIR = "t: float, s: float, h: float"
+"""The arguments of a function of two times. h is t - s, which is known better than by subtraction where t is a node."""
 Expressions = Sequence[sympy.Expr]
 
 
@@ -158,7 +160,7 @@ class _Coefficients:
         chain = _needed([body], self.definitions, 1)
         printer = SourcePrinter("math", (t,))
         lines = [
-            "width, terms = math.log(t / s), []",
+            "terms = []",
             "panels = math.ceil(abs(width) / 2) or 1",
             "for node, weight in ((panel + x, w) for panel in range(panels) for x, w in RULE):",
         ]
@@ -166,8 +168,8 @@ class _Coefficients:
         inner += [line for g in chain for line in _assign(str(g), self.definitions[g].body, printer)]
         inner.append(f"terms.append(width / panels * weight * t * ({printer.doprint(body.xreplace({u: t}))}))")
         lines += [f"    {line}" for line in inner] + ["return math.fsum(terms)"]
-        docstring = f"{f}: an integral from time s to time t, by the rule in log u on panels of a factor e**2."
-        return SourceFunction(f"_{f}(t: float, s: float{self.tail.declared})", docstring, tuple(lines), "float"), [
+        docstring = f"{f}: an integral from time s to s e**width, by the rule in log u on panels of a factor e**2."
+        return SourceFunction(f"_{f}(s: float, width: float{self.tail.declared})", docstring, tuple(lines), "float"), [
             body,
             *(self.definitions[g].body for g in chain),
         ]
@@ -175,36 +177,33 @@ class _Coefficients:
     def _advance(self) -> SourceFunction:
         variable = "t" if self.program.variable is None else str(self.program.variable.func)
         lines = self._assignments(self.measure_names, self.measure)
-        last = SourcePrinter("math").doprint(self.measure[-1].xreplace({h: t - s}))
-        docstring = f"The change of {variable} from time t to time s."
-        return SourceFunction(
-            f"_advance(t: float, s: float{self.tail.declared})", docstring, (*lines, f"return {last}"), "float"
-        )
+        last = SourcePrinter("math").doprint(self.measure[-1])
+        docstring = f"The change of {variable} from time t to time s = t - h."
+        return SourceFunction(f"_advance({PAIR}{self.tail.declared})", docstring, (*lines, f"return {last}"), "float")
 
     def _between(self) -> SourceFunction:
         lines = self._assignments(self.two_times, self.bodies)
         return SourceFunction(
-            f"_between(t: float, s: float{self.tail.declared})",
-            f"{_list(self.passed)} for the step from t to s.",
+            f"_between({PAIR}{self.tail.declared})",
+            f"{_list(self.passed)} for the step from t to s = t - h.",
             (*lines, *_return([str(f) for f in self.passed])),
         )
 
     def _assignments(self, names: Sequence[sympy.Function], bodies: Expressions) -> list[str]:
         """Lines that compute functions of (t, s), and before them what they need at t and s."""
         printer = SourcePrinter("math")
-        lines = ["h = t - s"] if any(e.has(h) for e in bodies[: len(names)]) else []
-        lines += _fetch(self.shared, bodies, (t, s), self.tail)
+        lines = _fetch(self.shared, bodies, (t, s), self.tail)
         if self.measured and _called(advance, None, bodies):
-            lines.append(f"advance = _advance(t, s{self.tail.passed})")
+            lines.append(f"advance = _advance(t, s, h{self.tail.passed})")
         if any(f in self.ordered for f in names):
             entries = [e.func for e in self.program.flows[0].entries]
             targets = _unpack([str(f) if f in names else "_" for f in entries])
-            lines.append(f"{targets} = _ordered_exponential(t, s{self.tail.passed})")
+            lines.append(f"{targets} = _ordered_exponential(s, h{self.tail.passed})")
         for f, body in zip(names, bodies, strict=False):
             if f in self.ordered:
                 continue
             if f in self.integrals:
-                lines.append(f"{f} = _{f}(t, s{self.tail.passed})")
+                lines.append(f"{f} = _{f}(s, math.log1p(h / s){self.tail.passed})")
             else:
                 lines += _assign(str(f), body, printer)
         return lines
@@ -212,13 +211,13 @@ class _Coefficients:
     def _integrands(self) -> SourceFunction:
         lines = _fetch(self.shared, self.integrands, (u, s), self.tail)
         if any(_called(f, None, self.integrands) for f in self.passed):
-            lines.append(f"{self._targets(self.integrands, (u, s), (u, s))} = _between(u, s{self.tail.passed})")
+            lines.append(f"{self._targets(self.integrands, (u, s), (u, s))} = _between(u, s, h{self.tail.passed})")
         printer = SourcePrinter("math", ends=(u, s))
         lines += _return([printer.doprint(e) for e in self.integrands])
         names = self.program.quadratures[0].functions[0]
         return SourceFunction(
-            f"_integrands(u: float, s: float{self.tail.declared})",
-            f"The integrands of {_list(names)} at u, s < u < t.",
+            f"_integrands(u: float, s: float, h: float{self.tail.declared})",
+            f"The integrands of {_list(names)} at u = s + h, s < u < t.",
             tuple(lines),
         )
 
@@ -226,7 +225,8 @@ class _Coefficients:
         program = self.program
         behind = {n: e for n, e in self.coefficients.items() if any(p in e.free_symbols for p in PAST)}
         ahead = {n: e for n, e in self.coefficients.items() if n not in behind}
-        lines = [f"{h} = t - s"] if any(e.has(h) for e in self.coefficients.values()) else []
+        pairs = {c.args for e in self.coefficients.values() for c in e.atoms(AppliedUndef) if len(c.args) == 2}
+        lines = [f"{h} = t - s"] if (t, s) in pairs or any(e.has(h) for e in self.coefficients.values()) else []
         for node in program.nodes:
             share = SourcePrinter("math").doprint(node.share)
             where = (
@@ -264,9 +264,9 @@ class _Coefficients:
         calls = {c for e in expressions for c in e.atoms(AppliedUndef) if len(c.args) == 2}
         if self.measured:
             measured = sorted((c for c in calls if c.func == advance), key=str)
-            lines += [f"{local_name(c)} = _advance({c.args[0]}, {c.args[1]}{self.tail.passed})" for c in measured]
+            lines += [f"{local_name(c)} = _advance({_ends(c.args)}{self.tail.passed})" for c in measured]
         for pair in sorted({c.args for c in calls}, key=str):
-            ends = ", ".join(map(str, pair)) + self.tail.passed
+            ends = _ends(pair) + self.tail.passed
             if any(c.args == pair and c.func in self.passed for c in calls):
                 lines.append(f"{self._targets(expressions, pair)} = _between({ends})")
             if any(c.args == pair and c.func in self.weights for c in calls):
@@ -417,6 +417,12 @@ def _assign(name: str, expression: sympy.Expr, printer: SourcePrinter) -> list[s
     terms = printer.terms(expression)
     rest = [f"    - {term[1:]}" if term.startswith("-") else f"    + {term}" for term in terms[1:]]
     return [f"{name} = (", f"    {terms[0]}", *rest, ")"]
+
+
+def _ends(pair: Sequence[sympy.Expr]) -> str:
+    """Two times as arguments, and the first less the second."""
+    start, end = pair
+    return f"{start}, {end}, {h if (start, end) == (t, s) else f'{start} - {end}'}"
 
 
 def _return(values: Sequence[str]) -> list[str]:

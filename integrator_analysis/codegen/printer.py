@@ -23,13 +23,14 @@ HELPERS = {
     "cosh_sqrt": "_sqrt_functions",
     "sinhc_sqrt": "_sqrt_functions",
     "damped_moment": "_damped_moment",  # uses _sinhc_sqrt, which its process's propagator brings along
+    "difference": "_difference",
     "decay": "_decay",
     "decay_rate": "_decay",
     "Table": "_decay",
 }
 """Special functions that generated source brings along, and the template that holds each."""
 
-KNOWN = {"exp": "exp", "expm1": "expm1", "log1p": "log1p", "log": "log", "sin": "sin", "cos": "cos", "atan": "atan"}
+KNOWN = {name: name for name in ("exp", "expm1", "log1p", "log", "sin", "cos", "atan", "atan2")}
 
 
 SPELLED = {*KNOWN, *HELPERS}
@@ -132,7 +133,8 @@ class SourcePrinter(PythonCodePrinter):
         name = type(call).__name__
         arguments = ", ".join(self._print(a) for a in call.args)
         if isinstance(call, AppliedUndef) and call.args[-1].is_Rational:
-            return f"_{call.func}({arguments}{self.tail})"  # an integral up to a fixed time has no local name
+            start = self._print(call.args[-1])  # an integral from a fixed time has no local name
+            return f"_{call.func}({start}, math.log({self._print(call.args[0])} / {start}){self.tail})"
         if isinstance(call, AppliedUndef):
             return str(call.func) if call.args == self.called_with else local_name(call, self.ends)
         if name in KNOWN:
@@ -141,9 +143,10 @@ class SourcePrinter(PythonCodePrinter):
             return f"_{name}({arguments})"
         raise ValueError(f"no source for the function {name}")
 
-    _print_exp = _print_expm1 = _print_log1p = _print_log = _print_sin = _print_cos = _print_atan = _print_Function
+    _print_exp = _print_expm1 = _print_log1p = _print_log = _print_Function
+    _print_sin = _print_cos = _print_atan = _print_atan2 = _print_Function
     _print_phi = _print_cosh_sqrt = _print_sinhc_sqrt = _print_damped_moment = _print_Function
-    _print_decay = _print_decay_rate = _print_Function
+    _print_decay = _print_decay_rate = _print_difference = _print_Function
 
     def emptyPrinter(self, expr: object) -> str:
         raise ValueError(f"no source for {type(expr).__name__} {expr}")

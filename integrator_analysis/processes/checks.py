@@ -29,9 +29,10 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 STEMS = frozenset(
     re.findall(
         r"\w+",
-        "advance anchor cholesky clock coefficients cosh coupling covariance d damped decay discriminant drift e "
-        "elapsed eps eta even f frozen growth h marginal math mean mend moment network noise o odd ordered past phi "
-        "propagator psi ratio s scale share sinhc skip slope t time torch transition u unit unknown used v weight x0",
+        "advance anchor back carried carry cholesky clock coefficients cosh coupling covariance d damped decay "
+        "difference discriminant drift e elapsed eps eta even f frozen growth h information marginal math mean mend "
+        "moment network noise o odd ordered past phi propagator psi pull ratio rise s scale share sinhc skip slip "
+        "slope spread t time torch transition u unit unknown used v weight x0",
     )
 )
 """First parts of the names that derived formulas and generated source use themselves."""

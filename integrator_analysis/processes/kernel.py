@@ -21,9 +21,9 @@ from integrator_analysis.algebra.special import DAMPED_DECAY, DAMPED_PHASE, damp
 from integrator_analysis.numeric import function
 from integrator_analysis.processes.base import Process, clock, unit_diffusion
 from integrator_analysis.processes.noise import integrated_noise
-from integrator_analysis.symbols import Definition, Definitions, InputError, s, t
+from integrator_analysis.symbols import Definition, Definitions, InputError, h, s, t
 
-__all__ = ["Kernel", "cholesky", "clock", "derive_kernel", "elapsed"]
+__all__ = ["Kernel", "cholesky", "clock", "derive_kernel", "elapsed", "noise_between"]
 
 elapsed = sympy.Function("elapsed")
 """elapsed(t, s) = clock(t) - clock(s), with t - s as an exact factor."""
@@ -57,6 +57,20 @@ def cholesky(blocks: tuple[str, ...], i: int, j: int) -> sympy.Function:
     return sympy.Function(f"cholesky_{blocks[i]}{blocks[j]}")
 
 
+def noise_between(process: Process) -> tuple[sympy.Matrix, dict[sympy.Function, Definition]]:
+    """The covariance of the noise of z' = beta N z + G w' over a span of time elapsed(t, s), from none at its start.
+
+    For constant N and D, which may be others than those of a forward process. Its moments are named spread_moment_k.
+    """
+    propagator = exponential(process.drift_per_unit * _r, process.parameters)
+    covariance, moments = integrated_noise(process, propagator, _r)
+    over = {clock(t): elapsed(t, s)}
+    own = {name: sympy.Function(f"spread_{name}") for name in moments}
+    table = {own[name]: Definition((t, s), body.xreplace(over)) for name, body in moments.items()}
+    named = over | {name(t): own[name](t, s) for name in moments}
+    return covariance.applyfunc(lambda e: e.xreplace(named)), table
+
+
 @dataclass(frozen=True)
 class _Clock:
     """The closed form of clock(t). Where it is -c log f(t), ``base`` is f and ``power`` c; elsewhere ``base`` is 1."""
@@ -84,7 +98,7 @@ class _Clock:
         body = self.closed if self.base == 1 else -self.power * log1p(self.drop)
         return {
             clock: Definition((t,), body),
-            elapsed: Definition((t, s), stable_difference(self.closed.xreplace({t: _r}), _r, t, s)),
+            elapsed: Definition((t, s), stable_difference(self.closed.xreplace({t: _r}), _r, t, s, step=h)),
         }
 
     def in_time(self, entry: sympy.Expr) -> sympy.Expr:

@@ -13,6 +13,7 @@ from functools import reduce
 import sympy
 from sympy.codegen.cfunctions import expm1
 
+from integrator_analysis.algebra.matrices import is_zero
 from integrator_analysis.algebra.special import cosh_sqrt, damped_moment, exp_moment
 from integrator_analysis.processes.base import Process, clock
 from integrator_analysis.symbols import t
@@ -61,10 +62,30 @@ def _in_moments(entry: sympy.Expr, r: sympy.Symbol, moments: Moments) -> sympy.E
         if rate.has(r) or polynomial != r**power:
             raise NotImplementedError(f"{term} is not a polynomial times an exponential")
         collected[rate, int(power)] = collected.get((rate, int(power)), sympy.S.Zero) + constant
+    fading = _fading(collected)
+    if fading is not None:
+        return fading
     total = sympy.S.Zero
     for (rate, power), constant in sorted(collected.items(), key=lambda item: (str(item[0][0]), item[0][1])):
         total += sympy.factor(constant) * _named(exp_moment(power, rate, clock(t)), moments)
     return total
+
+
+def _fading(collected: Mapping[tuple[sympy.Expr, int], sympy.Expr]) -> sympy.Expr | None:
+    """The sum of constant * int_0^b r^k e^{-a r} dr, b = clock(t), where it tends to 0 for b -> infinity; else None.
+
+    The antiderivative is -Q(b) e^{-a b} with a polynomial Q; the limit is Q(0). Moments, which tend to constants, would
+    cancel where b is large.
+    """
+    rates = {rate for rate, _ in collected}
+    if len(rates) != 1 or 0 in rates:
+        return None
+    (a,), b = rates, clock(t)
+    powers, constants = range(1 + max(power for _, power in collected)), collected.items()
+    q = [sum(c * sympy.ff(k, k - j) / a ** (k - j + 1) for (_, k), c in constants if k >= j) for j in powers]
+    if not is_zero(q[0]):
+        return None
+    return -sympy.Add(*[sympy.factor(q[j]) * b**j for j in powers]) * sympy.exp(-a * b)
 
 
 def _damped(process: Process, moments: Moments) -> sympy.Matrix:

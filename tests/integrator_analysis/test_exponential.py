@@ -430,8 +430,6 @@ TINY: Mapping[tuple[float, float], tuple[float, ...]] = {
 LONG: Mapping[tuple[float, float], tuple[float, ...]] = {(1.0, 1e-3): (), (0.2, 1e-5): ()}
 ALL = {**PASTS, **TINY, **LONG}
 SPECS = [spec for spec, scheme in ia.catalogue().items() if scheme in exponential.SCHEMES]
-FRAMES = ("psld/gDDIM", "psld/anchored-DDIM", "psld/anchored-AB2")
-"""Their psi_0 is R_s - E R_t, a difference of numbers of the size of the state."""
 
 Errors = dict[str, tuple[float, float, float]]
 
@@ -547,11 +545,7 @@ def in_units_of_the_state(found: Errors) -> float:
 def test_every_coefficient_is_its_definition(errors: Callable, spec: str, step: tuple[float, float]) -> None:
     """For every number of earlier steps: a missing one drops its node, and its weight is exactly 0."""
     for count in starts(spec, step):
-        found = errors(spec, *step, count)
-        if spec in FRAMES and step[0] < 1e-3:
-            assert in_units_of_the_state(found) <= STATE, count
-        else:
-            assert worst(found) <= TOLERANCE, count
+        assert worst(errors(spec, *step, count)) <= TOLERANCE, count
 
 
 @pytest.mark.parametrize("step", TINY)
@@ -568,28 +562,14 @@ def of_update(found: Errors) -> float:
     return max(of_largest for _, of_largest, _ in found.values())
 
 
-CLOSED = [
-    spec
-    for spec in SPECS
-    if spec.startswith("vp") and not spec.split("/")[1].startswith(("DEIS-tAB", "anchored", "DDIM-eta"))
-]
-
-
 @pytest.mark.parametrize("step", [*TINY, *LONG])
-@pytest.mark.parametrize("spec", CLOSED)
-def test_closed_weights_on_one_block_keep_their_digits_in_tiny_and_in_long_steps(
+@pytest.mark.parametrize("spec", SPECS)
+def test_weights_keep_their_digits_in_tiny_and_in_long_steps(
     errors: Callable, spec: str, step: tuple[float, float]
 ) -> None:
+    """From 3e-6 of the time to a factor of 2e4 in time; every number of earlier steps."""
     for count in starts(spec, step):
         assert of_update(errors(spec, *step, count)) <= TOLERANCE, count
-
-
-@pytest.mark.parametrize("step", LONG)
-@pytest.mark.parametrize("spec", [spec for spec in SPECS if spec not in CLOSED])
-def test_quadrature_leaves_nothing_of_a_step_over_a_factor_of_a_thousand_in_time(
-    errors: Callable, spec: str, step: tuple[float, float]
-) -> None:
-    assert of_update(errors(spec, *step, 0)) <= TOLERANCE
 
 
 @pytest.mark.parametrize("t", [1.0, 0.01, 1.001e-5])
@@ -597,37 +577,9 @@ def test_quadrature_leaves_nothing_of_a_step_over_a_factor_of_a_thousand_in_time
 def test_a_step_of_a_thousandth_of_the_time_keeps_the_digits_of_its_weights(
     errors: Callable, spec: str, t: float
 ) -> None:
-    """Shorter steps lose in proportion to t/h, below; so does psi_0 of the frames of phase space, even here."""
     step = (t, t * 0.999)
     ALL.setdefault(step, tuple(t * (1 + 1e-3 * n) for n in (1, 2.2, 3.1)))
-    found = errors(spec, *step, load(spec).module.HISTORY)
-    if spec in FRAMES:
-        assert in_units_of_the_state(found) <= STATE
-        assert of_update(found) <= 3e-7
-    else:
-        assert of_update(found) <= TOLERANCE
-
-
-ROUNDED_X = "x(u) is formed from u = root**2 rounded: 1e-16 t/h of every moment but the first is lost"
-ROUNDED_RHO = "on phase space rho(t) - rho(s) is a difference of rounded numbers: 1e-16 t/h of it is lost"
-DIFFERENCE = "psi_0 is R_s - E R_t, and h eta is small beside R: 1e-16 R/(h eta) of it is lost"
-
-
-@pytest.mark.parametrize(
-    ("spec", "step"),
-    [
-        pytest.param(spec, step, marks=pytest.mark.xfail(reason=reason))
-        for spec, step, reason in [
-            *((f"{p}/DEIS-tAB2", step, ROUNDED_X) for p in ("vp", "psld") for step in TINY),
-            *((f"psld/{n}", step, ROUNDED_RHO) for n in ("DEIS-rhoAB2", "EDM-Heun", "UniPC-eps-2") for step in TINY),
-            *((f"psld/{n}", step, ROUNDED_RHO) for n in ("DPM-Solver-3", "DPM-Solver++2M") for step in TINY),
-            *((spec, step, DIFFERENCE) for spec in ("psld/gDDIM", "psld/anchored-DDIM") for step in TINY),
-        ]
-    ],
-)
-def test_digits_that_the_printed_algorithms_lose(errors: Callable, spec: str, step: tuple[float, float]) -> None:
-    """Each is far below the rounding of the state or beyond the steps that samplers take; a repair is noticed here."""
-    assert of_update(errors(spec, *step, len(ALL[step]) and load(spec).module.HISTORY)) <= TOLERANCE
+    assert of_update(errors(spec, *step, load(spec).module.HISTORY)) <= TOLERANCE
 
 
 # -- the step function ------------------------------------------------------------------------------------------------

@@ -295,7 +295,7 @@ def test_a_step_down_to_small_times_takes_few_sub_steps() -> None:
         return count(*arguments)
 
     module._generator = counted
-    found = module._ordered_exponential(0.5, 1e-4)[0]
+    found = module._ordered_exponential(1e-4, 0.5 - 1e-4)[0]
     ratio = np.sqrt(np.expm1(-clock(1e-4)) / np.expm1(-clock(0.5)))  # sigma_s / sigma_t
     assert found == pytest.approx(ratio * np.exp((0.5**2 - 1e-4**2) / 2), rel=1e-12)
     assert calls < 10_000  # of equal length there were 180 000

@@ -28,12 +28,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         residual_m*m - 4*Gamma*M*beta**2*d_x residual_m*x - 2*Gamma*M*beta**2*d_xm residual_m*m*x -
         4*Gamma*M*beta**2*residual_m + 2*Gamma*M*beta*d_xt residual_m*m + Gamma*beta**2*d_xx residual_m*m**2 -
         4*M*beta**2*x)/(24*M**2)
-Operations: 187 on host scalars to tabulate a step (quadrature nodes not counted), 16 multiply-adds of a block to
+Operations: 185 on host scalars to tabulate a step (quadrature nodes not counted), 16 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify cld/SPS-2M`: order; leading local error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:0620f43ce11321a0762aaa61f4080ec815cc3a6d87cabbd655eed4bca13d997c
-Body hash: sha256:1aa361e2d78c0e6286259d0f0ee3ad7a008622d76e1515cb5365ab7a0001ab98
+Terms hash: sha256:4f93ad272218e7efa988d04952a2bc31eccba212481657b336151b959d6acd37
+Body hash: sha256:9978abeda2340045b7e8f0b9cd267c4f4b911795b99f747ada64c047a3245d69
 """
 
 import math
@@ -92,19 +92,18 @@ def _at(t: float) -> tuple[float, ...]:
     """cholesky_xx, cholesky_mx, cholesky_mm at time t."""
     clock = beta_0 * t
     moment_0 = 2 * clock**3 * math.exp(-Gamma * clock / M) * _phi(3, Gamma * clock / M)
-    moment_1 = clock**2 * math.exp(-Gamma * clock / M) * _phi(2, Gamma * clock / M)
-    moment_2 = -M * math.expm1(-Gamma * clock / M) / Gamma
+    moment_1 = -M * math.expm1(-Gamma * clock / M) / Gamma
+    moment_2 = clock**2 * math.exp(-Gamma * clock / M) * _phi(2, Gamma * clock / M)
     covariance_xx = 2 * Gamma * moment_0 / M**2 + gamma * clock**2 * math.exp(-Gamma * clock / M) / M
     covariance_mx = (
-        2 * Gamma * moment_1 / M
+        Gamma * clock**2 * math.exp(-Gamma * clock / M) / M
         + gamma * (1 - Gamma * clock / (2 * M)) * clock * math.exp(-Gamma * clock / M)
-        - Gamma**2 * moment_0 / M**2
     )
     covariance_mm = (
         Gamma**3 * moment_0 / (2 * M**2)
-        + 2 * Gamma * moment_2
+        + 2 * Gamma * moment_1
         + M * gamma * (1 - Gamma * clock / (2 * M))**2 * math.exp(-Gamma * clock / M)
-        - 2 * Gamma**2 * moment_1 / M
+        - 2 * Gamma**2 * moment_2 / M
     )
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
@@ -112,9 +111,9 @@ def _at(t: float) -> tuple[float, ...]:
     return cholesky_xx, cholesky_mx, cholesky_mm
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """elapsed for the step from t to s."""
-    elapsed = beta_0 * (t - s)
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """elapsed for the step from t to s = t - h."""
+    elapsed = beta_0 * h
     return (elapsed,)
 
 
@@ -122,8 +121,8 @@ def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float,
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0."""
     t_1 = t + 1 / 2 * (s - t)
     cholesky_xx_t_1, cholesky_mx_t_1, cholesky_mm_t_1 = _at(t_1)
-    (elapsed_t_t_1,) = _between(t, t_1)
-    (elapsed_t_1_s,) = _between(t_1, s)
+    (elapsed_t_t_1,) = _between(t, t_1, t - t_1)
+    (elapsed_t_1_s,) = _between(t_1, s, t_1 - s)
     coupling_xm_1 = -elapsed_t_t_1 / M
     coupling_mx_2 = elapsed_t_t_1
     weight_mm_2 = Gamma * elapsed_t_t_1
@@ -156,21 +155,20 @@ def log_snr(t: float) -> float:
     """lambda(t), half the logarithm of the signal-to-noise ratio."""
     clock = beta_0 * t
     moment_0 = 2 * clock**3 * math.exp(-Gamma * clock / M) * _phi(3, Gamma * clock / M)
-    moment_1 = clock**2 * math.exp(-Gamma * clock / M) * _phi(2, Gamma * clock / M)
-    moment_2 = -M * math.expm1(-Gamma * clock / M) / Gamma
+    moment_1 = -M * math.expm1(-Gamma * clock / M) / Gamma
+    moment_2 = clock**2 * math.exp(-Gamma * clock / M) * _phi(2, Gamma * clock / M)
     mean_x = (Gamma * clock / (2 * M) + 1) * math.exp(-Gamma * clock / (2 * M))
     mean_m = -clock * math.exp(-Gamma * clock / (2 * M))
     covariance_xx = 2 * Gamma * moment_0 / M**2 + gamma * clock**2 * math.exp(-Gamma * clock / M) / M
     covariance_mx = (
-        2 * Gamma * moment_1 / M
+        Gamma * clock**2 * math.exp(-Gamma * clock / M) / M
         + gamma * (1 - Gamma * clock / (2 * M)) * clock * math.exp(-Gamma * clock / M)
-        - Gamma**2 * moment_0 / M**2
     )
     covariance_mm = (
         Gamma**3 * moment_0 / (2 * M**2)
-        + 2 * Gamma * moment_2
+        + 2 * Gamma * moment_1
         + M * gamma * (1 - Gamma * clock / (2 * M))**2 * math.exp(-Gamma * clock / M)
-        - 2 * Gamma**2 * moment_1 / M
+        - 2 * Gamma**2 * moment_2 / M
     )
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx

@@ -27,12 +27,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         residual_m*m - 4*Gamma*M*beta**2*d_x residual_m*x - 2*Gamma*M*beta**2*d_xm residual_m*m*x -
         4*Gamma*M*beta**2*residual_m + 2*Gamma*M*beta*d_xt residual_m*m + Gamma*beta**2*d_xx residual_m*m**2 -
         4*M*beta**2*x)/(24*M**2)
-Operations: 182 on host scalars to tabulate a step (quadrature nodes not counted), 15 multiply-adds of a block to
+Operations: 180 on host scalars to tabulate a step (quadrature nodes not counted), 15 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify cld/SPS-2S`: order; leading local error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:7612e27d95ea74d6830ce401c489f6718a46965765189099276c9710273ff50f
-Body hash: sha256:c2bad13caea03713f01fb87a2a1a7f339e27dff375273b3417866dda16dd2bfe
+Terms hash: sha256:85863defa3d93a2c2f40506d49a4aa1fae4e31a8ee9cc9557385966e17b84846
+Body hash: sha256:2674d213545a9b7d10ee98dfa1940770c7ca1f5aa18298a0a3c32f336b3bc86b
 """
 
 import math
@@ -90,19 +90,18 @@ def _at(t: float) -> tuple[float, ...]:
     """cholesky_mm at time t."""
     clock = beta_0 * t
     moment_0 = 2 * clock**3 * math.exp(-Gamma * clock / M) * _phi(3, Gamma * clock / M)
-    moment_1 = clock**2 * math.exp(-Gamma * clock / M) * _phi(2, Gamma * clock / M)
-    moment_2 = -M * math.expm1(-Gamma * clock / M) / Gamma
+    moment_1 = -M * math.expm1(-Gamma * clock / M) / Gamma
+    moment_2 = clock**2 * math.exp(-Gamma * clock / M) * _phi(2, Gamma * clock / M)
     covariance_xx = 2 * Gamma * moment_0 / M**2 + gamma * clock**2 * math.exp(-Gamma * clock / M) / M
     covariance_mx = (
-        2 * Gamma * moment_1 / M
+        Gamma * clock**2 * math.exp(-Gamma * clock / M) / M
         + gamma * (1 - Gamma * clock / (2 * M)) * clock * math.exp(-Gamma * clock / M)
-        - Gamma**2 * moment_0 / M**2
     )
     covariance_mm = (
         Gamma**3 * moment_0 / (2 * M**2)
-        + 2 * Gamma * moment_2
+        + 2 * Gamma * moment_1
         + M * gamma * (1 - Gamma * clock / (2 * M))**2 * math.exp(-Gamma * clock / M)
-        - 2 * Gamma**2 * moment_1 / M
+        - 2 * Gamma**2 * moment_2 / M
     )
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
@@ -110,9 +109,9 @@ def _at(t: float) -> tuple[float, ...]:
     return (cholesky_mm,)
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """elapsed for the step from t to s."""
-    elapsed = beta_0 * (t - s)
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """elapsed for the step from t to s = t - h."""
+    elapsed = beta_0 * h
     return (elapsed,)
 
 
@@ -121,8 +120,8 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     t_1 = t + 1 / 2 * (s - t)
     (cholesky_mm_t,) = _at(t)
     (cholesky_mm_t_1,) = _at(t_1)
-    (elapsed_t_t_1,) = _between(t, t_1)
-    (elapsed_t_1_s,) = _between(t_1, s)
+    (elapsed_t_t_1,) = _between(t, t_1, t - t_1)
+    (elapsed_t_1_s,) = _between(t_1, s, t_1 - s)
     skip_mm_0 = 1 / M
     scale_mm_0 = -1 / cholesky_mm_t
     coupling_xm_1 = -elapsed_t_t_1 / M
@@ -155,21 +154,20 @@ def log_snr(t: float) -> float:
     """lambda(t), half the logarithm of the signal-to-noise ratio."""
     clock = beta_0 * t
     moment_0 = 2 * clock**3 * math.exp(-Gamma * clock / M) * _phi(3, Gamma * clock / M)
-    moment_1 = clock**2 * math.exp(-Gamma * clock / M) * _phi(2, Gamma * clock / M)
-    moment_2 = -M * math.expm1(-Gamma * clock / M) / Gamma
+    moment_1 = -M * math.expm1(-Gamma * clock / M) / Gamma
+    moment_2 = clock**2 * math.exp(-Gamma * clock / M) * _phi(2, Gamma * clock / M)
     mean_x = (Gamma * clock / (2 * M) + 1) * math.exp(-Gamma * clock / (2 * M))
     mean_m = -clock * math.exp(-Gamma * clock / (2 * M))
     covariance_xx = 2 * Gamma * moment_0 / M**2 + gamma * clock**2 * math.exp(-Gamma * clock / M) / M
     covariance_mx = (
-        2 * Gamma * moment_1 / M
+        Gamma * clock**2 * math.exp(-Gamma * clock / M) / M
         + gamma * (1 - Gamma * clock / (2 * M)) * clock * math.exp(-Gamma * clock / M)
-        - Gamma**2 * moment_0 / M**2
     )
     covariance_mm = (
         Gamma**3 * moment_0 / (2 * M**2)
-        + 2 * Gamma * moment_2
+        + 2 * Gamma * moment_1
         + M * gamma * (1 - Gamma * clock / (2 * M))**2 * math.exp(-Gamma * clock / M)
-        - 2 * Gamma**2 * moment_1 / M
+        - 2 * Gamma**2 * moment_2 / M
     )
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx

@@ -16,12 +16,12 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
     time (s_x: score component, d_m: derivative by m):
     f: -Gamma*beta*d_m f*(2*Gamma*M**2*beta*d_m s_m*s_m + 2*Gamma*M*beta*d_m s_m*m + 2*Gamma*M*beta*s_m +
         2*Gamma*beta*m - M**2*d_t s_m)/M**2
-Operations: 319 on host scalars to tabulate a step (quadrature nodes not counted), 17 multiply-adds of a block to
+Operations: 316 on host scalars to tabulate a step (quadrature nodes not counted), 17 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify cld/SSCS`: weak order; leading weak error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:fa53acbdf727001968ee7c79476d5afe05f72f8badcb392d96eb1d2869862f07
-Body hash: sha256:657bdaae3cac1f3b760057e0c2641ce98ca7994a838f58a36a16db45575417d8
+Terms hash: sha256:18108300b2eece1896fa256b89a3ac2461d53f50834df58217d3622c41702f85
+Body hash: sha256:82c0ab848042b2add47fa6e3ec9e568629435a4b5695a7a4cebd26ad79cd2dbe
 """
 
 import math
@@ -84,19 +84,18 @@ def _at(t: float) -> tuple[float, ...]:
     beta = beta_0
     clock = beta_0 * t
     moment_0 = 2 * clock**3 * math.exp(-Gamma * clock / M) * _phi(3, Gamma * clock / M)
-    moment_1 = clock**2 * math.exp(-Gamma * clock / M) * _phi(2, Gamma * clock / M)
-    moment_2 = -M * math.expm1(-Gamma * clock / M) / Gamma
+    moment_1 = -M * math.expm1(-Gamma * clock / M) / Gamma
+    moment_2 = clock**2 * math.exp(-Gamma * clock / M) * _phi(2, Gamma * clock / M)
     covariance_xx = 2 * Gamma * moment_0 / M**2 + gamma * clock**2 * math.exp(-Gamma * clock / M) / M
     covariance_mx = (
-        2 * Gamma * moment_1 / M
+        Gamma * clock**2 * math.exp(-Gamma * clock / M) / M
         + gamma * (1 - Gamma * clock / (2 * M)) * clock * math.exp(-Gamma * clock / M)
-        - Gamma**2 * moment_0 / M**2
     )
     covariance_mm = (
         Gamma**3 * moment_0 / (2 * M**2)
-        + 2 * Gamma * moment_2
+        + 2 * Gamma * moment_1
         + M * gamma * (1 - Gamma * clock / (2 * M))**2 * math.exp(-Gamma * clock / M)
-        - 2 * Gamma**2 * moment_1 / M
+        - 2 * Gamma**2 * moment_2 / M
     )
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
@@ -104,25 +103,25 @@ def _at(t: float) -> tuple[float, ...]:
     return beta, cholesky_mm
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """propagator_xx, propagator_xm, propagator_mx, propagator_mm, spread_m, spread_slope_xm, spread_x for the step from t to s."""
-    elapsed = beta_0 * (t - s)
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """propagator_xx, propagator_xm, propagator_mx, propagator_mm, spread_m, spread_slope_xm, spread_x for the step from t to s = t - h."""
+    elapsed = beta_0 * h
     propagator_xx = (Gamma * elapsed / (2 * M) + 1) * math.exp(-Gamma * elapsed / (2 * M))
     propagator_xm = -elapsed * math.exp(-Gamma * elapsed / (2 * M)) / M
     propagator_mx = elapsed * math.exp(-Gamma * elapsed / (2 * M))
     propagator_mm = (1 - Gamma * elapsed / (2 * M)) * math.exp(-Gamma * elapsed / (2 * M))
     spread_moment_0 = 2 * elapsed**3 * math.exp(-Gamma * elapsed / M) * _phi(3, Gamma * elapsed / M)
-    spread_moment_1 = elapsed**2 * math.exp(-Gamma * elapsed / M) * _phi(2, Gamma * elapsed / M)
-    spread_moment_2 = -M * math.expm1(-Gamma * elapsed / M) / Gamma
+    spread_moment_1 = -M * math.expm1(-Gamma * elapsed / M) / Gamma
+    spread_moment_2 = elapsed**2 * math.exp(-Gamma * elapsed / M) * _phi(2, Gamma * elapsed / M)
     spread_m = (
         Gamma**3 * spread_moment_0 / (2 * M**2)
-        + 2 * Gamma * spread_moment_2
-        - 2 * Gamma**2 * spread_moment_1 / M
+        + 2 * Gamma * spread_moment_1
+        - 2 * Gamma**2 * spread_moment_2 / M
     )
-    spread_slope_xm = (Gamma**2 * spread_moment_0 / M**2 - 2 * Gamma * spread_moment_1 / M) / spread_m
+    spread_slope_xm = -Gamma * elapsed**2 * math.exp(-Gamma * elapsed / M) / (M * spread_m)
     spread_x = (
-        2 * Gamma * spread_moment_0 / M**2
-        - (Gamma**2 * spread_moment_0 / M**2 - 2 * Gamma * spread_moment_1 / M) * spread_slope_xm
+        Gamma * elapsed**2 * math.exp(-Gamma * elapsed / M) * spread_slope_xm / M
+        + 2 * Gamma * spread_moment_0 / M**2
     )
     return propagator_xx, propagator_xm, propagator_mx, propagator_mm, spread_m, spread_slope_xm, spread_x
 
@@ -132,8 +131,8 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     h = t - s
     t_1 = t + 1 / 2 * (s - t)
     beta_t, cholesky_mm_t = _at(t)
-    propagator_xx_t_t_1, propagator_xm_t_t_1, propagator_mx_t_t_1, propagator_mm_t_t_1, spread_m_t_t_1, spread_slope_xm_t_t_1, spread_x_t_t_1 = _between(t, t_1)
-    propagator_xx_t_1_s, propagator_xm_t_1_s, propagator_mx_t_1_s, propagator_mm_t_1_s, spread_m_t_1_s, spread_slope_xm_t_1_s, spread_x_t_1_s = _between(t_1, s)
+    propagator_xx_t_t_1, propagator_xm_t_t_1, propagator_mx_t_t_1, propagator_mm_t_t_1, spread_m_t_t_1, spread_slope_xm_t_t_1, spread_x_t_t_1 = _between(t, t_1, t - t_1)
+    propagator_xx_t_1_s, propagator_xm_t_1_s, propagator_mx_t_1_s, propagator_mm_t_1_s, spread_m_t_1_s, spread_slope_xm_t_1_s, spread_x_t_1_s = _between(t_1, s, t_1 - s)
     decay_x_1 = propagator_xx_t_t_1
     coupling_xm_1 = propagator_xm_t_t_1
     noise_x_1 = math.sqrt(spread_x_t_t_1)
@@ -174,21 +173,20 @@ def log_snr(t: float) -> float:
     """lambda(t), half the logarithm of the signal-to-noise ratio."""
     clock = beta_0 * t
     moment_0 = 2 * clock**3 * math.exp(-Gamma * clock / M) * _phi(3, Gamma * clock / M)
-    moment_1 = clock**2 * math.exp(-Gamma * clock / M) * _phi(2, Gamma * clock / M)
-    moment_2 = -M * math.expm1(-Gamma * clock / M) / Gamma
+    moment_1 = -M * math.expm1(-Gamma * clock / M) / Gamma
+    moment_2 = clock**2 * math.exp(-Gamma * clock / M) * _phi(2, Gamma * clock / M)
     mean_x = (Gamma * clock / (2 * M) + 1) * math.exp(-Gamma * clock / (2 * M))
     mean_m = -clock * math.exp(-Gamma * clock / (2 * M))
     covariance_xx = 2 * Gamma * moment_0 / M**2 + gamma * clock**2 * math.exp(-Gamma * clock / M) / M
     covariance_mx = (
-        2 * Gamma * moment_1 / M
+        Gamma * clock**2 * math.exp(-Gamma * clock / M) / M
         + gamma * (1 - Gamma * clock / (2 * M)) * clock * math.exp(-Gamma * clock / M)
-        - Gamma**2 * moment_0 / M**2
     )
     covariance_mm = (
         Gamma**3 * moment_0 / (2 * M**2)
-        + 2 * Gamma * moment_2
+        + 2 * Gamma * moment_1
         + M * gamma * (1 - Gamma * clock / (2 * M))**2 * math.exp(-Gamma * clock / M)
-        - 2 * Gamma**2 * moment_1 / M
+        - 2 * Gamma**2 * moment_2 / M
     )
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx

@@ -50,19 +50,18 @@ def covariance(t):
     """Sigma(t) given x_0, lower triangle row by row."""
     clock = beta_0 * t
     moment_0 = 2 * clock**3 * torch.exp(-Gamma * clock / M) * _phi(3, Gamma * clock / M)
-    moment_1 = clock**2 * torch.exp(-Gamma * clock / M) * _phi(2, Gamma * clock / M)
-    moment_2 = -M * torch.expm1(-Gamma * clock / M) / Gamma
+    moment_1 = -M * torch.expm1(-Gamma * clock / M) / Gamma
+    moment_2 = clock**2 * torch.exp(-Gamma * clock / M) * _phi(2, Gamma * clock / M)
     covariance_xx = 2 * Gamma * moment_0 / M**2 + gamma * clock**2 * torch.exp(-Gamma * clock / M) / M
     covariance_mx = (
-        2 * Gamma * moment_1 / M
+        Gamma * clock**2 * torch.exp(-Gamma * clock / M) / M
         + gamma * (1 - Gamma * clock / (2 * M)) * clock * torch.exp(-Gamma * clock / M)
-        - Gamma**2 * moment_0 / M**2
     )
     covariance_mm = (
         Gamma**3 * moment_0 / (2 * M**2)
-        + 2 * Gamma * moment_2
+        + 2 * Gamma * moment_1
         + M * gamma * (1 - Gamma * clock / (2 * M))**2 * torch.exp(-Gamma * clock / M)
-        - 2 * Gamma**2 * moment_1 / M
+        - 2 * Gamma**2 * moment_2 / M
     )
     return covariance_xx, covariance_mx, covariance_mm
 
@@ -71,19 +70,18 @@ def cholesky(t):
     """The lower factor of Sigma(t), row by row."""
     clock = beta_0 * t
     moment_0 = 2 * clock**3 * torch.exp(-Gamma * clock / M) * _phi(3, Gamma * clock / M)
-    moment_1 = clock**2 * torch.exp(-Gamma * clock / M) * _phi(2, Gamma * clock / M)
-    moment_2 = -M * torch.expm1(-Gamma * clock / M) / Gamma
+    moment_1 = -M * torch.expm1(-Gamma * clock / M) / Gamma
+    moment_2 = clock**2 * torch.exp(-Gamma * clock / M) * _phi(2, Gamma * clock / M)
     covariance_xx = 2 * Gamma * moment_0 / M**2 + gamma * clock**2 * torch.exp(-Gamma * clock / M) / M
     covariance_mx = (
-        2 * Gamma * moment_1 / M
+        Gamma * clock**2 * torch.exp(-Gamma * clock / M) / M
         + gamma * (1 - Gamma * clock / (2 * M)) * clock * torch.exp(-Gamma * clock / M)
-        - Gamma**2 * moment_0 / M**2
     )
     covariance_mm = (
         Gamma**3 * moment_0 / (2 * M**2)
-        + 2 * Gamma * moment_2
+        + 2 * Gamma * moment_1
         + M * gamma * (1 - Gamma * clock / (2 * M))**2 * torch.exp(-Gamma * clock / M)
-        - 2 * Gamma**2 * moment_1 / M
+        - 2 * Gamma**2 * moment_2 / M
     )
     cholesky_xx = torch.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx

@@ -29,12 +29,12 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
         16*M*d_x eps_m*eps_x*eta_xm*eta_xx - 16*M*d_x eps_x*eps_m*eta_xm*eta_xx - 16*M*d_x eps_x*eps_x*eta_xx**2 -
         8*M*eps_m*eta_xm*lambda - 8*M*eps_x*eta_xx*lambda - 4*M*lambda**2*m - 4*M*lambda**2*x + beta**2*m*nu -
         4*beta*d_x eps_m*eta_xm*m - 4*beta*d_x eps_x*eta_xx*m - 2*beta*lambda*m)/(8*M)
-Operations: 360 on host scalars to tabulate a step (quadrature nodes not counted), 14 multiply-adds of a block to
+Operations: 357 on host scalars to tabulate a step (quadrature nodes not counted), 14 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/COBAB-each`: weak order; leading weak error; network evaluations per
     step; one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:92d35a47ef39d613c130b88d2a9a5952884c15434b8901c6b0b742203d6effd8
-Body hash: sha256:ac269254e94f11f3275a9e7991c6b3eea7e4a8ae649be834411e7e5cc6056aad
+Terms hash: sha256:f301241a0deed1e8d7eef1817c64472590a3807a891a579a22848329e60828fd
+Body hash: sha256:ad8a8742ef93ccaa23aec4e1ca1e8b02aaf5430db9ac32d00f1ef204c96ad4de
 """
 
 import math
@@ -143,8 +143,7 @@ def _at(t: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -161,18 +160,18 @@ def _at(t: float) -> tuple[float, ...]:
     return beta, eta_xx, eta_xm, eta_mm
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """elapsed, carried_x, carried_m for the step from t to s."""
-    elapsed = beta_0 * (t - s)
-    carried_x = math.exp(Gamma * elapsed + lambda_ * (t - s))
-    carried_m = math.exp(lambda_ * (t - s) + nu * elapsed)
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """elapsed, carried_x, carried_m for the step from t to s = t - h."""
+    elapsed = beta_0 * h
+    carried_x = math.exp(Gamma * elapsed + lambda_ * h)
+    carried_m = math.exp(lambda_ * h + nu * elapsed)
     return elapsed, carried_x, carried_m
 
 
-def _integrands(u: float, s: float) -> tuple[float, ...]:
-    """The integrands of psi_x_eps_x, psi_x_eps_m, inflow_xm at u, s < u < t."""
+def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
+    """The integrands of psi_x_eps_x, psi_x_eps_m, inflow_xm at u = s + h, s < u < t."""
     beta_u, eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
-    _, carried_x, carried_m = _between(u, s)
+    _, carried_x, carried_m = _between(u, s, h)
     return (
         -2 * carried_x * eta_xx_u,
         -2 * carried_x * eta_xm_u,
@@ -182,12 +181,15 @@ def _integrands(u: float, s: float) -> tuple[float, ...]:
     )
 
 
-def _integrate(t: float, s: float) -> tuple[float, ...]:
-    """The integrals of _integrands over u from s to t, by the rule in sqrt(u)."""
-    start, width = math.sqrt(s), (t - s) / (math.sqrt(t) + math.sqrt(s))
-    roots = [(start + width * node, 2 * width * weight) for node, weight in RULE]
-    points = [(root * root, factor * root) for root, factor in roots]
-    values = [[factor * value for value in _integrands(u, s)] for u, factor in points]
+def _integrate(t: float, s: float, h: float) -> tuple[float, ...]:
+    """The integrals of _integrands over u from s to t = s + h, by the rule in sqrt(u).
+
+    A node is handed on with its distance d from s, of which u - s would be a rounded value.
+    """
+    low, width = math.sqrt(s), h / (math.sqrt(t) + math.sqrt(s))
+    steps = [(width * node, 2 * width * weight) for node, weight in RULE]
+    points = [(step * (2 * low + step), factor * (low + step)) for step, factor in steps]
+    values = [[factor * value for value in _integrands(s + d, s, d)] for d, factor in points]
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
@@ -195,12 +197,12 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
     h = t - s
     t_1 = t + 1 / 2 * (s - t)
-    elapsed, carried_x, _ = _between(t, s)
-    psi_x_eps_x, psi_x_eps_m, inflow_xm, _, _ = _integrate(t, s)
-    _, _, carried_m_t_t_1 = _between(t, t_1)
-    _, _, _, psi_m_eps_m_t_t_1, inflow_mx_t_t_1 = _integrate(t, t_1)
-    _, _, carried_m_t_1_s = _between(t_1, s)
-    _, _, _, psi_m_eps_m_t_1_s, inflow_mx_t_1_s = _integrate(t_1, s)
+    elapsed, carried_x, _ = _between(t, s, h)
+    psi_x_eps_x, psi_x_eps_m, inflow_xm, _, _ = _integrate(t, s, h)
+    _, _, carried_m_t_t_1 = _between(t, t_1, t - t_1)
+    _, _, _, psi_m_eps_m_t_t_1, inflow_mx_t_t_1 = _integrate(t, t_1, t - t_1)
+    _, _, carried_m_t_1_s = _between(t_1, s, t_1 - s)
+    _, _, _, psi_m_eps_m_t_1_s, inflow_mx_t_1_s = _integrate(t_1, s, t_1 - s)
     decay_x_1 = math.exp(-Gamma * elapsed / 2)
     noise_x_1 = math.sqrt(-math.expm1(-Gamma * elapsed))
     decay_m_1 = math.exp(-nu * elapsed / 2)
@@ -249,8 +251,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)

@@ -26,12 +26,12 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
         4*M*d_m eps_m*eps_m*eta_mm**2 + 4*M*d_t eps_m*eta_mm + 4*M*d_x eps_m*eps_m*eta_mm*eta_xm + 4*M*d_x
         eps_m*eps_x*eta_mm*eta_xx + 4*M*eps_m*eta_mm*lambda + 4*M*lambda**2*m + 4*M*lambda**2*x - beta**2*m +
         2*beta*d_x eps_m*eta_mm*m)/(8*M)
-Operations: 317 on host scalars to tabulate a step (quadrature nodes not counted), 7 multiply-adds of a block to
+Operations: 314 on host scalars to tabulate a step (quadrature nodes not counted), 7 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/CSE-each`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:3dab4410828a54edcfb25e34dd491726eac38d667a39baab9be753bfd5378ec1
-Body hash: sha256:62c617bbf115ca29b8f63288b5743b9abf115141c9af16915de949f9602fd0ab
+Terms hash: sha256:a5c276dced1daabb9e999165e12035fc6a2fd94316595721061947b486da57a7
+Body hash: sha256:d3fa40cb2bbd2e4db5a74089bc9fd1f77993be356410f42718ed4220b89d3bbd
 """
 
 import math
@@ -133,8 +133,7 @@ def _at(t: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -151,18 +150,18 @@ def _at(t: float) -> tuple[float, ...]:
     return beta, eta_xx, eta_xm, eta_mm
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """carried_x, carried_m for the step from t to s."""
-    elapsed = beta_0 * (t - s)
-    carried_x = math.exp(Gamma * elapsed / 2 + lambda_ * (t - s))
-    carried_m = math.exp(lambda_ * (t - s) + nu * elapsed / 2)
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """carried_x, carried_m for the step from t to s = t - h."""
+    elapsed = beta_0 * h
+    carried_x = math.exp(Gamma * elapsed / 2 + lambda_ * h)
+    carried_m = math.exp(lambda_ * h + nu * elapsed / 2)
     return carried_x, carried_m
 
 
-def _integrands(u: float, s: float) -> tuple[float, ...]:
-    """The integrands of psi_x_eps_x, psi_x_eps_m, inflow_xm at u, s < u < t."""
+def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
+    """The integrands of psi_x_eps_x, psi_x_eps_m, inflow_xm at u = s + h, s < u < t."""
     beta_u, eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
-    carried_x, carried_m = _between(u, s)
+    carried_x, carried_m = _between(u, s, h)
     return (
         -carried_x * eta_xx_u,
         -carried_x * eta_xm_u,
@@ -172,20 +171,23 @@ def _integrands(u: float, s: float) -> tuple[float, ...]:
     )
 
 
-def _integrate(t: float, s: float) -> tuple[float, ...]:
-    """The integrals of _integrands over u from s to t, by the rule in sqrt(u)."""
-    start, width = math.sqrt(s), (t - s) / (math.sqrt(t) + math.sqrt(s))
-    roots = [(start + width * node, 2 * width * weight) for node, weight in RULE]
-    points = [(root * root, factor * root) for root, factor in roots]
-    values = [[factor * value for value in _integrands(u, s)] for u, factor in points]
+def _integrate(t: float, s: float, h: float) -> tuple[float, ...]:
+    """The integrals of _integrands over u from s to t = s + h, by the rule in sqrt(u).
+
+    A node is handed on with its distance d from s, of which u - s would be a rounded value.
+    """
+    low, width = math.sqrt(s), h / (math.sqrt(t) + math.sqrt(s))
+    steps = [(width * node, 2 * width * weight) for node, weight in RULE]
+    points = [(step * (2 * low + step), factor * (low + step)) for step, factor in steps]
+    values = [[factor * value for value in _integrands(s + d, s, d)] for d, factor in points]
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
 def coefficients(t: float, s: float) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
     h = t - s
-    carried_x, carried_m = _between(t, s)
-    psi_x_eps_x, psi_x_eps_m, inflow_xm, psi_m_eps_m, inflow_mx = _integrate(t, s)
+    carried_x, carried_m = _between(t, s, h)
+    psi_x_eps_x, psi_x_eps_m, inflow_xm, psi_m_eps_m, inflow_mx = _integrate(t, s, h)
     decay_m_1 = carried_m - lambda_ * h * carried_m
     coupling_mx_1 = inflow_mx - lambda_ * h * carried_m
     weight_mm_1 = psi_m_eps_m
@@ -212,8 +214,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)

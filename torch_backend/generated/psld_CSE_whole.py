@@ -31,8 +31,8 @@ Operations: 328 on host scalars to tabulate a step (quadrature nodes not counted
     take it.
 Checked by `integrator-analysis verify psld/CSE-whole`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:f029c8d79cb54e7ab38c9e87efad2b8f561b3083254c3624813c072054a96ae2
-Body hash: sha256:b6c12c68e502edbf53440269c2ad2b6c8af158b29ca375ad784ef422bf1fa85a
+Terms hash: sha256:de28906abec5724bda5c7ee8dfb94ba53be43a19566fd5f379d0d49a4f2dd1d2
+Body hash: sha256:ed202cc021c84eed6983208b2d779043af109533edf01e8ba021be5760c4f256
 """
 
 import math
@@ -179,8 +179,8 @@ def _magnus(generator: Callable[[float], Sequence[float]], width: float, count: 
     return total
 
 
-def _ordered_exponential(t: float, s: float) -> tuple[float, ...]:
-    """E(s, t) row by row: dE(s, u)/du = E _generator(u), E(s, s) = I.
+def _ordered_exponential(s: float, h: float) -> tuple[float, ...]:
+    """E(s, s + h) row by row: dE(s, u)/du = E _generator(u), E(s, s) = I.
 
     Sub-steps have equal length, or equal ratio where that takes fewer (a generator that grows towards time 0), and are
     halved until E changes by less than 1e-13; of sixth order, what remains is 1/63 of the change.
@@ -196,7 +196,7 @@ def _ordered_exponential(t: float, s: float) -> tuple[float, ...]:
     def cost(choice: tuple[Callable[[float], Sequence[float]], float]) -> float:
         return max(sum(map(abs, choice[0](share * choice[1]))) for share in (0.0, 0.5, 1.0)) * abs(choice[1])
 
-    generator, width = chosen = min((even, t - s), (graded, math.log1p((t - s) / s)), key=cost)
+    generator, width = chosen = min((even, h), (graded, math.log1p(h / s)), key=cost)
     count = max(2, math.ceil(6 * cost(chosen)))
     total = _magnus(generator, width, count)
     while True:
@@ -228,8 +228,7 @@ def _at(t: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -246,16 +245,16 @@ def _at(t: float) -> tuple[float, ...]:
     return eta_xx, eta_xm, eta_mm
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """propagator_xx, propagator_xm, propagator_mx, propagator_mm for the step from t to s."""
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _ordered_exponential(t, s)
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """propagator_xx, propagator_xm, propagator_mx, propagator_mm for the step from t to s = t - h."""
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _ordered_exponential(s, h)
     return propagator_xx, propagator_xm, propagator_mx, propagator_mm
 
 
-def _integrands(u: float, s: float) -> tuple[float, ...]:
-    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u, s < u < t."""
+def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
+    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, s < u < t."""
     eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s)
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h)
     return (
         -eta_xx_u * propagator_xx,
         -eta_mm_u * propagator_xm - eta_xm_u * propagator_xx,
@@ -264,21 +263,24 @@ def _integrands(u: float, s: float) -> tuple[float, ...]:
     )
 
 
-def _integrate(t: float, s: float) -> tuple[float, ...]:
-    """The integrals of _integrands over u from s to t, by the rule in sqrt(u)."""
-    start, width = math.sqrt(s), (t - s) / (math.sqrt(t) + math.sqrt(s))
-    roots = [(start + width * node, 2 * width * weight) for node, weight in RULE]
-    points = [(root * root, factor * root) for root, factor in roots]
-    values = [[factor * value for value in _integrands(u, s)] for u, factor in points]
+def _integrate(t: float, s: float, h: float) -> tuple[float, ...]:
+    """The integrals of _integrands over u from s to t = s + h, by the rule in sqrt(u).
+
+    A node is handed on with its distance d from s, of which u - s would be a rounded value.
+    """
+    low, width = math.sqrt(s), h / (math.sqrt(t) + math.sqrt(s))
+    steps = [(width * node, 2 * width * weight) for node, weight in RULE]
+    points = [(step * (2 * low + step), factor * (low + step)) for step, factor in steps]
+    values = [[factor * value for value in _integrands(s + d, s, d)] for d, factor in points]
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
 def coefficients(t: float, s: float) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
     h = t - s
-    propagator_xx_s_t, propagator_xm_s_t, propagator_mx_s_t, propagator_mm_s_t = _between(s, t)
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s)
-    psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm = _integrate(t, s)
+    propagator_xx_s_t, propagator_xm_s_t, propagator_mx_s_t, propagator_mm_s_t = _between(s, t, s - t)
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s, h)
+    psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm = _integrate(t, s, h)
     coupling_mx_1 = -lambda_ * h
     decay_m_1 = 1 - lambda_ * h
     weight_mx_1 = propagator_mm_s_t * psi_0_mx + propagator_mx_s_t * psi_0_xx
@@ -323,8 +325,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)

@@ -23,12 +23,12 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
         eps_x*eta_xx*m - beta*lambda*m)/(4*M)
     m: (beta*d_m eps_m*eta_mm*m*nu + beta*d_m eps_m*eta_mm*x - beta*lambda*nu*x + beta*lambda*x - 2*d_m
         eps_m*eps_m*eta_mm**2 - 2*eps_m*eta_mm*lambda - 2*lambda**2*m - 2*lambda**2*x)/8
-Operations: 332 on host scalars to tabulate a step (quadrature nodes not counted), 10 multiply-adds of a block to
+Operations: 329 on host scalars to tabulate a step (quadrature nodes not counted), 10 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/CVV-each`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:85c02c185f11c9f78416fa41ff4668538fe35ba82abd1ae859b53cb460ac8896
-Body hash: sha256:2cbb02f6209208ece1a0f4bc2e13b623e83066c0493d3def7d472431df6db232
+Terms hash: sha256:cf62e0ce47d5662d43d6b199dbb181d2f6e5eb2e358f38f21334714cb421552b
+Body hash: sha256:17416ef8d3b46908387198431a4df52b861725dd4d6d402fe333d6414b0121e0
 """
 
 import math
@@ -133,8 +133,7 @@ def _at(t: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -151,18 +150,18 @@ def _at(t: float) -> tuple[float, ...]:
     return beta, eta_xx, eta_xm, eta_mm
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """carried_x, carried_m for the step from t to s."""
-    elapsed = beta_0 * (t - s)
-    carried_x = math.exp(Gamma * elapsed / 2 + lambda_ * (t - s))
-    carried_m = math.exp(lambda_ * (t - s) + nu * elapsed / 2)
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """carried_x, carried_m for the step from t to s = t - h."""
+    elapsed = beta_0 * h
+    carried_x = math.exp(Gamma * elapsed / 2 + lambda_ * h)
+    carried_m = math.exp(lambda_ * h + nu * elapsed / 2)
     return carried_x, carried_m
 
 
-def _integrands(u: float, s: float) -> tuple[float, ...]:
-    """The integrands of psi_x_eps_x, psi_x_eps_m, inflow_xm at u, s < u < t."""
+def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
+    """The integrands of psi_x_eps_x, psi_x_eps_m, inflow_xm at u = s + h, s < u < t."""
     beta_u, eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
-    carried_x, carried_m = _between(u, s)
+    carried_x, carried_m = _between(u, s, h)
     return (
         -carried_x * eta_xx_u,
         -carried_x * eta_xm_u,
@@ -172,12 +171,15 @@ def _integrands(u: float, s: float) -> tuple[float, ...]:
     )
 
 
-def _integrate(t: float, s: float) -> tuple[float, ...]:
-    """The integrals of _integrands over u from s to t, by the rule in sqrt(u)."""
-    start, width = math.sqrt(s), (t - s) / (math.sqrt(t) + math.sqrt(s))
-    roots = [(start + width * node, 2 * width * weight) for node, weight in RULE]
-    points = [(root * root, factor * root) for root, factor in roots]
-    values = [[factor * value for value in _integrands(u, s)] for u, factor in points]
+def _integrate(t: float, s: float, h: float) -> tuple[float, ...]:
+    """The integrals of _integrands over u from s to t = s + h, by the rule in sqrt(u).
+
+    A node is handed on with its distance d from s, of which u - s would be a rounded value.
+    """
+    low, width = math.sqrt(s), h / (math.sqrt(t) + math.sqrt(s))
+    steps = [(width * node, 2 * width * weight) for node, weight in RULE]
+    points = [(step * (2 * low + step), factor * (low + step)) for step, factor in steps]
+    values = [[factor * value for value in _integrands(s + d, s, d)] for d, factor in points]
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
@@ -185,12 +187,12 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
     h = t - s
     t_1 = t + 1 / 2 * (s - t)
-    carried_x, _ = _between(t, s)
-    psi_x_eps_x, psi_x_eps_m, inflow_xm, _, _ = _integrate(t, s)
-    _, carried_m_t_t_1 = _between(t, t_1)
-    _, _, _, psi_m_eps_m_t_t_1, inflow_mx_t_t_1 = _integrate(t, t_1)
-    _, carried_m_t_1_s = _between(t_1, s)
-    _, _, _, psi_m_eps_m_t_1_s, inflow_mx_t_1_s = _integrate(t_1, s)
+    carried_x, _ = _between(t, s, h)
+    psi_x_eps_x, psi_x_eps_m, inflow_xm, _, _ = _integrate(t, s, h)
+    _, carried_m_t_t_1 = _between(t, t_1, t - t_1)
+    _, _, _, psi_m_eps_m_t_t_1, inflow_mx_t_t_1 = _integrate(t, t_1, t - t_1)
+    _, carried_m_t_1_s = _between(t_1, s, t_1 - s)
+    _, _, _, psi_m_eps_m_t_1_s, inflow_mx_t_1_s = _integrate(t_1, s, t_1 - s)
     decay_m_1 = carried_m_t_t_1 - lambda_ * h * carried_m_t_t_1 / 2
     coupling_mx_1 = inflow_mx_t_t_1 - lambda_ * h * carried_m_t_t_1 / 2
     weight_mm_1 = psi_m_eps_m_t_t_1
@@ -231,8 +233,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)

@@ -27,8 +27,8 @@ Operations: 399 on host scalars to tabulate a step (quadrature nodes not counted
     take it.
 Checked by `integrator-analysis verify psld/CVV-whole`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:181050b6e1073d3be532cd80a80d7636252557139cc20b54c5190a5aa4488d64
-Body hash: sha256:a9f315834b5e13a3c2fbeab04baae5049d0294a176cfe76929ed8b4c20aefa43
+Terms hash: sha256:8601e51dbfef072aed341f55daa0df60da7d96c5ca0d0759fb9684234706566a
+Body hash: sha256:2e2e8e76b3191edf0143bf25f052f1f2f411bcfa892daffb0465c7308ed83e8b
 """
 
 import math
@@ -183,8 +183,8 @@ def _magnus(generator: Callable[[float], Sequence[float]], width: float, count: 
     return total
 
 
-def _ordered_exponential(t: float, s: float) -> tuple[float, ...]:
-    """E(s, t) row by row: dE(s, u)/du = E _generator(u), E(s, s) = I.
+def _ordered_exponential(s: float, h: float) -> tuple[float, ...]:
+    """E(s, s + h) row by row: dE(s, u)/du = E _generator(u), E(s, s) = I.
 
     Sub-steps have equal length, or equal ratio where that takes fewer (a generator that grows towards time 0), and are
     halved until E changes by less than 1e-13; of sixth order, what remains is 1/63 of the change.
@@ -200,7 +200,7 @@ def _ordered_exponential(t: float, s: float) -> tuple[float, ...]:
     def cost(choice: tuple[Callable[[float], Sequence[float]], float]) -> float:
         return max(sum(map(abs, choice[0](share * choice[1]))) for share in (0.0, 0.5, 1.0)) * abs(choice[1])
 
-    generator, width = chosen = min((even, t - s), (graded, math.log1p((t - s) / s)), key=cost)
+    generator, width = chosen = min((even, h), (graded, math.log1p(h / s)), key=cost)
     count = max(2, math.ceil(6 * cost(chosen)))
     total = _magnus(generator, width, count)
     while True:
@@ -232,8 +232,7 @@ def _at(t: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -250,16 +249,16 @@ def _at(t: float) -> tuple[float, ...]:
     return eta_xx, eta_xm, eta_mm
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """propagator_xx, propagator_xm, propagator_mx, propagator_mm for the step from t to s."""
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _ordered_exponential(t, s)
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """propagator_xx, propagator_xm, propagator_mx, propagator_mm for the step from t to s = t - h."""
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _ordered_exponential(s, h)
     return propagator_xx, propagator_xm, propagator_mx, propagator_mm
 
 
-def _integrands(u: float, s: float) -> tuple[float, ...]:
-    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u, s < u < t."""
+def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
+    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, s < u < t."""
     eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s)
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h)
     return (
         -eta_xx_u * propagator_xx,
         -eta_mm_u * propagator_xm - eta_xm_u * propagator_xx,
@@ -268,12 +267,15 @@ def _integrands(u: float, s: float) -> tuple[float, ...]:
     )
 
 
-def _integrate(t: float, s: float) -> tuple[float, ...]:
-    """The integrals of _integrands over u from s to t, by the rule in sqrt(u)."""
-    start, width = math.sqrt(s), (t - s) / (math.sqrt(t) + math.sqrt(s))
-    roots = [(start + width * node, 2 * width * weight) for node, weight in RULE]
-    points = [(root * root, factor * root) for root, factor in roots]
-    values = [[factor * value for value in _integrands(u, s)] for u, factor in points]
+def _integrate(t: float, s: float, h: float) -> tuple[float, ...]:
+    """The integrals of _integrands over u from s to t = s + h, by the rule in sqrt(u).
+
+    A node is handed on with its distance d from s, of which u - s would be a rounded value.
+    """
+    low, width = math.sqrt(s), h / (math.sqrt(t) + math.sqrt(s))
+    steps = [(width * node, 2 * width * weight) for node, weight in RULE]
+    points = [(step * (2 * low + step), factor * (low + step)) for step, factor in steps]
+    values = [[factor * value for value in _integrands(s + d, s, d)] for d, factor in points]
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
@@ -281,12 +283,12 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
     h = t - s
     t_1 = t + 1 / 2 * (s - t)
-    propagator_xx_s_t, propagator_xm_s_t, propagator_mx_s_t, propagator_mm_s_t = _between(s, t)
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s)
-    psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm = _integrate(t, s)
-    psi_0_xx_t_t_1, psi_0_xm_t_t_1, psi_0_mx_t_t_1, psi_0_mm_t_t_1 = _integrate(t, t_1)
-    psi_0_xx_t_1_s, psi_0_xm_t_1_s, psi_0_mx_t_1_s, psi_0_mm_t_1_s = _integrate(t_1, s)
-    _, _, propagator_mx_t_1_t, propagator_mm_t_1_t = _between(t_1, t)
+    propagator_xx_s_t, propagator_xm_s_t, propagator_mx_s_t, propagator_mm_s_t = _between(s, t, s - t)
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s, h)
+    psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm = _integrate(t, s, h)
+    psi_0_xx_t_t_1, psi_0_xm_t_t_1, psi_0_mx_t_t_1, psi_0_mm_t_t_1 = _integrate(t, t_1, t - t_1)
+    psi_0_xx_t_1_s, psi_0_xm_t_1_s, psi_0_mx_t_1_s, psi_0_mm_t_1_s = _integrate(t_1, s, t_1 - s)
+    _, _, propagator_mx_t_1_t, propagator_mm_t_1_t = _between(t_1, t, t_1 - t)
     coupling_mx_1 = -lambda_ * h / 2
     decay_m_1 = 1 - lambda_ * h / 2
     weight_mx_1 = propagator_mm_t_1_t * psi_0_mx_t_t_1 + propagator_mx_t_1_t * psi_0_xx_t_t_1
@@ -354,8 +356,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)

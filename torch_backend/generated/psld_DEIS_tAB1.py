@@ -119,12 +119,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         eps_m*eps_m*eta_mm**2*m/(12*M) + 5*beta*d_xt eps_m*eta_mm*m/(12*M) + 5*beta*d_xx
         eps_m*eps_m*eta_mm*eta_xm*m/(12*M) + 5*beta*d_xx eps_m*eps_x*eta_mm*eta_xx*m/(12*M) + 5*beta**2*d_xx
         eps_m*eta_mm*m**2/(48*M**2)
-Operations: 361 on host scalars to tabulate a step (quadrature nodes not counted), 12 multiply-adds of a block to
+Operations: 360 on host scalars to tabulate a step (quadrature nodes not counted), 12 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/DEIS-tAB1`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:ce7e4c71253307ddd08de216d6be2e505f5095f22b66c870580046380ab60326
-Body hash: sha256:5ef0e5e8aa6d4443c59541999b8b9a1c7aaa880dd78e4bfe76de3ba4c9f8e647
+Terms hash: sha256:b943e7424faa5e0c06a66f237be503a3fdc26bf3b57d3e779a578a7bb4a6338c
+Body hash: sha256:6052f4a97fc8997137cbe4639d590754af90d098679e893ea9319881df07ea79
 """
 
 import math
@@ -220,8 +220,8 @@ def _shares(start: float, end: float, times: Sequence[float], size: int) -> list
 
     ``size`` rows of as many entries; those of times that are missing are zero.
     """
-    whole = _advance(start, end)
-    positions = [_advance(start, time) / whole for time in times]
+    whole = _advance(start, end, start - end)
+    positions = [_advance(start, time, start - time) / whole for time in times]
     rows = []
     for j, own in enumerate(positions):
         row = [1.0]
@@ -247,8 +247,7 @@ def _at(t: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -265,14 +264,14 @@ def _at(t: float) -> tuple[float, ...]:
     return eta_xx, eta_xm, eta_mm
 
 
-def _advance(t: float, s: float) -> float:
-    """The change of t from time t to time s."""
-    return s - t
+def _advance(t: float, s: float, h: float) -> float:
+    """The change of t from time t to time s = t - h."""
+    return -h
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """propagator_xx, propagator_xm, propagator_mx, propagator_mm for the step from t to s."""
-    elapsed = beta_0 * (t - s)
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """propagator_xx, propagator_xm, propagator_mx, propagator_mm for the step from t to s = t - h."""
+    elapsed = beta_0 * h
     growth = math.exp(Gamma * elapsed / 4 + nu * elapsed / 4)
     propagator_xx = (Gamma * elapsed / 4 + 1 - nu * elapsed / 4) * growth
     propagator_xm = -elapsed * growth / (2 * M)
@@ -281,10 +280,10 @@ def _between(t: float, s: float) -> tuple[float, ...]:
     return propagator_xx, propagator_xm, propagator_mx, propagator_mm
 
 
-def _integrands(u: float, s: float) -> tuple[float, ...]:
-    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u, s < u < t."""
+def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
+    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, s < u < t."""
     eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s)
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h)
     return (
         -eta_xx_u * propagator_xx,
         -eta_mm_u * propagator_xm - eta_xm_u * propagator_xx,
@@ -293,23 +292,27 @@ def _integrands(u: float, s: float) -> tuple[float, ...]:
     )
 
 
-def _integrate(t: float, s: float) -> tuple[float, ...]:
-    """The integrals of _integrands times x**k over u from s to t, by the rule in sqrt(u)."""
-    start, width = math.sqrt(s), (t - s) / (math.sqrt(t) + math.sqrt(s))
-    roots = [(start + width * node, 2 * width * weight) for node, weight in RULE]
-    points = [(root * root, factor * root) for root, factor in roots]
-    values = []
-    for u, factor in points:
-        x = _advance(t, u) / _advance(t, s)
-        found = _integrands(u, s)
+def _integrate(t: float, s: float, h: float) -> tuple[float, ...]:
+    """The integrals of _integrands times x**k over u from s to t = s + h, by the rule in sqrt(u).
+
+    A node is handed on with its distance d from s, of which u - s would be a rounded value.
+    """
+    low, width = math.sqrt(s), h / (math.sqrt(t) + math.sqrt(s))
+    steps = [(width * node, 2 * width * weight) for node, weight in RULE]
+    points = [(step * (2 * low + step), factor * (low + step)) for step, factor in steps]
+    whole, values = _advance(t, s, h), []
+    for d, factor in points:
+        x = _advance(t, s + d, h - d) / whole
+        found = _integrands(s + d, s, d)
         values.append([factor * x**k * value for k in range(2) for value in found])
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
 def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0."""
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s)
-    psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm, psi_1_xx, psi_1_xm, psi_1_mx, psi_1_mm = _integrate(t, s)
+    h = t - s
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s, h)
+    psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm, psi_1_xx, psi_1_xm, psi_1_mx, psi_1_mm = _integrate(t, s, h)
     (share_00, share_01), (share_10, share_11) = _shares(t, s, [t, *past[:1]], 2)
     decay_x = propagator_xx
     coupling_xm = propagator_xm
@@ -355,8 +358,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)

@@ -989,12 +989,12 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         - 9*beta**2*d_xx eps_m*eps_m*eta_mm**2*m/(32*M**2) - 9*beta**2*d_xxm eps_m*eps_m*eta_mm**2*m**2/(32*M**2) -
         9*beta**2*d_xxt eps_m*eta_mm*m**2/(32*M**2) - 9*beta**2*d_xxx eps_m*eps_m*eta_mm*eta_xm*m**2/(32*M**2) -
         9*beta**2*d_xxx eps_m*eps_x*eta_mm*eta_xx*m**2/(32*M**2) - 3*beta**3*d_xxx eps_m*eta_mm*m**3/(64*M**3)
-Operations: 417 on host scalars to tabulate a step (quadrature nodes not counted), 16 multiply-adds of a block to
+Operations: 416 on host scalars to tabulate a step (quadrature nodes not counted), 16 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/DEIS-tAB2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:fd2ccb5213173e7a73c7010e8c5cf686f98780f1def7bc307331c948678e5be5
-Body hash: sha256:71f5fcbdb28edc8bbf63ac300e47083bb0935da5939bb9cef761aaeeb8f9fd82
+Terms hash: sha256:d8d129792c7a77365ba8dc0477b9c2852279975244642978ec1d2c45e92c39cc
+Body hash: sha256:84cb1c02f129ece93a68c084a71961edfc35e79a6c3337fa05d8a0d48be0176b
 """
 
 import math
@@ -1094,8 +1094,8 @@ def _shares(start: float, end: float, times: Sequence[float], size: int) -> list
 
     ``size`` rows of as many entries; those of times that are missing are zero.
     """
-    whole = _advance(start, end)
-    positions = [_advance(start, time) / whole for time in times]
+    whole = _advance(start, end, start - end)
+    positions = [_advance(start, time, start - time) / whole for time in times]
     rows = []
     for j, own in enumerate(positions):
         row = [1.0]
@@ -1121,8 +1121,7 @@ def _at(t: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -1139,14 +1138,14 @@ def _at(t: float) -> tuple[float, ...]:
     return eta_xx, eta_xm, eta_mm
 
 
-def _advance(t: float, s: float) -> float:
-    """The change of t from time t to time s."""
-    return s - t
+def _advance(t: float, s: float, h: float) -> float:
+    """The change of t from time t to time s = t - h."""
+    return -h
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """propagator_xx, propagator_xm, propagator_mx, propagator_mm for the step from t to s."""
-    elapsed = beta_0 * (t - s)
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """propagator_xx, propagator_xm, propagator_mx, propagator_mm for the step from t to s = t - h."""
+    elapsed = beta_0 * h
     growth = math.exp(Gamma * elapsed / 4 + nu * elapsed / 4)
     propagator_xx = (Gamma * elapsed / 4 + 1 - nu * elapsed / 4) * growth
     propagator_xm = -elapsed * growth / (2 * M)
@@ -1155,10 +1154,10 @@ def _between(t: float, s: float) -> tuple[float, ...]:
     return propagator_xx, propagator_xm, propagator_mx, propagator_mm
 
 
-def _integrands(u: float, s: float) -> tuple[float, ...]:
-    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u, s < u < t."""
+def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
+    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, s < u < t."""
     eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s)
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h)
     return (
         -eta_xx_u * propagator_xx,
         -eta_mm_u * propagator_xm - eta_xm_u * propagator_xx,
@@ -1167,23 +1166,27 @@ def _integrands(u: float, s: float) -> tuple[float, ...]:
     )
 
 
-def _integrate(t: float, s: float) -> tuple[float, ...]:
-    """The integrals of _integrands times x**k over u from s to t, by the rule in sqrt(u)."""
-    start, width = math.sqrt(s), (t - s) / (math.sqrt(t) + math.sqrt(s))
-    roots = [(start + width * node, 2 * width * weight) for node, weight in RULE]
-    points = [(root * root, factor * root) for root, factor in roots]
-    values = []
-    for u, factor in points:
-        x = _advance(t, u) / _advance(t, s)
-        found = _integrands(u, s)
+def _integrate(t: float, s: float, h: float) -> tuple[float, ...]:
+    """The integrals of _integrands times x**k over u from s to t = s + h, by the rule in sqrt(u).
+
+    A node is handed on with its distance d from s, of which u - s would be a rounded value.
+    """
+    low, width = math.sqrt(s), h / (math.sqrt(t) + math.sqrt(s))
+    steps = [(width * node, 2 * width * weight) for node, weight in RULE]
+    points = [(step * (2 * low + step), factor * (low + step)) for step, factor in steps]
+    whole, values = _advance(t, s, h), []
+    for d, factor in points:
+        x = _advance(t, s + d, h - d) / whole
+        found = _integrands(s + d, s, d)
         values.append([factor * x**k * value for k in range(3) for value in found])
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
 def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0."""
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s)
-    psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm, psi_1_xx, psi_1_xm, psi_1_mx, psi_1_mm, psi_2_xx, psi_2_xm, psi_2_mx, psi_2_mm = _integrate(t, s)
+    h = t - s
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s, h)
+    psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm, psi_1_xx, psi_1_xm, psi_1_mx, psi_1_mm, psi_2_xx, psi_2_xm, psi_2_mx, psi_2_mm = _integrate(t, s, h)
     (share_00, share_01, share_02), (share_10, share_11, share_12), (share_20, share_21, share_22) = _shares(t, s, [t, *past[:2]], 3)
     decay_x = propagator_xx
     coupling_xm = propagator_xm
@@ -1237,8 +1240,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)

@@ -257,12 +257,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         log_snr*d_x x0_m*eta_mm*eta_xx*x0_x/(2*d_t log_snr) - d_tt log_snr*d_x x0_x*drift_xm*eta_mx*m/(2*d_t
         log_snr) - d_tt log_snr*d_x x0_x*drift_xx*eta_mx*x/(2*d_t log_snr) - d_tt log_snr*d_x
         x0_x*eta_mx*eta_xm*x0_m/(2*d_t log_snr) - d_tt log_snr*d_x x0_x*eta_mx*eta_xx*x0_x/(2*d_t log_snr)
-Operations: 1016 on host scalars to tabulate a step (quadrature nodes not counted), 20 multiply-adds of a block to
+Operations: 1257 on host scalars to tabulate a step (quadrature nodes not counted), 20 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/DPM-Solver++2M`: order; leading local error; network evaluations per
     step; one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:b17f398361376bc3d3fb45d22d38c069a62256082cfeb66662730e8a1f497a8a
-Body hash: sha256:cdc7d3d9f476937924c63005b497010cd139fa30eaa4af48ba9f0d0753167306
+Terms hash: sha256:aa9f87d70cbd00c64cf176cde934f9abf484671b6a285fb1d31d50d8fc2c5373
+Body hash: sha256:12bebb7b205d203d65c6908322e930327ff497be7e9ed89a8895a7edb45d6308
 """
 
 import math
@@ -380,6 +380,11 @@ RULE = (
 )
 
 
+def _difference(a: float, b: float, d: float) -> float:
+    """a - b, of which d is a formula that does not cancel where a and b are close: taken up to half of a."""
+    return d if 2 * abs(d) < abs(a) else a - b
+
+
 def _phi(k: int, z: float) -> float:
     """phi_k(z) = int_0^1 exp((1-u) z) u**(k-1)/(k-1)! du, by its series for abs(z) < 1, where the formula cancels."""
     if abs(z) < 1.0:
@@ -398,8 +403,8 @@ def _shares(start: float, end: float, times: Sequence[float], size: int) -> list
 
     ``size`` rows of as many entries; those of times that are missing are zero.
     """
-    whole = _advance(start, end)
-    positions = [_advance(start, time) / whole for time in times]
+    whole = _advance(start, end, start - end)
+    positions = [_advance(start, time, start - time) / whole for time in times]
     rows = []
     for j, own in enumerate(positions):
         row = [1.0]
@@ -410,9 +415,9 @@ def _shares(start: float, end: float, times: Sequence[float], size: int) -> list
     return rows + [[0.0] * size] * (size - len(rows))
 
 
-def _turn(t: float, s: float) -> float:
-    """turn: an integral from time s to time t, by the rule in log u on panels of a factor e**2."""
-    width, terms = math.log(t / s), []
+def _turn(s: float, width: float) -> float:
+    """turn: an integral from time s to s e**width, by the rule in log u on panels of a factor e**2."""
+    terms = []
     panels = math.ceil(abs(width) / 2) or 1
     for node, weight in ((panel + x, w) for panel in range(panels) for x, w in RULE):
         t = s * math.exp(width * node / panels)
@@ -429,8 +434,7 @@ def _turn(t: float, s: float) -> float:
         )
         covariance_mx = (
             gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-            + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-            - (Gamma - nu) * moment_1 / 2
+            - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
         )
         covariance_mm = (
             M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -446,7 +450,7 @@ def _turn(t: float, s: float) -> float:
 
 
 def _at(t: float) -> tuple[float, ...]:
-    """cholesky_xx, cholesky_mx, cholesky_mm, ratio, transition_xx, transition_xm, transition_mx, transition_mm, eta_xx, eta_xm, eta_mx, eta_mm at time t."""
+    """cholesky_xx, cholesky_mx, cholesky_mm, pull_x, pull_m, ratio, transition_xx, transition_xm, transition_mx, transition_mm, eta_xx, eta_xm, eta_mx, eta_mm at time t."""
     beta = beta_0
     clock = beta_0 * t
     moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
@@ -462,8 +466,7 @@ def _at(t: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -474,6 +477,8 @@ def _at(t: float) -> tuple[float, ...]:
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
+    pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
     ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
     transition_xx = (nu * clock / 4 + 1 - Gamma * clock / 4) * math.exp(-Gamma * clock / 4 - nu * clock / 4)
     transition_xm = clock * math.exp(-Gamma * clock / 4 - nu * clock / 4) / (2 * M)
@@ -487,6 +492,8 @@ def _at(t: float) -> tuple[float, ...]:
         cholesky_xx,
         cholesky_mx,
         cholesky_mm,
+        pull_x,
+        pull_m,
         ratio,
         transition_xx,
         transition_xm,
@@ -499,18 +506,39 @@ def _at(t: float) -> tuple[float, ...]:
     )
 
 
-def _advance(t: float, s: float) -> float:
-    """The change of log_snr from time t to time s."""
-    _, _, _, ratio_t, _, _, _, _, _, _, _, _ = _at(t)
-    _, _, _, ratio_s, _, _, _, _, _, _, _, _ = _at(s)
-    return math.log1p((ratio_t - ratio_s) / ratio_s)
+def _advance(t: float, s: float, h: float) -> float:
+    """The change of log_snr from time t to time s = t - h."""
+    _, _, _, pull_x_t, pull_m_t, ratio_t, _, _, _, _, _, _, _, _ = _at(t)
+    _, _, _, pull_x_s, pull_m_s, ratio_s, _, _, _, _, _, _, _, _ = _at(s)
+    elapsed = beta_0 * h
+    spread_moment_0 = 2 * math.expm1((Gamma + nu) * elapsed / 2) / (Gamma + nu)
+    spread_moment_1 = elapsed**2 * math.exp((Gamma + nu) * elapsed / 2) * _phi(2, -(Gamma + nu) * elapsed / 2)
+    spread_moment_2 = 2 * elapsed**3 * math.exp((Gamma + nu) * elapsed / 2) * _phi(3, -(Gamma + nu) * elapsed / 2)
+    spread_xx = (
+        Gamma * (Gamma - nu) * spread_moment_1 / 2
+        + Gamma * spread_moment_0
+        + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * spread_moment_2 / (16 * M)
+    )
+    spread_mx = elapsed**2 * (Gamma - nu) * math.exp((Gamma + nu) * elapsed / 2) / 4
+    spread_mm = (
+        M * nu * spread_moment_0
+        + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * spread_moment_2 / 16
+        - M * nu * (Gamma - nu) * spread_moment_1 / 2
+    )
+    carry_xx = (nu * elapsed / 4 + 1 - Gamma * elapsed / 4) * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4)
+    carry_xm = elapsed * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4) / (2 * M)
+    carry_mx = -elapsed * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4) / 2
+    carry_mm = (Gamma * elapsed / 4 + 1 - nu * elapsed / 4) * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4)
+    information_loss = _difference(1 / ratio_s**2, 1 / ratio_t**2, (carry_mm * pull_m_t + carry_xm * pull_x_t) * (pull_m_s * spread_mm + pull_x_s * spread_mx) + (carry_mx * pull_m_t + carry_xx * pull_x_t) * (pull_m_s * spread_mx + pull_x_s * spread_xx))
+    ratio_difference = ratio_s**2 * ratio_t**2 * information_loss / (ratio_s + ratio_t)
+    return math.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """propagator_xx, propagator_xm, propagator_mx, propagator_mm for the step from t to s."""
-    cholesky_xx_t, cholesky_mx_t, cholesky_mm_t, _, _, _, _, _, _, _, _, _ = _at(t)
-    cholesky_xx_s, cholesky_mx_s, cholesky_mm_s, _, _, _, _, _, _, _, _, _ = _at(s)
-    turn = _turn(t, s)
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """propagator_xx, propagator_xm, propagator_mx, propagator_mm for the step from t to s = t - h."""
+    cholesky_xx_t, cholesky_mx_t, cholesky_mm_t, _, _, _, _, _, _, _, _, _, _, _ = _at(t)
+    cholesky_xx_s, cholesky_mx_s, cholesky_mm_s, _, _, _, _, _, _, _, _, _, _, _ = _at(s)
+    turn = _turn(s, math.log1p(h / s))
     propagator_xx = (
         cholesky_xx_s * math.cos(turn) / cholesky_xx_t
         + cholesky_mx_t * cholesky_xx_s * math.sin(turn) / (cholesky_mm_t * cholesky_xx_t)
@@ -524,10 +552,10 @@ def _between(t: float, s: float) -> tuple[float, ...]:
     return propagator_xx, propagator_xm, propagator_mx, propagator_mm
 
 
-def _integrands(u: float, s: float) -> tuple[float, ...]:
-    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u, s < u < t."""
-    _, _, _, _, _, _, _, _, eta_xx_u, eta_xm_u, eta_mx_u, eta_mm_u = _at(u)
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s)
+def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
+    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, s < u < t."""
+    _, _, _, _, _, _, _, _, _, _, eta_xx_u, eta_xm_u, eta_mx_u, eta_mm_u = _at(u)
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h)
     return (
         -eta_mx_u * propagator_xm - eta_xx_u * propagator_xx,
         -eta_mm_u * propagator_xm - eta_xm_u * propagator_xx,
@@ -536,20 +564,23 @@ def _integrands(u: float, s: float) -> tuple[float, ...]:
     )
 
 
-def _integrate(t: float, s: float) -> tuple[float, ...]:
-    """The integrals of _integrands over u from s to t, by the rule in log(u)."""
-    width = math.log1p((t - s) / s)
-    times = [(s * math.exp(width * node), width * weight) for node, weight in RULE]
-    points = [(u, factor * u) for u, factor in times]
-    values = [[factor * value for value in _integrands(u, s)] for u, factor in points]
+def _integrate(t: float, s: float, h: float) -> tuple[float, ...]:
+    """The integrals of _integrands over u from s to t = s + h, by the rule in log(u).
+
+    A node is handed on with its distance d from s, of which u - s would be a rounded value.
+    """
+    width = math.log1p(h / s)
+    points = [(s * math.expm1(width * node), s * math.exp(width * node) * width * weight) for node, weight in RULE]
+    values = [[factor * value for value in _integrands(s + d, s, d)] for d, factor in points]
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
 def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0."""
-    cholesky_xx_t, cholesky_mx_t, cholesky_mm_t, _, transition_xx_t, transition_xm_t, transition_mx_t, transition_mm_t, _, _, _, _ = _at(t)
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s)
-    psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm = _integrate(t, s)
+    h = t - s
+    cholesky_xx_t, cholesky_mx_t, cholesky_mm_t, _, _, _, transition_xx_t, transition_xm_t, transition_mx_t, transition_mm_t, _, _, _, _ = _at(t)
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s, h)
+    psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm = _integrate(t, s, h)
     (share_00, share_01), (share_10, share_11) = _shares(t, s, [t, *past[:1]], 2)
     skip_xx_0 = (
         (1 / cholesky_xx_t**2 + cholesky_mx_t**2 / (cholesky_mm_t**2 * cholesky_xx_t**2)) * (cholesky_xx_t * transition_mm_t / (transition_mm_t * transition_xx_t - transition_mx_t * transition_xm_t) - cholesky_mx_t * transition_xm_t / (transition_mm_t * transition_xx_t - transition_mx_t * transition_xm_t)) * cholesky_xx_t
@@ -635,8 +666,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)

@@ -252,12 +252,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         log_snr*d_x x0_m*eta_mm*eta_xx*x0_x/(8*d_t log_snr) - d_tt log_snr*d_x x0_x*drift_xm*eta_mx*m/(8*d_t
         log_snr) - d_tt log_snr*d_x x0_x*drift_xx*eta_mx*x/(8*d_t log_snr) - d_tt log_snr*d_x
         x0_x*eta_mx*eta_xm*x0_m/(8*d_t log_snr) - d_tt log_snr*d_x x0_x*eta_mx*eta_xx*x0_x/(8*d_t log_snr)
-Operations: 1470 on host scalars to tabulate a step (quadrature nodes not counted), 32 multiply-adds of a block to
+Operations: 1711 on host scalars to tabulate a step (quadrature nodes not counted), 32 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/DPM-Solver++2S`: order; leading local error; network evaluations per
     step; one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:02773debad21284593df51e71c1aba381a71c4ee37d9f6b9776c343d1383fd03
-Body hash: sha256:e94f16d1c13a93c9c9f240429a9d59e08422ead97d63c8270bb8c376e5997285
+Terms hash: sha256:3c9bcc6ee2bbf881265ff270f6bb3f81ca98291c0b10a1bc6d19fe8525a6ba8b
+Body hash: sha256:78b7a9bfd236cc69bc2639edfcffdb061cea81abf5a61805fd05ee8a163edab5
 """
 
 import math
@@ -388,6 +388,11 @@ RULE = (
 )
 
 
+def _difference(a: float, b: float, d: float) -> float:
+    """a - b, of which d is a formula that does not cancel where a and b are close: taken up to half of a."""
+    return d if 2 * abs(d) < abs(a) else a - b
+
+
 def _phi(k: int, z: float) -> float:
     """phi_k(z) = int_0^1 exp((1-u) z) u**(k-1)/(k-1)! du, by its series for abs(z) < 1, where the formula cancels."""
     if abs(z) < 1.0:
@@ -403,21 +408,21 @@ def _phi(k: int, z: float) -> float:
 
 def _time_at(share: float, t: float, s: float) -> float:
     """The time at ``share`` of the way from t to s, measured in the variable of _advance, by bisection to rounding."""
-    goal, high, low = share * _advance(t, s), t, s
+    goal, high, low = share * _advance(t, s, t - s), t, s
     sign = math.copysign(1.0, goal)
     while True:
         middle = (high + low) / 2
         if not low < middle < high:
             return middle
-        if sign * (_advance(t, middle) - goal) < 0:
+        if sign * (_advance(t, middle, t - middle) - goal) < 0:
             high = middle
         else:
             low = middle
 
 
-def _turn(t: float, s: float) -> float:
-    """turn: an integral from time s to time t, by the rule in log u on panels of a factor e**2."""
-    width, terms = math.log(t / s), []
+def _turn(s: float, width: float) -> float:
+    """turn: an integral from time s to s e**width, by the rule in log u on panels of a factor e**2."""
+    terms = []
     panels = math.ceil(abs(width) / 2) or 1
     for node, weight in ((panel + x, w) for panel in range(panels) for x, w in RULE):
         t = s * math.exp(width * node / panels)
@@ -434,8 +439,7 @@ def _turn(t: float, s: float) -> float:
         )
         covariance_mx = (
             gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-            + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-            - (Gamma - nu) * moment_1 / 2
+            - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
         )
         covariance_mm = (
             M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -451,7 +455,7 @@ def _turn(t: float, s: float) -> float:
 
 
 def _at(t: float) -> tuple[float, ...]:
-    """cholesky_xx, cholesky_mx, cholesky_mm, ratio, transition_xx, transition_xm, transition_mx, transition_mm, eta_xx, eta_xm, eta_mx, eta_mm at time t."""
+    """cholesky_xx, cholesky_mx, cholesky_mm, pull_x, pull_m, ratio, transition_xx, transition_xm, transition_mx, transition_mm, eta_xx, eta_xm, eta_mx, eta_mm at time t."""
     beta = beta_0
     clock = beta_0 * t
     moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
@@ -467,8 +471,7 @@ def _at(t: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -479,6 +482,8 @@ def _at(t: float) -> tuple[float, ...]:
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
+    pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
     ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
     transition_xx = (nu * clock / 4 + 1 - Gamma * clock / 4) * math.exp(-Gamma * clock / 4 - nu * clock / 4)
     transition_xm = clock * math.exp(-Gamma * clock / 4 - nu * clock / 4) / (2 * M)
@@ -492,6 +497,8 @@ def _at(t: float) -> tuple[float, ...]:
         cholesky_xx,
         cholesky_mx,
         cholesky_mm,
+        pull_x,
+        pull_m,
         ratio,
         transition_xx,
         transition_xm,
@@ -504,18 +511,39 @@ def _at(t: float) -> tuple[float, ...]:
     )
 
 
-def _advance(t: float, s: float) -> float:
-    """The change of log_snr from time t to time s."""
-    _, _, _, ratio_t, _, _, _, _, _, _, _, _ = _at(t)
-    _, _, _, ratio_s, _, _, _, _, _, _, _, _ = _at(s)
-    return math.log1p((ratio_t - ratio_s) / ratio_s)
+def _advance(t: float, s: float, h: float) -> float:
+    """The change of log_snr from time t to time s = t - h."""
+    _, _, _, pull_x_t, pull_m_t, ratio_t, _, _, _, _, _, _, _, _ = _at(t)
+    _, _, _, pull_x_s, pull_m_s, ratio_s, _, _, _, _, _, _, _, _ = _at(s)
+    elapsed = beta_0 * h
+    spread_moment_0 = 2 * math.expm1((Gamma + nu) * elapsed / 2) / (Gamma + nu)
+    spread_moment_1 = elapsed**2 * math.exp((Gamma + nu) * elapsed / 2) * _phi(2, -(Gamma + nu) * elapsed / 2)
+    spread_moment_2 = 2 * elapsed**3 * math.exp((Gamma + nu) * elapsed / 2) * _phi(3, -(Gamma + nu) * elapsed / 2)
+    spread_xx = (
+        Gamma * (Gamma - nu) * spread_moment_1 / 2
+        + Gamma * spread_moment_0
+        + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * spread_moment_2 / (16 * M)
+    )
+    spread_mx = elapsed**2 * (Gamma - nu) * math.exp((Gamma + nu) * elapsed / 2) / 4
+    spread_mm = (
+        M * nu * spread_moment_0
+        + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * spread_moment_2 / 16
+        - M * nu * (Gamma - nu) * spread_moment_1 / 2
+    )
+    carry_xx = (nu * elapsed / 4 + 1 - Gamma * elapsed / 4) * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4)
+    carry_xm = elapsed * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4) / (2 * M)
+    carry_mx = -elapsed * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4) / 2
+    carry_mm = (Gamma * elapsed / 4 + 1 - nu * elapsed / 4) * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4)
+    information_loss = _difference(1 / ratio_s**2, 1 / ratio_t**2, (carry_mm * pull_m_t + carry_xm * pull_x_t) * (pull_m_s * spread_mm + pull_x_s * spread_mx) + (carry_mx * pull_m_t + carry_xx * pull_x_t) * (pull_m_s * spread_mx + pull_x_s * spread_xx))
+    ratio_difference = ratio_s**2 * ratio_t**2 * information_loss / (ratio_s + ratio_t)
+    return math.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """propagator_xx, propagator_xm, propagator_mx, propagator_mm for the step from t to s."""
-    cholesky_xx_t, cholesky_mx_t, cholesky_mm_t, _, _, _, _, _, _, _, _, _ = _at(t)
-    cholesky_xx_s, cholesky_mx_s, cholesky_mm_s, _, _, _, _, _, _, _, _, _ = _at(s)
-    turn = _turn(t, s)
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """propagator_xx, propagator_xm, propagator_mx, propagator_mm for the step from t to s = t - h."""
+    cholesky_xx_t, cholesky_mx_t, cholesky_mm_t, _, _, _, _, _, _, _, _, _, _, _ = _at(t)
+    cholesky_xx_s, cholesky_mx_s, cholesky_mm_s, _, _, _, _, _, _, _, _, _, _, _ = _at(s)
+    turn = _turn(s, math.log1p(h / s))
     propagator_xx = (
         cholesky_xx_s * math.cos(turn) / cholesky_xx_t
         + cholesky_mx_t * cholesky_xx_s * math.sin(turn) / (cholesky_mm_t * cholesky_xx_t)
@@ -529,10 +557,10 @@ def _between(t: float, s: float) -> tuple[float, ...]:
     return propagator_xx, propagator_xm, propagator_mx, propagator_mm
 
 
-def _integrands(u: float, s: float) -> tuple[float, ...]:
-    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u, s < u < t."""
-    _, _, _, _, _, _, _, _, eta_xx_u, eta_xm_u, eta_mx_u, eta_mm_u = _at(u)
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s)
+def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
+    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, s < u < t."""
+    _, _, _, _, _, _, _, _, _, _, eta_xx_u, eta_xm_u, eta_mx_u, eta_mm_u = _at(u)
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h)
     return (
         -eta_mx_u * propagator_xm - eta_xx_u * propagator_xx,
         -eta_mm_u * propagator_xm - eta_xm_u * propagator_xx,
@@ -541,24 +569,27 @@ def _integrands(u: float, s: float) -> tuple[float, ...]:
     )
 
 
-def _integrate(t: float, s: float) -> tuple[float, ...]:
-    """The integrals of _integrands over u from s to t, by the rule in log(u)."""
-    width = math.log1p((t - s) / s)
-    times = [(s * math.exp(width * node), width * weight) for node, weight in RULE]
-    points = [(u, factor * u) for u, factor in times]
-    values = [[factor * value for value in _integrands(u, s)] for u, factor in points]
+def _integrate(t: float, s: float, h: float) -> tuple[float, ...]:
+    """The integrals of _integrands over u from s to t = s + h, by the rule in log(u).
+
+    A node is handed on with its distance d from s, of which u - s would be a rounded value.
+    """
+    width = math.log1p(h / s)
+    points = [(s * math.expm1(width * node), s * math.exp(width * node) * width * weight) for node, weight in RULE]
+    values = [[factor * value for value in _integrands(s + d, s, d)] for d, factor in points]
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
 def coefficients(t: float, s: float) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
+    h = t - s
     t_1 = _time_at(1 / 2, t, s)
-    cholesky_xx_t, cholesky_mx_t, cholesky_mm_t, _, transition_xx_t, transition_xm_t, transition_mx_t, transition_mm_t, _, _, _, _ = _at(t)
-    cholesky_xx_t_1, cholesky_mx_t_1, cholesky_mm_t_1, _, transition_xx_t_1, transition_xm_t_1, transition_mx_t_1, transition_mm_t_1, _, _, _, _ = _at(t_1)
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s)
-    psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm = _integrate(t, s)
-    propagator_xx_t_t_1, propagator_xm_t_t_1, propagator_mx_t_t_1, propagator_mm_t_t_1 = _between(t, t_1)
-    psi_0_xx_t_t_1, psi_0_xm_t_t_1, psi_0_mx_t_t_1, psi_0_mm_t_t_1 = _integrate(t, t_1)
+    cholesky_xx_t, cholesky_mx_t, cholesky_mm_t, _, _, _, transition_xx_t, transition_xm_t, transition_mx_t, transition_mm_t, _, _, _, _ = _at(t)
+    cholesky_xx_t_1, cholesky_mx_t_1, cholesky_mm_t_1, _, _, _, transition_xx_t_1, transition_xm_t_1, transition_mx_t_1, transition_mm_t_1, _, _, _, _ = _at(t_1)
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s, h)
+    psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm = _integrate(t, s, h)
+    propagator_xx_t_t_1, propagator_xm_t_t_1, propagator_mx_t_t_1, propagator_mm_t_t_1 = _between(t, t_1, t - t_1)
+    psi_0_xx_t_t_1, psi_0_xm_t_t_1, psi_0_mx_t_t_1, psi_0_mm_t_t_1 = _integrate(t, t_1, t - t_1)
     skip_xx_0 = (
         (1 / cholesky_xx_t**2 + cholesky_mx_t**2 / (cholesky_mm_t**2 * cholesky_xx_t**2)) * (cholesky_xx_t * transition_mm_t / (transition_mm_t * transition_xx_t - transition_mx_t * transition_xm_t) - cholesky_mx_t * transition_xm_t / (transition_mm_t * transition_xx_t - transition_mx_t * transition_xm_t)) * cholesky_xx_t
         - ((cholesky_xx_t * transition_mm_t / (transition_mm_t * transition_xx_t - transition_mx_t * transition_xm_t) - cholesky_mx_t * transition_xm_t / (transition_mm_t * transition_xx_t - transition_mx_t * transition_xm_t)) * cholesky_mx_t - cholesky_mm_t**2 * transition_xm_t / (transition_mm_t * transition_xx_t - transition_mx_t * transition_xm_t)) * cholesky_mx_t / (cholesky_mm_t**2 * cholesky_xx_t)
@@ -693,8 +724,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)

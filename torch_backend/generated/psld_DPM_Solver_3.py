@@ -1329,12 +1329,12 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         beta**2*d_xxt eps_m*eta_mm*m**2/(288*M**2) - beta**2*d_xxx eps_m*eps_m*eta_mm*eta_xm*m**2/(288*M**2) -
         beta**2*d_xxx eps_m*eps_x*eta_mm*eta_xx*m**2/(288*M**2) + beta**2*d_tt log_snr*d_xx
         eps_m*eta_mm*m**2/(144*M**2*d_t log_snr) - beta**3*d_xxx eps_m*eta_mm*m**3/(1728*M**3)
-Operations: 394 on host scalars to tabulate a step (quadrature nodes not counted), 32 multiply-adds of a block to
+Operations: 633 on host scalars to tabulate a step (quadrature nodes not counted), 32 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/DPM-Solver-3`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:c0269422b87d11774f529021c43d571a4324d4d585e8d679e5b7d6a4c1602dd3
-Body hash: sha256:02e4fc6c87bdd72087ad13cc2d0b763db7b0aa17cbf1c39e077e922ad0cd90ab
+Terms hash: sha256:10697760bd8ffcbf569e82269667791d10d4af1c718cd6c17c19882c367322bc
+Body hash: sha256:c59c48ee261e52eed796ef46fc6330a3a23048dda9b14f4e62170bc9be39efc8
 """
 
 import math
@@ -1466,6 +1466,11 @@ RULE = (
 )
 
 
+def _difference(a: float, b: float, d: float) -> float:
+    """a - b, of which d is a formula that does not cancel where a and b are close: taken up to half of a."""
+    return d if 2 * abs(d) < abs(a) else a - b
+
+
 def _phi(k: int, z: float) -> float:
     """phi_k(z) = int_0^1 exp((1-u) z) u**(k-1)/(k-1)! du, by its series for abs(z) < 1, where the formula cancels."""
     if abs(z) < 1.0:
@@ -1481,20 +1486,20 @@ def _phi(k: int, z: float) -> float:
 
 def _time_at(share: float, t: float, s: float) -> float:
     """The time at ``share`` of the way from t to s, measured in the variable of _advance, by bisection to rounding."""
-    goal, high, low = share * _advance(t, s), t, s
+    goal, high, low = share * _advance(t, s, t - s), t, s
     sign = math.copysign(1.0, goal)
     while True:
         middle = (high + low) / 2
         if not low < middle < high:
             return middle
-        if sign * (_advance(t, middle) - goal) < 0:
+        if sign * (_advance(t, middle, t - middle) - goal) < 0:
             high = middle
         else:
             low = middle
 
 
 def _at(t: float) -> tuple[float, ...]:
-    """ratio, eta_xx, eta_xm, eta_mm at time t."""
+    """pull_x, pull_m, ratio, eta_xx, eta_xm, eta_mm at time t."""
     beta = beta_0
     clock = beta_0 * t
     moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
@@ -1510,8 +1515,7 @@ def _at(t: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -1522,23 +1526,46 @@ def _at(t: float) -> tuple[float, ...]:
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
+    pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
     ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
     eta_xx = Gamma * beta / (2 * cholesky_xx)
     eta_xm = -Gamma * beta * cholesky_mx / (2 * cholesky_mm * cholesky_xx)
     eta_mm = M * nu * beta / (2 * cholesky_mm)
-    return ratio, eta_xx, eta_xm, eta_mm
+    return pull_x, pull_m, ratio, eta_xx, eta_xm, eta_mm
 
 
-def _advance(t: float, s: float) -> float:
-    """The change of log_snr from time t to time s."""
-    ratio_t, _, _, _ = _at(t)
-    ratio_s, _, _, _ = _at(s)
-    return math.log1p((ratio_t - ratio_s) / ratio_s)
+def _advance(t: float, s: float, h: float) -> float:
+    """The change of log_snr from time t to time s = t - h."""
+    pull_x_t, pull_m_t, ratio_t, _, _, _ = _at(t)
+    pull_x_s, pull_m_s, ratio_s, _, _, _ = _at(s)
+    elapsed = beta_0 * h
+    spread_moment_0 = 2 * math.expm1((Gamma + nu) * elapsed / 2) / (Gamma + nu)
+    spread_moment_1 = elapsed**2 * math.exp((Gamma + nu) * elapsed / 2) * _phi(2, -(Gamma + nu) * elapsed / 2)
+    spread_moment_2 = 2 * elapsed**3 * math.exp((Gamma + nu) * elapsed / 2) * _phi(3, -(Gamma + nu) * elapsed / 2)
+    spread_xx = (
+        Gamma * (Gamma - nu) * spread_moment_1 / 2
+        + Gamma * spread_moment_0
+        + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * spread_moment_2 / (16 * M)
+    )
+    spread_mx = elapsed**2 * (Gamma - nu) * math.exp((Gamma + nu) * elapsed / 2) / 4
+    spread_mm = (
+        M * nu * spread_moment_0
+        + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * spread_moment_2 / 16
+        - M * nu * (Gamma - nu) * spread_moment_1 / 2
+    )
+    carry_xx = (nu * elapsed / 4 + 1 - Gamma * elapsed / 4) * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4)
+    carry_xm = elapsed * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4) / (2 * M)
+    carry_mx = -elapsed * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4) / 2
+    carry_mm = (Gamma * elapsed / 4 + 1 - nu * elapsed / 4) * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4)
+    information_loss = _difference(1 / ratio_s**2, 1 / ratio_t**2, (carry_mm * pull_m_t + carry_xm * pull_x_t) * (pull_m_s * spread_mm + pull_x_s * spread_mx) + (carry_mx * pull_m_t + carry_xx * pull_x_t) * (pull_m_s * spread_mx + pull_x_s * spread_xx))
+    ratio_difference = ratio_s**2 * ratio_t**2 * information_loss / (ratio_s + ratio_t)
+    return math.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """propagator_xx, propagator_xm, propagator_mx, propagator_mm for the step from t to s."""
-    elapsed = beta_0 * (t - s)
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """propagator_xx, propagator_xm, propagator_mx, propagator_mm for the step from t to s = t - h."""
+    elapsed = beta_0 * h
     growth = math.exp(Gamma * elapsed / 4 + nu * elapsed / 4)
     propagator_xx = (Gamma * elapsed / 4 + 1 - nu * elapsed / 4) * growth
     propagator_xm = -elapsed * growth / (2 * M)
@@ -1547,10 +1574,10 @@ def _between(t: float, s: float) -> tuple[float, ...]:
     return propagator_xx, propagator_xm, propagator_mx, propagator_mm
 
 
-def _integrands(u: float, s: float) -> tuple[float, ...]:
-    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u, s < u < t."""
-    _, eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s)
+def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
+    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, s < u < t."""
+    _, _, _, eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h)
     return (
         -eta_xx_u * propagator_xx,
         -eta_mm_u * propagator_xm - eta_xm_u * propagator_xx,
@@ -1559,29 +1586,32 @@ def _integrands(u: float, s: float) -> tuple[float, ...]:
     )
 
 
-def _integrate(t: float, s: float) -> tuple[float, ...]:
-    """The integrals of _integrands times x**k over u from s to t, by the rule in log(u)."""
-    width = math.log1p((t - s) / s)
-    times = [(s * math.exp(width * node), width * weight) for node, weight in RULE]
-    points = [(u, factor * u) for u, factor in times]
-    values = []
-    for u, factor in points:
-        x = _advance(t, u) / _advance(t, s)
-        found = _integrands(u, s)
+def _integrate(t: float, s: float, h: float) -> tuple[float, ...]:
+    """The integrals of _integrands times x**k over u from s to t = s + h, by the rule in log(u).
+
+    A node is handed on with its distance d from s, of which u - s would be a rounded value.
+    """
+    width = math.log1p(h / s)
+    points = [(s * math.expm1(width * node), s * math.exp(width * node) * width * weight) for node, weight in RULE]
+    whole, values = _advance(t, s, h), []
+    for d, factor in points:
+        x = _advance(t, s + d, h - d) / whole
+        found = _integrands(s + d, s, d)
         values.append([factor * x**k * value for k in range(2) for value in found])
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
 def coefficients(t: float, s: float) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
+    h = t - s
     t_1 = _time_at(1 / 3, t, s)
     t_2 = _time_at(2 / 3, t, s)
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s)
-    psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm, psi_1_xx, psi_1_xm, psi_1_mx, psi_1_mm = _integrate(t, s)
-    propagator_xx_t_t_1, propagator_xm_t_t_1, propagator_mx_t_t_1, propagator_mm_t_t_1 = _between(t, t_1)
-    psi_0_xx_t_t_1, psi_0_xm_t_t_1, psi_0_mx_t_t_1, psi_0_mm_t_t_1, _, _, _, _ = _integrate(t, t_1)
-    propagator_xx_t_t_2, propagator_xm_t_t_2, propagator_mx_t_t_2, propagator_mm_t_t_2 = _between(t, t_2)
-    psi_0_xx_t_t_2, psi_0_xm_t_t_2, psi_0_mx_t_t_2, psi_0_mm_t_t_2, psi_1_xx_t_t_2, psi_1_xm_t_t_2, psi_1_mx_t_t_2, psi_1_mm_t_t_2 = _integrate(t, t_2)
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s, h)
+    psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm, psi_1_xx, psi_1_xm, psi_1_mx, psi_1_mm = _integrate(t, s, h)
+    propagator_xx_t_t_1, propagator_xm_t_t_1, propagator_mx_t_t_1, propagator_mm_t_t_1 = _between(t, t_1, t - t_1)
+    psi_0_xx_t_t_1, psi_0_xm_t_t_1, psi_0_mx_t_t_1, psi_0_mm_t_t_1, _, _, _, _ = _integrate(t, t_1, t - t_1)
+    propagator_xx_t_t_2, propagator_xm_t_t_2, propagator_mx_t_t_2, propagator_mm_t_t_2 = _between(t, t_2, t - t_2)
+    psi_0_xx_t_t_2, psi_0_xm_t_t_2, psi_0_mx_t_t_2, psi_0_mm_t_t_2, psi_1_xx_t_t_2, psi_1_xm_t_t_2, psi_1_mx_t_t_2, psi_1_mm_t_t_2 = _integrate(t, t_2, t - t_2)
     decay_x_1 = propagator_xx_t_t_1
     coupling_xm_1 = propagator_xm_t_t_1
     weight_xx_1 = psi_0_xx_t_t_1
@@ -1670,8 +1700,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)

@@ -151,12 +151,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         eps_m*eps_m*eta_mm**2*m/(12*M) - beta*d_xt eps_m*eta_mm*m/(12*M) - beta*d_xx
         eps_m*eps_m*eta_mm*eta_xm*m/(12*M) - beta*d_xx eps_m*eps_x*eta_mm*eta_xx*m/(12*M) + beta*d_tt ratio*d_x
         eps_m*eta_mm*m/(8*M*d_t ratio) - beta**2*d_xx eps_m*eta_mm*m**2/(48*M**2)
-Operations: 454 on host scalars to tabulate a step (quadrature nodes not counted), 19 multiply-adds of a block to
+Operations: 667 on host scalars to tabulate a step (quadrature nodes not counted), 19 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/EDM-Heun`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:ef4a520d469e612a86a7ecc767f8e415fe3e251b9d9a68f77951053a3ab5a6db
-Body hash: sha256:5a2c2d9f87746835c9af292a9de62e43d9197afed7fc0129fe96b578961b5618
+Terms hash: sha256:a6fe3f32742b18eefa828d5330572bca76514390154888f7ae2df5a8858258b7
+Body hash: sha256:ccba85af77e69f120500206ec14a9c5dac3a2e594b271aeb23b980b304cd4b52
 """
 
 import math
@@ -205,6 +205,11 @@ gamma = 0.04
 beta_0 = 8.0
 
 
+def _difference(a: float, b: float, d: float) -> float:
+    """a - b, of which d is a formula that does not cancel where a and b are close: taken up to half of a."""
+    return d if 2 * abs(d) < abs(a) else a - b
+
+
 def _phi(k: int, z: float) -> float:
     """phi_k(z) = int_0^1 exp((1-u) z) u**(k-1)/(k-1)! du, by its series for abs(z) < 1, where the formula cancels."""
     if abs(z) < 1.0:
@@ -219,7 +224,7 @@ def _phi(k: int, z: float) -> float:
 
 
 def _at(t: float) -> tuple[float, ...]:
-    """ratio, slope_ratio, eta_xx, eta_xm, eta_mm at time t."""
+    """pull_x, pull_m, ratio, slope_ratio, eta_xx, eta_xm, eta_mm at time t."""
     beta = beta_0
     clock = beta_0 * t
     moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
@@ -235,8 +240,7 @@ def _at(t: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -247,33 +251,56 @@ def _at(t: float) -> tuple[float, ...]:
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
+    pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
     ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    slope_ratio = ratio**3 * (Gamma * (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2)**2 * beta / cholesky_xx**2 + M * nu * (mean_m - cholesky_mx * mean_x / cholesky_xx)**2 * beta / cholesky_mm**4) / 2
+    slope_ratio = ratio**3 * (Gamma * pull_x**2 * beta + M * nu * pull_m**2 * beta) / 2
     eta_xx = Gamma * beta / (2 * cholesky_xx)
     eta_xm = -Gamma * beta * cholesky_mx / (2 * cholesky_mm * cholesky_xx)
     eta_mm = M * nu * beta / (2 * cholesky_mm)
-    return ratio, slope_ratio, eta_xx, eta_xm, eta_mm
+    return pull_x, pull_m, ratio, slope_ratio, eta_xx, eta_xm, eta_mm
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """propagator_xx, propagator_xm, propagator_mx, propagator_mm, advance for the step from t to s."""
-    ratio_t, _, _, _, _ = _at(t)
-    ratio_s, _, _, _, _ = _at(s)
-    elapsed = beta_0 * (t - s)
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """propagator_xx, propagator_xm, propagator_mx, propagator_mm, advance for the step from t to s = t - h."""
+    pull_x_t, pull_m_t, ratio_t, _, _, _, _ = _at(t)
+    pull_x_s, pull_m_s, ratio_s, _, _, _, _ = _at(s)
+    elapsed = beta_0 * h
     growth = math.exp(Gamma * elapsed / 4 + nu * elapsed / 4)
     propagator_xx = (Gamma * elapsed / 4 + 1 - nu * elapsed / 4) * growth
     propagator_xm = -elapsed * growth / (2 * M)
     propagator_mx = elapsed * growth / 2
     propagator_mm = (nu * elapsed / 4 + 1 - Gamma * elapsed / 4) * growth
-    advance = ratio_s - ratio_t
+    spread_moment_0 = 2 * math.expm1((Gamma + nu) * elapsed / 2) / (Gamma + nu)
+    spread_moment_1 = elapsed**2 * math.exp((Gamma + nu) * elapsed / 2) * _phi(2, -(Gamma + nu) * elapsed / 2)
+    spread_moment_2 = 2 * elapsed**3 * math.exp((Gamma + nu) * elapsed / 2) * _phi(3, -(Gamma + nu) * elapsed / 2)
+    spread_xx = (
+        Gamma * (Gamma - nu) * spread_moment_1 / 2
+        + Gamma * spread_moment_0
+        + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * spread_moment_2 / (16 * M)
+    )
+    spread_mx = elapsed**2 * (Gamma - nu) * math.exp((Gamma + nu) * elapsed / 2) / 4
+    spread_mm = (
+        M * nu * spread_moment_0
+        + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * spread_moment_2 / 16
+        - M * nu * (Gamma - nu) * spread_moment_1 / 2
+    )
+    carry_xx = (nu * elapsed / 4 + 1 - Gamma * elapsed / 4) * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4)
+    carry_xm = elapsed * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4) / (2 * M)
+    carry_mx = -elapsed * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4) / 2
+    carry_mm = (Gamma * elapsed / 4 + 1 - nu * elapsed / 4) * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4)
+    information_loss = _difference(1 / ratio_s**2, 1 / ratio_t**2, (carry_mm * pull_m_t + carry_xm * pull_x_t) * (pull_m_s * spread_mm + pull_x_s * spread_mx) + (carry_mx * pull_m_t + carry_xx * pull_x_t) * (pull_m_s * spread_mx + pull_x_s * spread_xx))
+    ratio_difference = ratio_s**2 * ratio_t**2 * information_loss / (ratio_s + ratio_t)
+    advance = -ratio_difference
     return propagator_xx, propagator_xm, propagator_mx, propagator_mm, advance
 
 
 def coefficients(t: float, s: float) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
-    _, slope_ratio_t, eta_xx_t, eta_xm_t, eta_mm_t = _at(t)
-    _, slope_ratio_s, eta_xx_s, eta_xm_s, eta_mm_s = _at(s)
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm, advance = _between(t, s)
+    h = t - s
+    _, _, _, slope_ratio_t, eta_xx_t, eta_xm_t, eta_mm_t = _at(t)
+    _, _, _, slope_ratio_s, eta_xx_s, eta_xm_s, eta_mm_s = _at(s)
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm, advance = _between(t, s, h)
     decay_x_1 = propagator_xx
     coupling_xm_1 = propagator_xm
     weight_xx_1 = advance * eta_xx_t * propagator_xx / slope_ratio_t
@@ -344,8 +371,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)

@@ -23,8 +23,8 @@ Operations: 292 on host scalars to tabulate a step (quadrature nodes not counted
     take it.
 Checked by `integrator-analysis verify psld/EM`: weak order; leading weak error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:cf509a8beb3c0064742fcf5f7233c4170327f3f7081470e86bd3e96204dc44d8
-Body hash: sha256:4ff9e2c651ac8836e7d44bb9f7b5eae00957f01c98f83f3cf34783f8aa1f78b0
+Terms hash: sha256:bff7f571897d5fa5a60a65664942154c72478ca7b829fbc2a4e27219f4a4ff87
+Body hash: sha256:2d1a939915aac4c4889c92e2b68d023f70822c0321838efcb916e5b9d3bd9a80
 """
 
 import math
@@ -91,8 +91,7 @@ def _at(t: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -138,8 +137,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)

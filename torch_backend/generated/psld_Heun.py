@@ -28,8 +28,8 @@ Operations: 305 on host scalars to tabulate a step (quadrature nodes not counted
     take it.
 Checked by `integrator-analysis verify psld/Heun`: order; leading local error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:f95762eb3c8bc97fde3cd7ffb987da621ff5c4ee70a9fbcf9d952c6ac6751cd6
-Body hash: sha256:ce9b777f453279560a1b1774dc6abb7e33a8b8fa5d3b90a6a67eb3e924693413
+Terms hash: sha256:171c138a43e9b9287b084495d8ab28a33a4c41f588e424ac3c2b02fbde704e39
+Body hash: sha256:24682b5151a12164aa7d1a86139c49bdfe260c74bed7c9a19df1e3d35fd18e9f
 """
 
 import math
@@ -107,8 +107,7 @@ def _at(t: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -122,18 +121,18 @@ def _at(t: float) -> tuple[float, ...]:
     return beta, cholesky_xx, cholesky_mx, cholesky_mm
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """advance for the step from t to s."""
-    h = t - s
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """advance for the step from t to s = t - h."""
     advance = -h
     return (advance,)
 
 
 def coefficients(t: float, s: float) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
+    h = t - s
     beta_t, cholesky_xx_t, cholesky_mx_t, cholesky_mm_t = _at(t)
     beta_s, cholesky_xx_s, cholesky_mx_s, cholesky_mm_s = _at(s)
-    (advance,) = _between(t, s)
+    (advance,) = _between(t, s, h)
     skip_xx_0 = -Gamma * beta_t / 2
     scale_xx_0 = Gamma * beta_t / (2 * cholesky_xx_t)
     skip_xm_0 = beta_t / (2 * M)
@@ -194,8 +193,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)

@@ -27,8 +27,8 @@ Operations: 300 on host scalars to tabulate a step (quadrature nodes not counted
     take it.
 Checked by `integrator-analysis verify psld/NBAO`: weak order; leading weak error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:62c0e3647640a16eb6ef9f0dd87813901a3b45023b7aca864e8fffd64434e64b
-Body hash: sha256:5032eece2ac6cfcc5f3e5bef7b6e897a46c2292a75898a604707bc99b7c4c5d1
+Terms hash: sha256:93949bd6aa5b68163ba331fc12d8540442463949cc44d1b52c447fb4d03b2567
+Body hash: sha256:f162d4d3345fabcd7567c71e134b21de52cb4a61a51c64959a330dd0fe8eb5b7
 """
 
 import math
@@ -97,8 +97,7 @@ def _at(t: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -158,8 +157,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)

@@ -22,8 +22,8 @@ Operations: 274 on host scalars to tabulate a step (quadrature nodes not counted
     take it.
 Checked by `integrator-analysis verify psld/NSE`: order; leading local error; network evaluations per step; one-step
     map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:faa0f1c443e1798b6642f86ceb3a0b556312c7ff8201deb1201b6221f3615bf5
-Body hash: sha256:354d2c1dcca77a80f27bf700836a22136381dec57c8f1a5781296ad39df7d0ac
+Terms hash: sha256:d00cef94c796a845c7793a4a65257ea2f2fb072be58d7afc7f5769e038cfdcf6
+Body hash: sha256:d464782bb0b41f60724ff75f67e642a6a05e9dbd978f281b957919fc2f23e38e
 """
 
 import math
@@ -88,8 +88,7 @@ def _at(t: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -133,8 +132,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)

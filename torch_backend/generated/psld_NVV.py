@@ -21,8 +21,8 @@ Operations: 274 on host scalars to tabulate a step (quadrature nodes not counted
     take it.
 Checked by `integrator-analysis verify psld/NVV`: order; leading local error; network evaluations per step; one-step
     map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:eb170c853daa673043dbd0e572b8ba1bf15254056ff738044e13a28537c2c11a
-Body hash: sha256:f6d3afcd0009aa8566a2881af2effea5f5cf259f5b1ee8409fceb9dddc8c0c3b
+Terms hash: sha256:c7c7c07577970b4f092542b29591dd9b32d13ea85564c923b8b41b75c7f71157
+Body hash: sha256:138c9b2ecb5cefebdb416909cc9c078391af5c39454e3ec8c97522dfcaf5d506
 """
 
 import math
@@ -90,8 +90,7 @@ def _at(t: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -149,8 +148,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)

@@ -28,8 +28,8 @@ Operations: 300 on host scalars to tabulate a step (quadrature nodes not counted
     take it.
 Checked by `integrator-analysis verify psld/ROBA`: weak order; leading weak error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:484c7be58c8fbf7085db1a5f88affbbfb3b97cda98742c9dd8396f1e6176d27e
-Body hash: sha256:5a3494b183eddeff3608f598d9de5963f0bbd03d6fa14350a53615a0de4a6edc
+Terms hash: sha256:8b66ce27d5dc7fcd70d8747d6495a60c368e7e8f275049b9993fbb3c33bc64fd
+Body hash: sha256:83a87ff95f399c3aa36db147b5bc82684b882bf27a0b799049e6d0de13c23753
 """
 
 import math
@@ -98,8 +98,7 @@ def _at(t: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -159,8 +158,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)

@@ -22,8 +22,8 @@ Operations: 274 on host scalars to tabulate a step (quadrature nodes not counted
     take it.
 Checked by `integrator-analysis verify psld/RSE`: order; leading local error; network evaluations per step; one-step
     map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:5451c3783fd4061a8d480ee1928db9aeecc60b6c7db5f315fe112382fd3f18b0
-Body hash: sha256:038177a749a6c98ff72c3269996d547b6a434c13b7db76c307f5c3c091c45741
+Terms hash: sha256:2cc8c53ef343a4406cf65ca568af02dd92955e1038fa98441e76ea0df026e8bc
+Body hash: sha256:c525f5b62322e9066fba2c462310a9cf8c0d2acf4d88bed45176128f544d389f
 """
 
 import math
@@ -88,8 +88,7 @@ def _at(t: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -133,8 +132,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)

@@ -53,12 +53,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         2*M*beta**2*d_m residual_m*m*nu - 4*M*beta**2*d_x residual_m*nu*x - 2*M*beta**2*d_xm residual_m*m*nu*x -
         4*M*beta**2*nu*residual_m + 4*M*beta*d_xt residual_m*m*nu + beta**2*d_xx residual_m*m**2*nu -
         4*beta**2*x)/(192*M)
-Operations: 278 on host scalars to tabulate a step (quadrature nodes not counted), 19 multiply-adds of a block to
+Operations: 277 on host scalars to tabulate a step (quadrature nodes not counted), 19 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/SPS-2M`: order; leading local error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:7ab57db63faf6bc0780df64bddc6c078f82037d02613c5f248c9677695523ccb
-Body hash: sha256:3f596756a730a40c9b12ca7c8aa1a8e43b95f46f8b18bb7f8bf1ef8d6edfcdfd
+Terms hash: sha256:bfce8a0a23b727b9b18fc52ec64c80acf71d3c50b8cdf43f8a4bbbaf9e11c7f2
+Body hash: sha256:7dd30e417a28c855c61f8ee68d725a3560d631fd94c0d50c14d33e39bdc4405e
 """
 
 import math
@@ -131,8 +131,7 @@ def _at(t: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -146,9 +145,9 @@ def _at(t: float) -> tuple[float, ...]:
     return cholesky_xx, cholesky_mx, cholesky_mm
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """elapsed for the step from t to s."""
-    elapsed = beta_0 * (t - s)
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """elapsed for the step from t to s = t - h."""
+    elapsed = beta_0 * h
     return (elapsed,)
 
 
@@ -156,8 +155,8 @@ def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float,
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0."""
     t_1 = t + 1 / 2 * (s - t)
     cholesky_xx_t_1, cholesky_mx_t_1, cholesky_mm_t_1 = _at(t_1)
-    (elapsed_t_t_1,) = _between(t, t_1)
-    (elapsed_t_1_s,) = _between(t_1, s)
+    (elapsed_t_t_1,) = _between(t, t_1, t - t_1)
+    (elapsed_t_1_s,) = _between(t_1, s, t_1 - s)
     coupling_xm_1 = -elapsed_t_t_1 / (2 * M)
     weight_xx_1 = Gamma * elapsed_t_t_1 / 2
     coupling_mx_2 = elapsed_t_t_1 / 2
@@ -208,8 +207,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)

@@ -52,12 +52,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         2*M*beta**2*d_m residual_m*m*nu - 4*M*beta**2*d_x residual_m*nu*x - 2*M*beta**2*d_xm residual_m*m*nu*x -
         4*M*beta**2*nu*residual_m + 4*M*beta*d_xt residual_m*m*nu + beta**2*d_xx residual_m*m**2*nu -
         4*beta**2*x)/(192*M)
-Operations: 289 on host scalars to tabulate a step (quadrature nodes not counted), 24 multiply-adds of a block to
+Operations: 288 on host scalars to tabulate a step (quadrature nodes not counted), 24 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/SPS-2S`: order; leading local error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:a32cc7ebfa6f7dc4402ebe6e4d8af6ae055b82aaa95834627afb0881c5248a5d
-Body hash: sha256:41bf7383fa4d75822cf87a4caaf0a9e327319a3f6dc0148a37388c00e17e34d8
+Terms hash: sha256:6349733653c21e0357fbc9d88973f5612fd3f52c614544d3a240b9668a662890
+Body hash: sha256:1d913caeb413134264f0a65a7f6ac662ec8d8bdbae2d279229a80982b89ee131
 """
 
 import math
@@ -133,8 +133,7 @@ def _at(t: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -148,9 +147,9 @@ def _at(t: float) -> tuple[float, ...]:
     return cholesky_xx, cholesky_mx, cholesky_mm
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """elapsed for the step from t to s."""
-    elapsed = beta_0 * (t - s)
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """elapsed for the step from t to s = t - h."""
+    elapsed = beta_0 * h
     return (elapsed,)
 
 
@@ -159,8 +158,8 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     t_1 = t + 1 / 2 * (s - t)
     cholesky_xx_t, cholesky_mx_t, cholesky_mm_t = _at(t)
     cholesky_xx_t_1, cholesky_mx_t_1, cholesky_mm_t_1 = _at(t_1)
-    (elapsed_t_t_1,) = _between(t, t_1)
-    (elapsed_t_1_s,) = _between(t_1, s)
+    (elapsed_t_t_1,) = _between(t, t_1, t - t_1)
+    (elapsed_t_1_s,) = _between(t_1, s, t_1 - s)
     scale_xx_0 = -1 / cholesky_xx_t
     scale_xm_0 = cholesky_mx_t / (cholesky_mm_t * cholesky_xx_t)
     skip_mm_0 = 1 / M
@@ -219,8 +218,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)

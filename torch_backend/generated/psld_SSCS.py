@@ -17,12 +17,12 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
     f: -Gamma*beta*d_x f*(Gamma*beta*d_x s_x*s_x + Gamma*beta*d_x s_x*x + Gamma*beta*s_x + Gamma*beta*x + M*beta*d_m
         s_x*nu*s_m + beta*d_m s_x*m*nu - d_t s_x)/2 - beta*d_m f*nu*(Gamma*M*beta*d_x s_m*s_x + Gamma*M*beta*d_x
         s_m*x + M**2*beta*d_m s_m*nu*s_m + M*beta*d_m s_m*m*nu + M*beta*nu*s_m - M*d_t s_m + beta*m*nu)/2
-Operations: 474 on host scalars to tabulate a step (quadrature nodes not counted), 19 multiply-adds of a block to
+Operations: 473 on host scalars to tabulate a step (quadrature nodes not counted), 19 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/SSCS`: weak order; leading weak error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:733040204671df77083066f94d84d18cea92e211122c2cfcc231333a9baf564e
-Body hash: sha256:b024920d80d32fbb6f24ae1895383bd209bd9f9d8161d21ed3014b7063d633a7
+Terms hash: sha256:09685898302fc64145517aaf7cc12b327549f365472d244c3a1394223ff35b95
+Body hash: sha256:ff132f493c6eb23d2db8835c9a53f0dfa0f500789f6067f3cfc7825d0800f5cf
 """
 
 import math
@@ -99,8 +99,7 @@ def _at(t: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -114,9 +113,9 @@ def _at(t: float) -> tuple[float, ...]:
     return beta, cholesky_xx, cholesky_mx, cholesky_mm
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """propagator_xx, propagator_xm, propagator_mx, propagator_mm, spread_m, spread_slope_xm, spread_x for the step from t to s."""
-    elapsed = beta_0 * (t - s)
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """propagator_xx, propagator_xm, propagator_mx, propagator_mm, spread_m, spread_slope_xm, spread_x for the step from t to s = t - h."""
+    elapsed = beta_0 * h
     propagator_xx = (nu * elapsed / 4 + 1 - Gamma * elapsed / 4) * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4)
     propagator_xm = -elapsed * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4) / (2 * M)
     propagator_mx = elapsed * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4) / 2
@@ -129,12 +128,12 @@ def _between(t: float, s: float) -> tuple[float, ...]:
         + M * nu * spread_moment_0
         + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * spread_moment_2 / 16
     )
-    spread_slope_xm = ((Gamma - nu) * spread_moment_1 / 2 - (Gamma + nu) * (Gamma - nu) * spread_moment_2 / 8) / spread_m
+    spread_slope_xm = elapsed**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * elapsed / 2) / (4 * spread_m)
     spread_x = (
         Gamma * spread_moment_0
         + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * spread_moment_2 / (16 * M)
         - Gamma * (Gamma - nu) * spread_moment_1 / 2
-        - ((Gamma - nu) * spread_moment_1 / 2 - (Gamma + nu) * (Gamma - nu) * spread_moment_2 / 8) * spread_slope_xm
+        - elapsed**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * elapsed / 2) * spread_slope_xm / 4
     )
     return propagator_xx, propagator_xm, propagator_mx, propagator_mm, spread_m, spread_slope_xm, spread_x
 
@@ -144,8 +143,8 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     h = t - s
     t_1 = t + 1 / 2 * (s - t)
     beta_t, cholesky_xx_t, cholesky_mx_t, cholesky_mm_t = _at(t)
-    propagator_xx_t_t_1, propagator_xm_t_t_1, propagator_mx_t_t_1, propagator_mm_t_t_1, spread_m_t_t_1, spread_slope_xm_t_t_1, spread_x_t_t_1 = _between(t, t_1)
-    propagator_xx_t_1_s, propagator_xm_t_1_s, propagator_mx_t_1_s, propagator_mm_t_1_s, spread_m_t_1_s, spread_slope_xm_t_1_s, spread_x_t_1_s = _between(t_1, s)
+    propagator_xx_t_t_1, propagator_xm_t_t_1, propagator_mx_t_t_1, propagator_mm_t_t_1, spread_m_t_t_1, spread_slope_xm_t_t_1, spread_x_t_t_1 = _between(t, t_1, t - t_1)
+    propagator_xx_t_1_s, propagator_xm_t_1_s, propagator_mx_t_1_s, propagator_mm_t_1_s, spread_m_t_1_s, spread_slope_xm_t_1_s, spread_x_t_1_s = _between(t_1, s, t_1 - s)
     decay_x_1 = propagator_xx_t_t_1
     coupling_xm_1 = propagator_xm_t_t_1
     noise_x_1 = math.sqrt(spread_x_t_t_1)
@@ -204,8 +203,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)

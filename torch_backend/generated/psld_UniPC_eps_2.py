@@ -1158,12 +1158,12 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         beta**2*d_xxt eps_m*eta_mm*m**2/(32*M**2) + beta**2*d_xxx eps_m*eps_m*eta_mm*eta_xm*m**2/(32*M**2) +
         beta**2*d_xxx eps_m*eps_x*eta_mm*eta_xx*m**2/(32*M**2) - beta**2*d_tt log_snr*d_xx
         eps_m*eta_mm*m**2/(32*M**2*d_t log_snr) + beta**3*d_xxx eps_m*eta_mm*m**3/(192*M**3)
-Operations: 634 on host scalars to tabulate a step (quadrature nodes not counted), 26 multiply-adds of a block to
+Operations: 873 on host scalars to tabulate a step (quadrature nodes not counted), 26 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/UniPC-eps-2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:d0407630e8c8b929898c90fa43b820bb8c55e5a5795df790666208239625caa4
-Body hash: sha256:0ab8d0182ad5b55ab989b760d3ccf8fc97a8e374385ef87b3f9394e70749b1bc
+Terms hash: sha256:16069c4a9d7d4e45e10d151e78f91c4d5497a644e81633b70c5c871800493600
+Body hash: sha256:d11917ebdc72ac6a756fe368b65f9a5bc6e652985b36802f7a87257fd76119dc
 """
 
 import math
@@ -1286,6 +1286,11 @@ RULE = (
 )
 
 
+def _difference(a: float, b: float, d: float) -> float:
+    """a - b, of which d is a formula that does not cancel where a and b are close: taken up to half of a."""
+    return d if 2 * abs(d) < abs(a) else a - b
+
+
 def _phi(k: int, z: float) -> float:
     """phi_k(z) = int_0^1 exp((1-u) z) u**(k-1)/(k-1)! du, by its series for abs(z) < 1, where the formula cancels."""
     if abs(z) < 1.0:
@@ -1304,8 +1309,8 @@ def _shares(start: float, end: float, times: Sequence[float], size: int) -> list
 
     ``size`` rows of as many entries; those of times that are missing are zero.
     """
-    whole = _advance(start, end)
-    positions = [_advance(start, time) / whole for time in times]
+    whole = _advance(start, end, start - end)
+    positions = [_advance(start, time, start - time) / whole for time in times]
     rows = []
     for j, own in enumerate(positions):
         row = [1.0]
@@ -1317,7 +1322,7 @@ def _shares(start: float, end: float, times: Sequence[float], size: int) -> list
 
 
 def _at(t: float) -> tuple[float, ...]:
-    """ratio, eta_xx, eta_xm, eta_mm at time t."""
+    """pull_x, pull_m, ratio, eta_xx, eta_xm, eta_mm at time t."""
     beta = beta_0
     clock = beta_0 * t
     moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
@@ -1333,8 +1338,7 @@ def _at(t: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -1345,23 +1349,46 @@ def _at(t: float) -> tuple[float, ...]:
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
+    pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
     ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
     eta_xx = Gamma * beta / (2 * cholesky_xx)
     eta_xm = -Gamma * beta * cholesky_mx / (2 * cholesky_mm * cholesky_xx)
     eta_mm = M * nu * beta / (2 * cholesky_mm)
-    return ratio, eta_xx, eta_xm, eta_mm
+    return pull_x, pull_m, ratio, eta_xx, eta_xm, eta_mm
 
 
-def _advance(t: float, s: float) -> float:
-    """The change of log_snr from time t to time s."""
-    ratio_t, _, _, _ = _at(t)
-    ratio_s, _, _, _ = _at(s)
-    return math.log1p((ratio_t - ratio_s) / ratio_s)
+def _advance(t: float, s: float, h: float) -> float:
+    """The change of log_snr from time t to time s = t - h."""
+    pull_x_t, pull_m_t, ratio_t, _, _, _ = _at(t)
+    pull_x_s, pull_m_s, ratio_s, _, _, _ = _at(s)
+    elapsed = beta_0 * h
+    spread_moment_0 = 2 * math.expm1((Gamma + nu) * elapsed / 2) / (Gamma + nu)
+    spread_moment_1 = elapsed**2 * math.exp((Gamma + nu) * elapsed / 2) * _phi(2, -(Gamma + nu) * elapsed / 2)
+    spread_moment_2 = 2 * elapsed**3 * math.exp((Gamma + nu) * elapsed / 2) * _phi(3, -(Gamma + nu) * elapsed / 2)
+    spread_xx = (
+        Gamma * (Gamma - nu) * spread_moment_1 / 2
+        + Gamma * spread_moment_0
+        + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * spread_moment_2 / (16 * M)
+    )
+    spread_mx = elapsed**2 * (Gamma - nu) * math.exp((Gamma + nu) * elapsed / 2) / 4
+    spread_mm = (
+        M * nu * spread_moment_0
+        + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * spread_moment_2 / 16
+        - M * nu * (Gamma - nu) * spread_moment_1 / 2
+    )
+    carry_xx = (nu * elapsed / 4 + 1 - Gamma * elapsed / 4) * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4)
+    carry_xm = elapsed * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4) / (2 * M)
+    carry_mx = -elapsed * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4) / 2
+    carry_mm = (Gamma * elapsed / 4 + 1 - nu * elapsed / 4) * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4)
+    information_loss = _difference(1 / ratio_s**2, 1 / ratio_t**2, (carry_mm * pull_m_t + carry_xm * pull_x_t) * (pull_m_s * spread_mm + pull_x_s * spread_mx) + (carry_mx * pull_m_t + carry_xx * pull_x_t) * (pull_m_s * spread_mx + pull_x_s * spread_xx))
+    ratio_difference = ratio_s**2 * ratio_t**2 * information_loss / (ratio_s + ratio_t)
+    return math.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """propagator_xx, propagator_xm, propagator_mx, propagator_mm for the step from t to s."""
-    elapsed = beta_0 * (t - s)
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """propagator_xx, propagator_xm, propagator_mx, propagator_mm for the step from t to s = t - h."""
+    elapsed = beta_0 * h
     growth = math.exp(Gamma * elapsed / 4 + nu * elapsed / 4)
     propagator_xx = (Gamma * elapsed / 4 + 1 - nu * elapsed / 4) * growth
     propagator_xm = -elapsed * growth / (2 * M)
@@ -1370,10 +1397,10 @@ def _between(t: float, s: float) -> tuple[float, ...]:
     return propagator_xx, propagator_xm, propagator_mx, propagator_mm
 
 
-def _integrands(u: float, s: float) -> tuple[float, ...]:
-    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u, s < u < t."""
-    _, eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s)
+def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
+    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, s < u < t."""
+    _, _, _, eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h)
     return (
         -eta_xx_u * propagator_xx,
         -eta_mm_u * propagator_xm - eta_xm_u * propagator_xx,
@@ -1382,23 +1409,26 @@ def _integrands(u: float, s: float) -> tuple[float, ...]:
     )
 
 
-def _integrate(t: float, s: float) -> tuple[float, ...]:
-    """The integrals of _integrands times x**k over u from s to t, by the rule in log(u)."""
-    width = math.log1p((t - s) / s)
-    times = [(s * math.exp(width * node), width * weight) for node, weight in RULE]
-    points = [(u, factor * u) for u, factor in times]
-    values = []
-    for u, factor in points:
-        x = _advance(t, u) / _advance(t, s)
-        found = _integrands(u, s)
+def _integrate(t: float, s: float, h: float) -> tuple[float, ...]:
+    """The integrals of _integrands times x**k over u from s to t = s + h, by the rule in log(u).
+
+    A node is handed on with its distance d from s, of which u - s would be a rounded value.
+    """
+    width = math.log1p(h / s)
+    points = [(s * math.expm1(width * node), s * math.exp(width * node) * width * weight) for node, weight in RULE]
+    whole, values = _advance(t, s, h), []
+    for d, factor in points:
+        x = _advance(t, s + d, h - d) / whole
+        found = _integrands(s + d, s, d)
         values.append([factor * x**k * value for k in range(3) for value in found])
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
 def coefficients(t: float, s: float, past: Sequence[float] = (), read: int = HISTORY) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0. ``read``: how many of them the step itself reads at most; the mending reads all."""
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s)
-    psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm, _, _, _, _, _, _, _, _ = _integrate(t, s)
+    h = t - s
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s, h)
+    psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm, _, _, _, _, _, _, _, _ = _integrate(t, s, h)
     (share_00, share_01), (share_10, share_11) = _shares(t, s, [t, *past[:min(1, read)]], 2)
     decay_x_2 = propagator_xx
     coupling_xm_2 = propagator_xm
@@ -1414,7 +1444,7 @@ def coefficients(t: float, s: float, past: Sequence[float] = (), read: int = HIS
     weight_mm_past_1_2 = share_10 * psi_0_mm + share_11 * psi_0_mm / 2
     if past:
         p1 = past[0]
-        psi_0_xx_p1_t, psi_0_xm_p1_t, psi_0_mx_p1_t, psi_0_mm_p1_t, psi_1_xx_p1_t, psi_1_xm_p1_t, psi_1_mx_p1_t, psi_1_mm_p1_t, psi_2_xx_p1_t, psi_2_xm_p1_t, psi_2_mx_p1_t, psi_2_mm_p1_t = _integrate(p1, t)
+        psi_0_xx_p1_t, psi_0_xm_p1_t, psi_0_mx_p1_t, psi_0_mm_p1_t, psi_1_xx_p1_t, psi_1_xm_p1_t, psi_1_mx_p1_t, psi_1_mm_p1_t, psi_2_xx_p1_t, psi_2_xm_p1_t, psi_2_mx_p1_t, psi_2_mm_p1_t = _integrate(p1, t, p1 - t)
         (mend_00, mend_01, mend_02), (mend_10, mend_11, mend_12), (mend_20, mend_21, mend_22) = _shares(p1, t, [t, *past[:2]], 3)
         mend_line = float(len([t, *past[:2]]) == 2)
         (used_00, used_01), (used_10, used_11) = _shares(p1, t, [*past[:2]], 2)
@@ -1564,8 +1594,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)

@@ -241,12 +241,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         anchor_x*eta_mx*m/(12*M) - 5*beta*d_tt log_snr*d_x anchor_m*eta_mm*m/(24*M*d_t log_snr) - 5*beta*d_tt
         log_snr*d_x anchor_x*eta_mx*m/(24*M*d_t log_snr) + 5*beta**2*d_xx anchor_m*eta_mm*m**2/(48*M**2) +
         5*beta**2*d_xx anchor_x*eta_mx*m**2/(48*M**2)
-Operations: 614 on host scalars to tabulate a step (quadrature nodes not counted), 16 multiply-adds of a block to
+Operations: 951 on host scalars to tabulate a step (quadrature nodes not counted), 16 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/anchored-AB2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:30af939032d87831d5f004be556cabcac5ba9868eb633b6143b474769d5c3d7a
-Body hash: sha256:4a988f9c493024f685cb0e3fbadfe55332e0a98da1c8cf76398c277ebe0c1fe9
+Terms hash: sha256:c4a24aa23c7908717b9087133355b061315e6272184b0eded630f2838009b2f7
+Body hash: sha256:a93f2e0e7833d12a741c2e7021541679fdc96fa19bb84c30dc7a3efa22854b84
 """
 
 import math
@@ -329,6 +329,11 @@ RULE = (
 )
 
 
+def _difference(a: float, b: float, d: float) -> float:
+    """a - b, of which d is a formula that does not cancel where a and b are close: taken up to half of a."""
+    return d if 2 * abs(d) < abs(a) else a - b
+
+
 def _phi(k: int, z: float) -> float:
     """phi_k(z) = int_0^1 exp((1-u) z) u**(k-1)/(k-1)! du, by its series for abs(z) < 1, where the formula cancels."""
     if abs(z) < 1.0:
@@ -347,8 +352,8 @@ def _shares(start: float, end: float, times: Sequence[float], size: int, v: floa
 
     ``size`` rows of as many entries; those of times that are missing are zero.
     """
-    whole = _advance(start, end, v)
-    positions = [_advance(start, time, v) / whole for time in times]
+    whole = _advance(start, end, start - end, v)
+    positions = [_advance(start, time, start - time, v) / whole for time in times]
     rows = []
     for j, own in enumerate(positions):
         row = [1.0]
@@ -359,9 +364,9 @@ def _shares(start: float, end: float, times: Sequence[float], size: int, v: floa
     return rows + [[0.0] * size] * (size - len(rows))
 
 
-def _turn(t: float, s: float, v: float) -> float:
-    """turn: an integral from time s to time t, by the rule in log u on panels of a factor e**2."""
-    width, terms = math.log(t / s), []
+def _turn(s: float, width: float, v: float) -> float:
+    """turn: an integral from time s to s e**width, by the rule in log u on panels of a factor e**2."""
+    terms = []
     panels = math.ceil(abs(width) / 2) or 1
     for node, weight in ((panel + x, w) for panel in range(panels) for x, w in RULE):
         t = s * math.exp(width * node / panels)
@@ -380,8 +385,7 @@ def _turn(t: float, s: float, v: float) -> float:
         )
         covariance_mx = (
             gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-            + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-            - (Gamma - nu) * moment_1 / 2
+            - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
         )
         covariance_mm = (
             M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -397,7 +401,7 @@ def _turn(t: float, s: float, v: float) -> float:
 
 
 def _at(t: float, v: float) -> tuple[float, ...]:
-    """cholesky_xx, cholesky_mx, cholesky_mm, ratio, marginal_xx, marginal_mx, marginal_mm, angle, eta_xx, eta_xm, eta_mx, eta_mm at time t."""
+    """cholesky_xx, cholesky_mx, cholesky_mm, pull_x, pull_m, ratio, marginal_xx, marginal_mx, marginal_mm, angle, eta_xx, eta_xm, eta_mx, eta_mm at time t."""
     beta = beta_0
     clock = beta_0 * t
     moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
@@ -413,8 +417,7 @@ def _at(t: float, v: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -425,11 +428,13 @@ def _at(t: float, v: float) -> tuple[float, ...]:
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
+    pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
     ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
     marginal_xx = math.sqrt(v * mean_x**2 + covariance_xx)
     marginal_mx = (v * mean_m * mean_x + covariance_mx) / marginal_xx
     marginal_mm = math.sqrt(v * mean_m**2 + covariance_mm - marginal_mx**2)
-    angle = _turn(t, 1, v)
+    angle = _turn(1, math.log(t / 1), v)
     eta_xx = -Gamma * (-math.cos(angle) / marginal_xx - marginal_mx * math.sin(angle) / (marginal_mm * marginal_xx)) * beta / 2
     eta_xm = -Gamma * (math.cos(angle) * marginal_mx / (marginal_mm * marginal_xx) - math.sin(angle) / marginal_xx) * beta / 2
     eta_mx = -M * nu * beta * math.sin(angle) / (2 * marginal_mm)
@@ -438,6 +443,8 @@ def _at(t: float, v: float) -> tuple[float, ...]:
         cholesky_xx,
         cholesky_mx,
         cholesky_mm,
+        pull_x,
+        pull_m,
         ratio,
         marginal_xx,
         marginal_mx,
@@ -450,52 +457,93 @@ def _at(t: float, v: float) -> tuple[float, ...]:
     )
 
 
-def _advance(t: float, s: float, v: float) -> float:
-    """The change of log_snr from time t to time s."""
-    _, _, _, ratio_t, _, _, _, _, _, _, _, _ = _at(t, v)
-    _, _, _, ratio_s, _, _, _, _, _, _, _, _ = _at(s, v)
-    return math.log1p((ratio_t - ratio_s) / ratio_s)
+def _advance(t: float, s: float, h: float, v: float) -> float:
+    """The change of log_snr from time t to time s = t - h."""
+    _, _, _, pull_x_t, pull_m_t, ratio_t, _, _, _, _, _, _, _, _ = _at(t, v)
+    _, _, _, pull_x_s, pull_m_s, ratio_s, _, _, _, _, _, _, _, _ = _at(s, v)
+    elapsed = beta_0 * h
+    spread_moment_0 = 2 * math.expm1((Gamma + nu) * elapsed / 2) / (Gamma + nu)
+    spread_moment_1 = elapsed**2 * math.exp((Gamma + nu) * elapsed / 2) * _phi(2, -(Gamma + nu) * elapsed / 2)
+    spread_moment_2 = 2 * elapsed**3 * math.exp((Gamma + nu) * elapsed / 2) * _phi(3, -(Gamma + nu) * elapsed / 2)
+    spread_xx = (
+        Gamma * (Gamma - nu) * spread_moment_1 / 2
+        + Gamma * spread_moment_0
+        + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * spread_moment_2 / (16 * M)
+    )
+    spread_mx = elapsed**2 * (Gamma - nu) * math.exp((Gamma + nu) * elapsed / 2) / 4
+    spread_mm = (
+        M * nu * spread_moment_0
+        + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * spread_moment_2 / 16
+        - M * nu * (Gamma - nu) * spread_moment_1 / 2
+    )
+    carry_xx = (nu * elapsed / 4 + 1 - Gamma * elapsed / 4) * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4)
+    carry_xm = elapsed * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4) / (2 * M)
+    carry_mx = -elapsed * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4) / 2
+    carry_mm = (Gamma * elapsed / 4 + 1 - nu * elapsed / 4) * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4)
+    information_loss = _difference(1 / ratio_s**2, 1 / ratio_t**2, (carry_mm * pull_m_t + carry_xm * pull_x_t) * (pull_m_s * spread_mm + pull_x_s * spread_mx) + (carry_mx * pull_m_t + carry_xx * pull_x_t) * (pull_m_s * spread_mx + pull_x_s * spread_xx))
+    ratio_difference = ratio_s**2 * ratio_t**2 * information_loss / (ratio_s + ratio_t)
+    return math.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: float, s: float, v: float) -> tuple[float, ...]:
-    """propagator_xx, propagator_xm, propagator_mx, propagator_mm, psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm for the step from t to s."""
-    _, _, _, _, marginal_xx_t, marginal_mx_t, marginal_mm_t, angle_t, _, _, _, _ = _at(t, v)
-    _, _, _, _, marginal_xx_s, marginal_mx_s, marginal_mm_s, angle_s, _, _, _, _ = _at(s, v)
-    elapsed = beta_0 * (t - s)
+def _between(t: float, s: float, h: float, v: float) -> tuple[float, ...]:
+    """propagator_xx, propagator_xm, propagator_mx, propagator_mm, psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm for the step from t to s = t - h."""
+    _, _, _, _, _, _, marginal_xx_t, marginal_mx_t, marginal_mm_t, _, _, _, _, _ = _at(t, v)
+    _, _, _, _, _, _, marginal_xx_s, marginal_mx_s, marginal_mm_s, angle_s, _, _, _, _ = _at(s, v)
+    elapsed = beta_0 * h
+    turn = _turn(s, math.log1p(h / s), v)
     growth = math.exp(Gamma * elapsed / 4 + nu * elapsed / 4)
     propagator_xx = (Gamma * elapsed / 4 + 1 - nu * elapsed / 4) * growth
     propagator_xm = -elapsed * growth / (2 * M)
     propagator_mx = elapsed * growth / 2
     propagator_mm = (nu * elapsed / 4 + 1 - Gamma * elapsed / 4) * growth
+    spread_moment_0 = 2 * math.expm1((Gamma + nu) * elapsed / 2) / (Gamma + nu)
+    spread_moment_1 = elapsed**2 * math.exp((Gamma + nu) * elapsed / 2) * _phi(2, -(Gamma + nu) * elapsed / 2)
+    spread_moment_2 = 2 * elapsed**3 * math.exp((Gamma + nu) * elapsed / 2) * _phi(3, -(Gamma + nu) * elapsed / 2)
+    spread_xx = (
+        Gamma * (Gamma - nu) * spread_moment_1 / 2
+        + Gamma * spread_moment_0
+        + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * spread_moment_2 / (16 * M)
+    )
+    spread_mx = elapsed**2 * (Gamma - nu) * math.exp((Gamma + nu) * elapsed / 2) / 4
+    spread_mm = (
+        M * nu * spread_moment_0
+        + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * spread_moment_2 / 16
+        - M * nu * (Gamma - nu) * spread_moment_1 / 2
+    )
+    back_xx = marginal_mx_t * propagator_xm + marginal_xx_t * propagator_xx
+    back_xm = marginal_mm_t * propagator_xm
+    back_mx = marginal_mx_t * propagator_mm + marginal_xx_t * propagator_mx
+    back_mm = marginal_mm_t * propagator_mm
+    carried_xx = math.sqrt(back_xm**2 + back_xx**2)
+    carried_mx = (back_mm * back_xm + back_mx * back_xx) / carried_xx
+    carried_mm = math.exp((Gamma / 2 + nu / 2) * elapsed) * marginal_mm_t * marginal_xx_t / carried_xx
+    rise_xx = spread_xx / (carried_xx + marginal_xx_s)
+    rise_mx = (spread_mx - marginal_mx_s * rise_xx) / carried_xx
+    rise_mm = (spread_mm - (carried_mx + marginal_mx_s) * rise_mx) / (carried_mm + marginal_mm_s)
+    slip = math.atan2(back_xm * math.cos(turn) + back_xx * math.sin(turn), back_xx * math.cos(turn) - back_xm * math.sin(turn))
     psi_0_xx = (
-        math.cos(angle_s) * marginal_xx_s
-        - (math.cos(angle_t) * marginal_mx_t - marginal_mm_t * math.sin(angle_t)) * propagator_xm
-        - math.cos(angle_t) * marginal_xx_t * propagator_xx
+        (2 * math.sin(slip / 2)**2 * carried_xx - rise_xx) * math.cos(angle_s)
+        + carried_xx * math.sin(angle_s) * math.sin(slip)
     )
     psi_0_xm = (
-        marginal_xx_s * math.sin(angle_s)
-        - (math.cos(angle_t) * marginal_mm_t + marginal_mx_t * math.sin(angle_t)) * propagator_xm
-        - marginal_xx_t * propagator_xx * math.sin(angle_t)
+        (2 * math.sin(slip / 2)**2 * carried_xx - rise_xx) * math.sin(angle_s)
+        - carried_xx * math.cos(angle_s) * math.sin(slip)
     )
     psi_0_mx = (
-        math.cos(angle_s) * marginal_mx_s
-        - (math.cos(angle_t) * marginal_mx_t - marginal_mm_t * math.sin(angle_t)) * propagator_mm
-        - marginal_mm_s * math.sin(angle_s)
-        - math.cos(angle_t) * marginal_xx_t * propagator_mx
+        (carried_mm * math.sin(slip) + 2 * math.sin(slip / 2)**2 * carried_mx - rise_mx) * math.cos(angle_s)
+        - (2 * math.sin(slip / 2)**2 * carried_mm - carried_mx * math.sin(slip) - rise_mm) * math.sin(angle_s)
     )
     psi_0_mm = (
-        math.cos(angle_s) * marginal_mm_s
-        + marginal_mx_s * math.sin(angle_s)
-        - (math.cos(angle_t) * marginal_mm_t + marginal_mx_t * math.sin(angle_t)) * propagator_mm
-        - marginal_xx_t * propagator_mx * math.sin(angle_t)
+        (2 * math.sin(slip / 2)**2 * carried_mm - carried_mx * math.sin(slip) - rise_mm) * math.cos(angle_s)
+        + (carried_mm * math.sin(slip) + 2 * math.sin(slip / 2)**2 * carried_mx - rise_mx) * math.sin(angle_s)
     )
     return propagator_xx, propagator_xm, propagator_mx, propagator_mm, psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm
 
 
-def _integrands(u: float, s: float, v: float) -> tuple[float, ...]:
-    """The integrands of psi_1_xx, psi_1_xm, psi_1_mx, psi_1_mm at u, s < u < t."""
-    _, _, _, _, _, _, _, _, eta_xx_u, eta_xm_u, eta_mx_u, eta_mm_u = _at(u, v)
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm, _, _, _, _ = _between(u, s, v)
+def _integrands(u: float, s: float, h: float, v: float) -> tuple[float, ...]:
+    """The integrands of psi_1_xx, psi_1_xm, psi_1_mx, psi_1_mm at u = s + h, s < u < t."""
+    _, _, _, _, _, _, _, _, _, _, eta_xx_u, eta_xm_u, eta_mx_u, eta_mm_u = _at(u, v)
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm, _, _, _, _ = _between(u, s, h, v)
     return (
         -eta_mx_u * propagator_xm - eta_xx_u * propagator_xx,
         -eta_mm_u * propagator_xm - eta_xm_u * propagator_xx,
@@ -504,24 +552,27 @@ def _integrands(u: float, s: float, v: float) -> tuple[float, ...]:
     )
 
 
-def _integrate(t: float, s: float, v: float) -> tuple[float, ...]:
-    """The integrals of _integrands times x**k over u from s to t, by the rule in log(u)."""
-    width = math.log1p((t - s) / s)
-    times = [(s * math.exp(width * node), width * weight) for node, weight in RULE]
-    points = [(u, factor * u) for u, factor in times]
-    values = []
-    for u, factor in points:
-        x = _advance(t, u, v) / _advance(t, s, v)
-        found = _integrands(u, s, v)
+def _integrate(t: float, s: float, h: float, v: float) -> tuple[float, ...]:
+    """The integrals of _integrands times x**k over u from s to t = s + h, by the rule in log(u).
+
+    A node is handed on with its distance d from s, of which u - s would be a rounded value.
+    """
+    width = math.log1p(h / s)
+    points = [(s * math.expm1(width * node), s * math.exp(width * node) * width * weight) for node, weight in RULE]
+    whole, values = _advance(t, s, h, v), []
+    for d, factor in points:
+        x = _advance(t, s + d, h - d, v) / whole
+        found = _integrands(s + d, s, d, v)
         values.append([factor * x**k * value for k in range(1, 2) for value in found])
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
 def coefficients(t: float, s: float, past: Sequence[float] = (), v: float = VARIANCE) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0. v: the data's variance."""
-    cholesky_xx_t, cholesky_mx_t, cholesky_mm_t, _, marginal_xx_t, marginal_mx_t, marginal_mm_t, angle_t, _, _, _, _ = _at(t, v)
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm, psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm = _between(t, s, v)
-    psi_1_xx, psi_1_xm, psi_1_mx, psi_1_mm = _integrate(t, s, v)
+    h = t - s
+    cholesky_xx_t, cholesky_mx_t, cholesky_mm_t, _, _, _, marginal_xx_t, marginal_mx_t, marginal_mm_t, angle_t, _, _, _, _ = _at(t, v)
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm, psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm = _between(t, s, h, v)
+    psi_1_xx, psi_1_xm, psi_1_mx, psi_1_mm = _integrate(t, s, h, v)
     (share_00, share_01), (share_10, share_11) = _shares(t, s, [t, *past[:1]], 2, v)
     scale_xx_0 = math.cos(angle_t) * marginal_xx_t / cholesky_xx_t
     scale_xm_0 = (
@@ -581,8 +632,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)

@@ -15,7 +15,8 @@ Mapped back, each state of the step is E(s, t) z plus the weights psi_k(s, t) = 
     times the coefficients of the network's polynomial in x, the share of the way from t to s in t; E(s, t) =
     A_s^{-1} A_t.
 State at 1 of the step: polynomial through evaluation(s) 0.
-psi in closed form: R_s - E(s, t) R_t, R n solving the ODE for every constant n.
+psi in closed form: R_s - E(s, t) R_t, R n solving the ODE for every constant n; the difference is taken through the
+    noise between s and t, which is a factor of it.
 Order 1 for a general smooth score; 1 network evaluation per step; deterministic.
 Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 in forward diffusion time (anchor_x:
     anchor prediction's component, d_m: derivative by m):
@@ -33,12 +34,12 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
         M*beta*d_m anchor_m*eta_mm*m*nu + M*beta*d_m anchor_m*eta_mm*x + M*beta*d_m anchor_x*eta_mx*m*nu +
         M*beta*d_m anchor_x*eta_mx*x - 2*M*d_t anchor_m*eta_mm - 2*M*d_t anchor_x*eta_mx - beta*d_x
         anchor_m*eta_mm*m - beta*d_x anchor_x*eta_mx*m)/(4*M)
-Operations: 559 on host scalars to tabulate a step (quadrature nodes not counted), 8 multiply-adds of a block to
+Operations: 759 on host scalars to tabulate a step (quadrature nodes not counted), 8 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/anchored-DDIM`: order; leading local error; network evaluations per
     step; one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:335de421c6b5db7a0beee6c4104562815c80925858d68cf4607aade9ecd437df
-Body hash: sha256:6cda5dc5d581ea28bedb964f3ecdb2f5a6ba54e3d28d2861572cd0391ceca05d
+Terms hash: sha256:7a79c63729364fce3eae811fae207060fa63a810b85d6a43fc324af90756bacc
+Body hash: sha256:816e7f3931bfae80010ae5b07ba705b7964ca3203516ac0e18c84853da87380a
 """
 
 import math
@@ -126,9 +127,9 @@ def _phi(k: int, z: float) -> float:
     return value
 
 
-def _turn(t: float, s: float, v: float) -> float:
-    """turn: an integral from time s to time t, by the rule in log u on panels of a factor e**2."""
-    width, terms = math.log(t / s), []
+def _turn(s: float, width: float, v: float) -> float:
+    """turn: an integral from time s to s e**width, by the rule in log u on panels of a factor e**2."""
+    terms = []
     panels = math.ceil(abs(width) / 2) or 1
     for node, weight in ((panel + x, w) for panel in range(panels) for x, w in RULE):
         t = s * math.exp(width * node / panels)
@@ -147,8 +148,7 @@ def _turn(t: float, s: float, v: float) -> float:
         )
         covariance_mx = (
             gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-            + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-            - (Gamma - nu) * moment_1 / 2
+            - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
         )
         covariance_mm = (
             M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -179,8 +179,7 @@ def _at(t: float, v: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -194,49 +193,70 @@ def _at(t: float, v: float) -> tuple[float, ...]:
     marginal_xx = math.sqrt(v * mean_x**2 + covariance_xx)
     marginal_mx = (v * mean_m * mean_x + covariance_mx) / marginal_xx
     marginal_mm = math.sqrt(v * mean_m**2 + covariance_mm - marginal_mx**2)
-    angle = _turn(t, 1, v)
+    angle = _turn(1, math.log(t / 1), v)
     return cholesky_xx, cholesky_mx, cholesky_mm, marginal_xx, marginal_mx, marginal_mm, angle
 
 
-def _between(t: float, s: float, v: float) -> tuple[float, ...]:
-    """propagator_xx, propagator_xm, propagator_mx, propagator_mm, psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm for the step from t to s."""
-    _, _, _, marginal_xx_t, marginal_mx_t, marginal_mm_t, angle_t = _at(t, v)
+def _between(t: float, s: float, h: float, v: float) -> tuple[float, ...]:
+    """propagator_xx, propagator_xm, propagator_mx, propagator_mm, psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm for the step from t to s = t - h."""
+    _, _, _, marginal_xx_t, marginal_mx_t, marginal_mm_t, _ = _at(t, v)
     _, _, _, marginal_xx_s, marginal_mx_s, marginal_mm_s, angle_s = _at(s, v)
-    elapsed = beta_0 * (t - s)
+    elapsed = beta_0 * h
+    turn = _turn(s, math.log1p(h / s), v)
     growth = math.exp(Gamma * elapsed / 4 + nu * elapsed / 4)
     propagator_xx = (Gamma * elapsed / 4 + 1 - nu * elapsed / 4) * growth
     propagator_xm = -elapsed * growth / (2 * M)
     propagator_mx = elapsed * growth / 2
     propagator_mm = (nu * elapsed / 4 + 1 - Gamma * elapsed / 4) * growth
+    spread_moment_0 = 2 * math.expm1((Gamma + nu) * elapsed / 2) / (Gamma + nu)
+    spread_moment_1 = elapsed**2 * math.exp((Gamma + nu) * elapsed / 2) * _phi(2, -(Gamma + nu) * elapsed / 2)
+    spread_moment_2 = 2 * elapsed**3 * math.exp((Gamma + nu) * elapsed / 2) * _phi(3, -(Gamma + nu) * elapsed / 2)
+    spread_xx = (
+        Gamma * (Gamma - nu) * spread_moment_1 / 2
+        + Gamma * spread_moment_0
+        + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * spread_moment_2 / (16 * M)
+    )
+    spread_mx = elapsed**2 * (Gamma - nu) * math.exp((Gamma + nu) * elapsed / 2) / 4
+    spread_mm = (
+        M * nu * spread_moment_0
+        + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * spread_moment_2 / 16
+        - M * nu * (Gamma - nu) * spread_moment_1 / 2
+    )
+    back_xx = marginal_mx_t * propagator_xm + marginal_xx_t * propagator_xx
+    back_xm = marginal_mm_t * propagator_xm
+    back_mx = marginal_mx_t * propagator_mm + marginal_xx_t * propagator_mx
+    back_mm = marginal_mm_t * propagator_mm
+    carried_xx = math.sqrt(back_xm**2 + back_xx**2)
+    carried_mx = (back_mm * back_xm + back_mx * back_xx) / carried_xx
+    carried_mm = math.exp((Gamma / 2 + nu / 2) * elapsed) * marginal_mm_t * marginal_xx_t / carried_xx
+    rise_xx = spread_xx / (carried_xx + marginal_xx_s)
+    rise_mx = (spread_mx - marginal_mx_s * rise_xx) / carried_xx
+    rise_mm = (spread_mm - (carried_mx + marginal_mx_s) * rise_mx) / (carried_mm + marginal_mm_s)
+    slip = math.atan2(back_xm * math.cos(turn) + back_xx * math.sin(turn), back_xx * math.cos(turn) - back_xm * math.sin(turn))
     psi_0_xx = (
-        math.cos(angle_s) * marginal_xx_s
-        - (math.cos(angle_t) * marginal_mx_t - marginal_mm_t * math.sin(angle_t)) * propagator_xm
-        - math.cos(angle_t) * marginal_xx_t * propagator_xx
+        (2 * math.sin(slip / 2)**2 * carried_xx - rise_xx) * math.cos(angle_s)
+        + carried_xx * math.sin(angle_s) * math.sin(slip)
     )
     psi_0_xm = (
-        marginal_xx_s * math.sin(angle_s)
-        - (math.cos(angle_t) * marginal_mm_t + marginal_mx_t * math.sin(angle_t)) * propagator_xm
-        - marginal_xx_t * propagator_xx * math.sin(angle_t)
+        (2 * math.sin(slip / 2)**2 * carried_xx - rise_xx) * math.sin(angle_s)
+        - carried_xx * math.cos(angle_s) * math.sin(slip)
     )
     psi_0_mx = (
-        math.cos(angle_s) * marginal_mx_s
-        - (math.cos(angle_t) * marginal_mx_t - marginal_mm_t * math.sin(angle_t)) * propagator_mm
-        - marginal_mm_s * math.sin(angle_s)
-        - math.cos(angle_t) * marginal_xx_t * propagator_mx
+        (carried_mm * math.sin(slip) + 2 * math.sin(slip / 2)**2 * carried_mx - rise_mx) * math.cos(angle_s)
+        - (2 * math.sin(slip / 2)**2 * carried_mm - carried_mx * math.sin(slip) - rise_mm) * math.sin(angle_s)
     )
     psi_0_mm = (
-        math.cos(angle_s) * marginal_mm_s
-        + marginal_mx_s * math.sin(angle_s)
-        - (math.cos(angle_t) * marginal_mm_t + marginal_mx_t * math.sin(angle_t)) * propagator_mm
-        - marginal_xx_t * propagator_mx * math.sin(angle_t)
+        (2 * math.sin(slip / 2)**2 * carried_mm - carried_mx * math.sin(slip) - rise_mm) * math.cos(angle_s)
+        + (carried_mm * math.sin(slip) + 2 * math.sin(slip / 2)**2 * carried_mx - rise_mx) * math.sin(angle_s)
     )
     return propagator_xx, propagator_xm, propagator_mx, propagator_mm, psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm
 
 
 def coefficients(t: float, s: float, v: float = VARIANCE) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. v: the data's variance."""
+    h = t - s
     cholesky_xx_t, cholesky_mx_t, cholesky_mm_t, marginal_xx_t, marginal_mx_t, marginal_mm_t, angle_t = _at(t, v)
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm, psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm = _between(t, s, v)
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm, psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm = _between(t, s, h, v)
     decay_x = propagator_xx
     coupling_xm = propagator_xm
     weight_xx = (
@@ -276,8 +296,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)

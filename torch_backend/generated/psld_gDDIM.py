@@ -14,7 +14,8 @@ Mapped back, each state of the step is E(s, t) z plus the weights psi_k(s, t) = 
     times the coefficients of the network's polynomial in x, the share of the way from t to s in t; E(s, t) =
     A_s^{-1} A_t.
 State at 1 of the step: polynomial through evaluation(s) 0.
-psi in closed form: R_s - E(s, t) R_t, R n solving the ODE for every constant n.
+psi in closed form: R_s - E(s, t) R_t, R n solving the ODE for every constant n; the difference is taken through the
+    noise between s and t, which is a factor of it.
 Order 1 for a general smooth score; 1 network evaluation per step; deterministic.
 Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 in forward diffusion time (eps-
     rotated_x: eps-rotated prediction's component, d_m: derivative by m):
@@ -34,12 +35,12 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
         eps-rotated_m*eps-rotated_m*eta_mm*eta_xm - 2*M*d_x eps-rotated_m*eps-rotated_x*eta_mm*eta_xx - 2*M*d_x eps-
         rotated_x*eps-rotated_m*eta_mx*eta_xm - 2*M*d_x eps-rotated_x*eps-rotated_x*eta_mx*eta_xx - beta*d_x eps-
         rotated_m*eta_mm*m - beta*d_x eps-rotated_x*eta_mx*m)/(4*M)
-Operations: 502 on host scalars to tabulate a step (quadrature nodes not counted), 8 multiply-adds of a block to
+Operations: 702 on host scalars to tabulate a step (quadrature nodes not counted), 8 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/gDDIM`: order; leading local error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:9584d577551d90eaee0ed6e0ebecaae0d0b4f1b9f2c088c7c775f6ee7ef631e6
-Body hash: sha256:b370e75e5daa58905952a776816b3e9c51fa1ee756601767eefd120a688271fd
+Terms hash: sha256:7b79795ac39e960056d0f563fd14dbfff604125556dca445dd4dedc7c028acdd
+Body hash: sha256:405dd08903013dfff2051885dc90dde1bf66528732a1d1b3b8ce8081193d6e5c
 """
 
 import math
@@ -126,9 +127,9 @@ def _phi(k: int, z: float) -> float:
     return value
 
 
-def _turn(t: float, s: float) -> float:
-    """turn: an integral from time s to time t, by the rule in log u on panels of a factor e**2."""
-    width, terms = math.log(t / s), []
+def _turn(s: float, width: float) -> float:
+    """turn: an integral from time s to s e**width, by the rule in log u on panels of a factor e**2."""
+    terms = []
     panels = math.ceil(abs(width) / 2) or 1
     for node, weight in ((panel + x, w) for panel in range(panels) for x, w in RULE):
         t = s * math.exp(width * node / panels)
@@ -145,8 +146,7 @@ def _turn(t: float, s: float) -> float:
         )
         covariance_mx = (
             gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-            + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-            - (Gamma - nu) * moment_1 / 2
+            - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
         )
         covariance_mm = (
             M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -175,8 +175,7 @@ def _at(t: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -187,49 +186,70 @@ def _at(t: float) -> tuple[float, ...]:
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
-    angle = _turn(t, 1)
+    angle = _turn(1, math.log(t / 1))
     return cholesky_xx, cholesky_mx, cholesky_mm, angle
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """propagator_xx, propagator_xm, propagator_mx, propagator_mm, psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm for the step from t to s."""
-    cholesky_xx_t, cholesky_mx_t, cholesky_mm_t, angle_t = _at(t)
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """propagator_xx, propagator_xm, propagator_mx, propagator_mm, psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm for the step from t to s = t - h."""
+    cholesky_xx_t, cholesky_mx_t, cholesky_mm_t, _ = _at(t)
     cholesky_xx_s, cholesky_mx_s, cholesky_mm_s, angle_s = _at(s)
-    elapsed = beta_0 * (t - s)
+    elapsed = beta_0 * h
+    turn = _turn(s, math.log1p(h / s))
     growth = math.exp(Gamma * elapsed / 4 + nu * elapsed / 4)
     propagator_xx = (Gamma * elapsed / 4 + 1 - nu * elapsed / 4) * growth
     propagator_xm = -elapsed * growth / (2 * M)
     propagator_mx = elapsed * growth / 2
     propagator_mm = (nu * elapsed / 4 + 1 - Gamma * elapsed / 4) * growth
+    spread_moment_0 = 2 * math.expm1((Gamma + nu) * elapsed / 2) / (Gamma + nu)
+    spread_moment_1 = elapsed**2 * math.exp((Gamma + nu) * elapsed / 2) * _phi(2, -(Gamma + nu) * elapsed / 2)
+    spread_moment_2 = 2 * elapsed**3 * math.exp((Gamma + nu) * elapsed / 2) * _phi(3, -(Gamma + nu) * elapsed / 2)
+    spread_xx = (
+        Gamma * (Gamma - nu) * spread_moment_1 / 2
+        + Gamma * spread_moment_0
+        + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * spread_moment_2 / (16 * M)
+    )
+    spread_mx = elapsed**2 * (Gamma - nu) * math.exp((Gamma + nu) * elapsed / 2) / 4
+    spread_mm = (
+        M * nu * spread_moment_0
+        + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * spread_moment_2 / 16
+        - M * nu * (Gamma - nu) * spread_moment_1 / 2
+    )
+    back_xx = cholesky_mx_t * propagator_xm + cholesky_xx_t * propagator_xx
+    back_xm = cholesky_mm_t * propagator_xm
+    back_mx = cholesky_mx_t * propagator_mm + cholesky_xx_t * propagator_mx
+    back_mm = cholesky_mm_t * propagator_mm
+    carried_xx = math.sqrt(back_xm**2 + back_xx**2)
+    carried_mx = (back_mm * back_xm + back_mx * back_xx) / carried_xx
+    carried_mm = cholesky_mm_t * cholesky_xx_t * math.exp((Gamma / 2 + nu / 2) * elapsed) / carried_xx
+    rise_xx = spread_xx / (carried_xx + cholesky_xx_s)
+    rise_mx = (spread_mx - cholesky_mx_s * rise_xx) / carried_xx
+    rise_mm = (spread_mm - (carried_mx + cholesky_mx_s) * rise_mx) / (carried_mm + cholesky_mm_s)
+    slip = math.atan2(back_xm * math.cos(turn) + back_xx * math.sin(turn), back_xx * math.cos(turn) - back_xm * math.sin(turn))
     psi_0_xx = (
-        cholesky_xx_s * math.cos(angle_s)
-        - (cholesky_mx_t * math.cos(angle_t) - cholesky_mm_t * math.sin(angle_t)) * propagator_xm
-        - cholesky_xx_t * math.cos(angle_t) * propagator_xx
+        (2 * math.sin(slip / 2)**2 * carried_xx - rise_xx) * math.cos(angle_s)
+        + carried_xx * math.sin(angle_s) * math.sin(slip)
     )
     psi_0_xm = (
-        cholesky_xx_s * math.sin(angle_s)
-        - (cholesky_mm_t * math.cos(angle_t) + cholesky_mx_t * math.sin(angle_t)) * propagator_xm
-        - cholesky_xx_t * propagator_xx * math.sin(angle_t)
+        (2 * math.sin(slip / 2)**2 * carried_xx - rise_xx) * math.sin(angle_s)
+        - carried_xx * math.cos(angle_s) * math.sin(slip)
     )
     psi_0_mx = (
-        cholesky_mx_s * math.cos(angle_s)
-        - (cholesky_mx_t * math.cos(angle_t) - cholesky_mm_t * math.sin(angle_t)) * propagator_mm
-        - cholesky_mm_s * math.sin(angle_s)
-        - cholesky_xx_t * math.cos(angle_t) * propagator_mx
+        (carried_mm * math.sin(slip) + 2 * math.sin(slip / 2)**2 * carried_mx - rise_mx) * math.cos(angle_s)
+        - (2 * math.sin(slip / 2)**2 * carried_mm - carried_mx * math.sin(slip) - rise_mm) * math.sin(angle_s)
     )
     psi_0_mm = (
-        cholesky_mm_s * math.cos(angle_s)
-        + cholesky_mx_s * math.sin(angle_s)
-        - (cholesky_mm_t * math.cos(angle_t) + cholesky_mx_t * math.sin(angle_t)) * propagator_mm
-        - cholesky_xx_t * propagator_mx * math.sin(angle_t)
+        (2 * math.sin(slip / 2)**2 * carried_mm - carried_mx * math.sin(slip) - rise_mm) * math.cos(angle_s)
+        + (carried_mm * math.sin(slip) + 2 * math.sin(slip / 2)**2 * carried_mx - rise_mx) * math.sin(angle_s)
     )
     return propagator_xx, propagator_xm, propagator_mx, propagator_mm, psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm
 
 
 def coefficients(t: float, s: float) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
+    h = t - s
     _, cholesky_mx_t, cholesky_mm_t, angle_t = _at(t)
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm, psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm = _between(t, s)
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm, psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm = _between(t, s, h)
     decay_x = propagator_xx
     coupling_xm = propagator_xm
     weight_xx = psi_0_xm * math.sin(angle_t) + math.cos(angle_t) * psi_0_xx
@@ -263,8 +283,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)

@@ -31,12 +31,12 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
         - 2*M*d_x eps_m*eps_m*eta_mm*eta_xm - 2*M*d_x eps_m*eps_x*eta_mm*eta_xx - 2*M*eps_m*eta_mm*lambda -
         2*M*eps_m*eta_xm*lambda - 2*M*eps_x*eta_xx*lambda - 4*M*lambda**2*m - 4*M*lambda**2*x - beta*d_x
         eps_m*eta_mm*m - beta*lambda*m)/(4*M)
-Operations: 399 on host scalars to tabulate a step (quadrature nodes not counted), 8 multiply-adds of a block to
+Operations: 393 on host scalars to tabulate a step (quadrature nodes not counted), 8 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/lambda-DDIM-II`: order; leading local error; network evaluations per
     step; one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:30538980f00b135645bfa7199146b04c3d7d4fb153812d8f9d8b070814f898d8
-Body hash: sha256:101ef19d9bb11c1db0e3af58aef8e13eb48a18c61e826453c95b0944b1cccc31
+Terms hash: sha256:c2d2211060d2747aea9f52496dddfa142a8db7ba59147386fc0d6f815b34b7b5
+Body hash: sha256:e2f1c780db31d49c7367f9dc9b14fbea72f684893dc98b01c0fac3a7ad3d29c5
 """
 
 import math
@@ -152,8 +152,7 @@ def _at(t: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -170,27 +169,27 @@ def _at(t: float) -> tuple[float, ...]:
     return eta_xx, eta_xm, eta_mm
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """propagator_xx, propagator_xm, propagator_mx, propagator_mm for the step from t to s."""
-    elapsed = beta_0 * (t - s)
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """propagator_xx, propagator_xm, propagator_mx, propagator_mm for the step from t to s = t - h."""
+    elapsed = beta_0 * h
     discriminant = (
         (Gamma * elapsed / 4 - nu * elapsed / 4)**2
-        + (lambda_ * (t - s) + elapsed / 2) * (lambda_ * (t - s) - elapsed / (2 * M))
+        + (lambda_ * h + elapsed / 2) * (lambda_ * h - elapsed / (2 * M))
     )
-    growth = math.exp(Gamma * elapsed / 4 + lambda_ * (t - s) + nu * elapsed / 4)
+    growth = math.exp(Gamma * elapsed / 4 + lambda_ * h + nu * elapsed / 4)
     even_part = _cosh_sqrt(discriminant)
     odd_part = _sinhc_sqrt(discriminant)
     propagator_xx = ((Gamma * elapsed / 4 - nu * elapsed / 4) * odd_part + even_part) * growth
-    propagator_xm = (lambda_ * (t - s) - elapsed / (2 * M)) * growth * odd_part
-    propagator_mx = (lambda_ * (t - s) + elapsed / 2) * growth * odd_part
+    propagator_xm = (lambda_ * h - elapsed / (2 * M)) * growth * odd_part
+    propagator_mx = (lambda_ * h + elapsed / 2) * growth * odd_part
     propagator_mm = ((nu * elapsed / 4 - Gamma * elapsed / 4) * odd_part + even_part) * growth
     return propagator_xx, propagator_xm, propagator_mx, propagator_mm
 
 
-def _integrands(u: float, s: float) -> tuple[float, ...]:
-    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u, s < u < t."""
+def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
+    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, s < u < t."""
     eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s)
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h)
     return (
         -eta_xx_u * propagator_xx,
         -eta_mm_u * propagator_xm - eta_xm_u * propagator_xx,
@@ -199,20 +198,23 @@ def _integrands(u: float, s: float) -> tuple[float, ...]:
     )
 
 
-def _integrate(t: float, s: float) -> tuple[float, ...]:
-    """The integrals of _integrands over u from s to t, by the rule in sqrt(u)."""
-    start, width = math.sqrt(s), (t - s) / (math.sqrt(t) + math.sqrt(s))
-    roots = [(start + width * node, 2 * width * weight) for node, weight in RULE]
-    points = [(root * root, factor * root) for root, factor in roots]
-    values = [[factor * value for value in _integrands(u, s)] for u, factor in points]
+def _integrate(t: float, s: float, h: float) -> tuple[float, ...]:
+    """The integrals of _integrands over u from s to t = s + h, by the rule in sqrt(u).
+
+    A node is handed on with its distance d from s, of which u - s would be a rounded value.
+    """
+    low, width = math.sqrt(s), h / (math.sqrt(t) + math.sqrt(s))
+    steps = [(width * node, 2 * width * weight) for node, weight in RULE]
+    points = [(step * (2 * low + step), factor * (low + step)) for step, factor in steps]
+    values = [[factor * value for value in _integrands(s + d, s, d)] for d, factor in points]
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
 def coefficients(t: float, s: float) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
     h = t - s
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s)
-    psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm = _integrate(t, s)
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s, h)
+    psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm = _integrate(t, s, h)
     decay_x = propagator_xx - lambda_ * h * propagator_xm - lambda_ * h * propagator_xx
     coupling_xm = propagator_xm - lambda_ * h * propagator_xm - lambda_ * h * propagator_xx
     weight_xx = psi_0_xx
@@ -240,8 +242,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)

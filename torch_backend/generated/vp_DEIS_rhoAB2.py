@@ -49,12 +49,12 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         eps_x**2*eps_x*eta_xx**3/(8*d_t ratio) + 9*d_tt ratio*d_xt eps_x*eps_x*eta_xx**2/(4*d_t ratio) + 9*d_tt
         ratio*d_xx eps_x*eps_x**2*eta_xx**3/(8*d_t ratio) + 3*d_ttt ratio*d_x eps_x*eps_x*eta_xx**2/(8*d_t ratio) -
         9*d_tt ratio**2*d_x eps_x*eps_x*eta_xx**2/(8*d_t ratio**2)
-Operations: 110 on host scalars to tabulate a step (quadrature nodes not counted), 4 multiply-adds of a block to
+Operations: 109 on host scalars to tabulate a step (quadrature nodes not counted), 4 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/DEIS-rhoAB2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:6dc3739f0d82e0f9477d2d6f59ebc0e63976db55caf7f28d0febeae7cab7cccf
-Body hash: sha256:bd20e40264c8c4d4e84d80d63e978491ea32463bd0a36784b5107c3bebd33b3c
+Terms hash: sha256:07e314c1350c28701446f57bb8a3479f021d4a030c3de85ffae7c8fc7ee947d0
+Body hash: sha256:d34dc2ef677ebed1c3ee9852735d8d7309bb981c9b52fce74d7f986be53cb80b
 """
 
 import math
@@ -90,8 +90,8 @@ def _shares(start: float, end: float, times: Sequence[float], size: int) -> list
 
     ``size`` rows of as many entries; those of times that are missing are zero.
     """
-    whole = _advance(start, end)
-    positions = [_advance(start, time) / whole for time in times]
+    whole = _advance(start, end, start - end)
+    positions = [_advance(start, time, start - time) / whole for time in times]
     rows = []
     for j, own in enumerate(positions):
         row = [1.0]
@@ -112,11 +112,11 @@ def _at(t: float) -> tuple[float, ...]:
     return clock, mean_x, cholesky_xx
 
 
-def _advance(t: float, s: float) -> float:
-    """The change of ratio from time t to time s."""
+def _advance(t: float, s: float, h: float) -> float:
+    """The change of ratio from time t to time s = t - h."""
     _, mean_x_t, cholesky_xx_t = _at(t)
     clock_s, mean_x_s, cholesky_xx_s = _at(s)
-    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
+    elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     ratio_difference = (
         -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
         - math.exp(-clock_s) * math.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
@@ -124,11 +124,11 @@ def _advance(t: float, s: float) -> float:
     return -ratio_difference
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx for the step from t to s."""
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx for the step from t to s = t - h."""
     _, mean_x_t, cholesky_xx_t = _at(t)
     clock_s, mean_x_s, cholesky_xx_s = _at(s)
-    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
+    elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     propagator_xx = math.exp(elapsed / 2)
     ratio_difference = (
         -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
@@ -142,7 +142,8 @@ def _between(t: float, s: float) -> tuple[float, ...]:
 
 def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0."""
-    propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx = _between(t, s)
+    h = t - s
+    propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx = _between(t, s, h)
     (share_00, share_01, share_02), (share_10, share_11, share_12), (share_20, share_21, share_22) = _shares(t, s, [t, *past[:2]], 3)
     decay_x = propagator_xx
     weight_xx_0 = share_00 * psi_0_xx + share_01 * psi_1_xx + share_02 * psi_2_xx

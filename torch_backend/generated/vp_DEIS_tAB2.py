@@ -35,12 +35,12 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         eps_x**3*eps_x*eta_xx**3 - 40*d_x eps_x*d_xt eps_x*eps_x*eta_xx**2 - 32*d_x eps_x*d_xx
         eps_x*eps_x**2*eta_xx**3 - 24*d_xtt eps_x*eps_x*eta_xx - 24*d_xxt eps_x*eps_x**2*eta_xx**2 - 8*d_xxx
         eps_x*eps_x**3*eta_xx**3)/64
-Operations: 78 on host scalars to tabulate a step (quadrature nodes not counted), 4 multiply-adds of a block to take
+Operations: 77 on host scalars to tabulate a step (quadrature nodes not counted), 4 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/DEIS-tAB2`: order; leading local error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:285604c2836fdad8d13f635552c6d74a0c23a8d0422eefad272b520cf77d4e70
-Body hash: sha256:6ba6a4f852a335708b89feb319bef2efe6399ee996fd4ad72c100b682a63cd85
+Terms hash: sha256:95ca743c7916fec18646a99bf6d16f7c1c4f5605d0e9bcd20db73d30295b818a
+Body hash: sha256:08970482233591976ee0d6bd119eaaf9535add777590439ce8901bbf613e3eee
 """
 
 import math
@@ -112,8 +112,8 @@ def _shares(start: float, end: float, times: Sequence[float], size: int) -> list
 
     ``size`` rows of as many entries; those of times that are missing are zero.
     """
-    whole = _advance(start, end)
-    positions = [_advance(start, time) / whole for time in times]
+    whole = _advance(start, end, start - end)
+    positions = [_advance(start, time, start - time) / whole for time in times]
     rows = []
     for j, own in enumerate(positions):
         row = [1.0]
@@ -135,42 +135,46 @@ def _at(t: float) -> tuple[float, ...]:
     return (eta_xx,)
 
 
-def _advance(t: float, s: float) -> float:
-    """The change of t from time t to time s."""
-    return s - t
+def _advance(t: float, s: float, h: float) -> float:
+    """The change of t from time t to time s = t - h."""
+    return -h
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """propagator_xx for the step from t to s."""
-    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """propagator_xx for the step from t to s = t - h."""
+    elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     propagator_xx = math.exp(elapsed / 2)
     return (propagator_xx,)
 
 
-def _integrands(u: float, s: float) -> tuple[float, ...]:
-    """The integrands of psi_0_xx at u, s < u < t."""
+def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
+    """The integrands of psi_0_xx at u = s + h, s < u < t."""
     (eta_xx_u,) = _at(u)
-    (propagator_xx,) = _between(u, s)
+    (propagator_xx,) = _between(u, s, h)
     return (-eta_xx_u * propagator_xx,)
 
 
-def _integrate(t: float, s: float) -> tuple[float, ...]:
-    """The integrals of _integrands times x**k over u from s to t, by the rule in sqrt(u)."""
-    start, width = math.sqrt(s), (t - s) / (math.sqrt(t) + math.sqrt(s))
-    roots = [(start + width * node, 2 * width * weight) for node, weight in RULE]
-    points = [(root * root, factor * root) for root, factor in roots]
-    values = []
-    for u, factor in points:
-        x = _advance(t, u) / _advance(t, s)
-        found = _integrands(u, s)
+def _integrate(t: float, s: float, h: float) -> tuple[float, ...]:
+    """The integrals of _integrands times x**k over u from s to t = s + h, by the rule in sqrt(u).
+
+    A node is handed on with its distance d from s, of which u - s would be a rounded value.
+    """
+    low, width = math.sqrt(s), h / (math.sqrt(t) + math.sqrt(s))
+    steps = [(width * node, 2 * width * weight) for node, weight in RULE]
+    points = [(step * (2 * low + step), factor * (low + step)) for step, factor in steps]
+    whole, values = _advance(t, s, h), []
+    for d, factor in points:
+        x = _advance(t, s + d, h - d) / whole
+        found = _integrands(s + d, s, d)
         values.append([factor * x**k * value for k in range(3) for value in found])
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
 def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0."""
-    (propagator_xx,) = _between(t, s)
-    psi_0_xx, psi_1_xx, psi_2_xx = _integrate(t, s)
+    h = t - s
+    (propagator_xx,) = _between(t, s, h)
+    psi_0_xx, psi_1_xx, psi_2_xx = _integrate(t, s, h)
     (share_00, share_01, share_02), (share_10, share_11, share_12), (share_20, share_21, share_22) = _shares(t, s, [t, *past[:2]], 3)
     decay_x = propagator_xx
     weight_xx_0 = share_00 * psi_0_xx + share_01 * psi_1_xx + share_02 * psi_2_xx

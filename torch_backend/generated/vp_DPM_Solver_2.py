@@ -26,12 +26,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         eps_x*d_tt log_snr*eta_xx + 12*d_t eta_xx*d_t log_snr*d_x eps_x*eps_x*eta_xx + 4*d_t log_snr*d_tt
         eps_x*eta_xx + 16*d_t log_snr*d_x eps_x**2*eps_x*eta_xx**3 + 8*d_t log_snr*d_xt eps_x*eps_x*eta_xx**2 +
         4*d_t log_snr*d_xx eps_x*eps_x**2*eta_xx**3 - 12*d_tt log_snr*d_x eps_x*eps_x*eta_xx**2)/(96*d_t log_snr)
-Operations: 81 on host scalars to tabulate a step (quadrature nodes not counted), 4 multiply-adds of a block to take
+Operations: 80 on host scalars to tabulate a step (quadrature nodes not counted), 4 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/DPM-Solver-2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:fe2d8960c968b70ece4b59e77dba6fa1a5950797d75bc5ddc1ac85ff9524ec5a
-Body hash: sha256:372ea2900d68d301fdc8a6f10497f3a80a902abc3addcff97f66218884babc2e
+Terms hash: sha256:ca702b2389558c44bd4cd2fdfee12308ef24ed75ab84ce5d6095a0b5fc90e6ca
+Body hash: sha256:44cb7aec2b9830f65f1b9c0381d1a9802c8aabd15573c4aa171f8605d687d880
 """
 
 import math
@@ -65,13 +65,13 @@ beta_max = 20.0
 
 def _time_at(share: float, t: float, s: float) -> float:
     """The time at ``share`` of the way from t to s, measured in the variable of _advance, by bisection to rounding."""
-    goal, high, low = share * _advance(t, s), t, s
+    goal, high, low = share * _advance(t, s, t - s), t, s
     sign = math.copysign(1.0, goal)
     while True:
         middle = (high + low) / 2
         if not low < middle < high:
             return middle
-        if sign * (_advance(t, middle) - goal) < 0:
+        if sign * (_advance(t, middle, t - middle) - goal) < 0:
             high = middle
         else:
             low = middle
@@ -88,11 +88,11 @@ def _at(t: float) -> tuple[float, ...]:
     return clock, mean_x, cholesky_xx, ratio
 
 
-def _advance(t: float, s: float) -> float:
-    """The change of log_snr from time t to time s."""
+def _advance(t: float, s: float, h: float) -> float:
+    """The change of log_snr from time t to time s = t - h."""
     _, mean_x_t, cholesky_xx_t, _ = _at(t)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s = _at(s)
-    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
+    elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     ratio_difference = (
         -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
         - math.exp(-clock_s) * math.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
@@ -100,11 +100,11 @@ def _advance(t: float, s: float) -> float:
     return math.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """propagator_xx, psi_0_xx for the step from t to s."""
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """propagator_xx, psi_0_xx for the step from t to s = t - h."""
     _, mean_x_t, cholesky_xx_t, _ = _at(t)
     clock_s, mean_x_s, cholesky_xx_s, _ = _at(s)
-    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
+    elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     propagator_xx = math.exp(elapsed / 2)
     ratio_difference = (
         -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
@@ -116,9 +116,10 @@ def _between(t: float, s: float) -> tuple[float, ...]:
 
 def coefficients(t: float, s: float) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
+    h = t - s
     t_1 = _time_at(1 / 2, t, s)
-    propagator_xx, psi_0_xx = _between(t, s)
-    propagator_xx_t_t_1, psi_0_xx_t_t_1 = _between(t, t_1)
+    propagator_xx, psi_0_xx = _between(t, s, h)
+    propagator_xx_t_t_1, psi_0_xx_t_t_1 = _between(t, t_1, t - t_1)
     decay_x_1 = propagator_xx_t_t_1
     weight_xx_1 = psi_0_xx_t_t_1
     time_eps_1 = t_1

@@ -28,12 +28,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         x0_x*drift_xx**2*eta_xx*x**2 + 10*d_t log_snr*d_xx x0_x*drift_xx*eta_xx**2*x*x0_x + 5*d_t log_snr*d_xx
         x0_x*eta_xx**3*x0_x**2 - 6*d_t x0_x*d_tt log_snr*eta_xx - 6*d_tt log_snr*d_x x0_x*drift_xx*eta_xx*x - 6*d_tt
         log_snr*d_x x0_x*eta_xx**2*x0_x)/(12*d_t log_snr)
-Operations: 99 on host scalars to tabulate a step (quadrature nodes not counted), 5 multiply-adds of a block to take
+Operations: 98 on host scalars to tabulate a step (quadrature nodes not counted), 5 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/DPM-Solver++2M`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:a03e2ef49e422a14b2ef5524802fc3f269f6d2bb99fa046c24457fb3b6ddf63a
-Body hash: sha256:bd9437a0399144fdd89639d90b85058803c449379df647d56467608ddf558119
+Terms hash: sha256:9b932b75dfb368e90974e54c47849653eb7cfd5a2eabf3c0a74e765db37d4ecb
+Body hash: sha256:6ddfe6f29183d78b587b7c24211bb92291c03127e301f130f852982f65927d69
 """
 
 import math
@@ -70,8 +70,8 @@ def _shares(start: float, end: float, times: Sequence[float], size: int) -> list
 
     ``size`` rows of as many entries; those of times that are missing are zero.
     """
-    whole = _advance(start, end)
-    positions = [_advance(start, time) / whole for time in times]
+    whole = _advance(start, end, start - end)
+    positions = [_advance(start, time, start - time) / whole for time in times]
     rows = []
     for j, own in enumerate(positions):
         row = [1.0]
@@ -93,11 +93,11 @@ def _at(t: float) -> tuple[float, ...]:
     return clock, mean_x, cholesky_xx, ratio
 
 
-def _advance(t: float, s: float) -> float:
-    """The change of log_snr from time t to time s."""
+def _advance(t: float, s: float, h: float) -> float:
+    """The change of log_snr from time t to time s = t - h."""
     _, mean_x_t, cholesky_xx_t, _ = _at(t)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s = _at(s)
-    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
+    elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     ratio_difference = (
         -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
         - math.exp(-clock_s) * math.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
@@ -105,11 +105,11 @@ def _advance(t: float, s: float) -> float:
     return math.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """propagator_xx, psi_0_xx for the step from t to s."""
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """propagator_xx, psi_0_xx for the step from t to s = t - h."""
     _, mean_x_t, cholesky_xx_t, ratio_t = _at(t)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s = _at(s)
-    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
+    elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     propagator_xx = cholesky_xx_s / cholesky_xx_t
     ratio_difference = (
         -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
@@ -121,8 +121,9 @@ def _between(t: float, s: float) -> tuple[float, ...]:
 
 def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0."""
+    h = t - s
     _, mean_x_t, cholesky_xx_t, _ = _at(t)
-    propagator_xx, psi_0_xx = _between(t, s)
+    propagator_xx, psi_0_xx = _between(t, s, h)
     (share_00, share_01), (share_10, share_11) = _shares(t, s, [t, *past[:1]], 2)
     skip_xx_0 = 1 / mean_x_t
     scale_xx_0 = -cholesky_xx_t / mean_x_t

@@ -50,12 +50,12 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         eps_x**2*eps_x*eta_xx**3/(27*d_t log_snr) + d_tt log_snr*d_xt eps_x*eps_x*eta_xx**2/(18*d_t log_snr) + d_tt
         log_snr*d_xx eps_x*eps_x**2*eta_xx**3/(36*d_t log_snr) + d_ttt log_snr*d_x eps_x*eps_x*eta_xx**2/(216*d_t
         log_snr) - d_tt log_snr**2*d_x eps_x*eps_x*eta_xx**2/(36*d_t log_snr**2)
-Operations: 104 on host scalars to tabulate a step (quadrature nodes not counted), 8 multiply-adds of a block to
+Operations: 103 on host scalars to tabulate a step (quadrature nodes not counted), 8 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/DPM-Solver-3`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:31bef0fadb9e5b037b9f5a0800aa814b4489f36864b4189a7452253e5eeb2c17
-Body hash: sha256:5cff03b1536cce9bffeb7dbaffe50d8420d2e3d9fa7b71268292a7f595dd1268
+Terms hash: sha256:be6ac51884b1f1873bf1d031153eef67def7a4bfb2cc0c7e8e887f090f9a84de
+Body hash: sha256:51bb393725555bdc532b54a92d47eef268062c8082327a3e91091175f5f17b89
 """
 
 import math
@@ -107,13 +107,13 @@ def _phi(k: int, z: float) -> float:
 
 def _time_at(share: float, t: float, s: float) -> float:
     """The time at ``share`` of the way from t to s, measured in the variable of _advance, by bisection to rounding."""
-    goal, high, low = share * _advance(t, s), t, s
+    goal, high, low = share * _advance(t, s, t - s), t, s
     sign = math.copysign(1.0, goal)
     while True:
         middle = (high + low) / 2
         if not low < middle < high:
             return middle
-        if sign * (_advance(t, middle) - goal) < 0:
+        if sign * (_advance(t, middle, t - middle) - goal) < 0:
             high = middle
         else:
             low = middle
@@ -130,11 +130,11 @@ def _at(t: float) -> tuple[float, ...]:
     return clock, mean_x, cholesky_xx, ratio
 
 
-def _advance(t: float, s: float) -> float:
-    """The change of log_snr from time t to time s."""
+def _advance(t: float, s: float, h: float) -> float:
+    """The change of log_snr from time t to time s = t - h."""
     _, mean_x_t, cholesky_xx_t, _ = _at(t)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s = _at(s)
-    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
+    elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     ratio_difference = (
         -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
         - math.exp(-clock_s) * math.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
@@ -142,12 +142,12 @@ def _advance(t: float, s: float) -> float:
     return math.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """propagator_xx, psi_0_xx, psi_1_xx for the step from t to s."""
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """propagator_xx, psi_0_xx, psi_1_xx for the step from t to s = t - h."""
     _, mean_x_t, cholesky_xx_t, _ = _at(t)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s = _at(s)
-    advance = _advance(t, s)
-    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
+    advance = _advance(t, s, h)
+    elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     propagator_xx = math.exp(elapsed / 2)
     ratio_difference = (
         -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
@@ -160,11 +160,12 @@ def _between(t: float, s: float) -> tuple[float, ...]:
 
 def coefficients(t: float, s: float) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
+    h = t - s
     t_1 = _time_at(1 / 3, t, s)
     t_2 = _time_at(2 / 3, t, s)
-    propagator_xx, psi_0_xx, psi_1_xx = _between(t, s)
-    propagator_xx_t_t_1, psi_0_xx_t_t_1, _ = _between(t, t_1)
-    propagator_xx_t_t_2, psi_0_xx_t_t_2, psi_1_xx_t_t_2 = _between(t, t_2)
+    propagator_xx, psi_0_xx, psi_1_xx = _between(t, s, h)
+    propagator_xx_t_t_1, psi_0_xx_t_t_1, _ = _between(t, t_1, t - t_1)
+    propagator_xx_t_t_2, psi_0_xx_t_t_2, psi_1_xx_t_t_2 = _between(t, t_2, t - t_2)
     decay_x_1 = propagator_xx_t_t_1
     weight_xx_1 = psi_0_xx_t_t_1
     time_eps_1 = t_1

@@ -51,12 +51,12 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         x0_x*drift_xx*eta_xx*x/(8*d_t log_snr) + 3*d_ttt log_snr*d_x x0_x*eta_xx**2*x0_x/(8*d_t log_snr) - 9*d_t
         x0_x*d_tt log_snr**2*eta_xx/(8*d_t log_snr**2) - 9*d_tt log_snr**2*d_x x0_x*drift_xx*eta_xx*x/(8*d_t
         log_snr**2) - 9*d_tt log_snr**2*d_x x0_x*eta_xx**2*x0_x/(8*d_t log_snr**2)
-Operations: 130 on host scalars to tabulate a step (quadrature nodes not counted), 6 multiply-adds of a block to
+Operations: 129 on host scalars to tabulate a step (quadrature nodes not counted), 6 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/DPM-Solver++3M`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:a7a9d138e2ebbee212f461e2164ecc78845a705d8a3f9871f1e151f378d0831c
-Body hash: sha256:b2d42557c9a20b3b4e8b069aa904d3b5a5d2adaaf39851bf32290933ba20b9cb
+Terms hash: sha256:77baf19c3748a0ae8890b63649d39163dfe2a175b7b6ad5992857430cd007555
+Body hash: sha256:6bd1a33675fa44ae6c748a04728bf4e89195ec452c0c1b37a4360c223b7f0fbc
 """
 
 import math
@@ -107,8 +107,8 @@ def _shares(start: float, end: float, times: Sequence[float], size: int) -> list
 
     ``size`` rows of as many entries; those of times that are missing are zero.
     """
-    whole = _advance(start, end)
-    positions = [_advance(start, time) / whole for time in times]
+    whole = _advance(start, end, start - end)
+    positions = [_advance(start, time, start - time) / whole for time in times]
     rows = []
     for j, own in enumerate(positions):
         row = [1.0]
@@ -130,11 +130,11 @@ def _at(t: float) -> tuple[float, ...]:
     return clock, mean_x, cholesky_xx, ratio
 
 
-def _advance(t: float, s: float) -> float:
-    """The change of log_snr from time t to time s."""
+def _advance(t: float, s: float, h: float) -> float:
+    """The change of log_snr from time t to time s = t - h."""
     _, mean_x_t, cholesky_xx_t, _ = _at(t)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s = _at(s)
-    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
+    elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     ratio_difference = (
         -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
         - math.exp(-clock_s) * math.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
@@ -142,12 +142,12 @@ def _advance(t: float, s: float) -> float:
     return math.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx for the step from t to s."""
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx for the step from t to s = t - h."""
     _, mean_x_t, cholesky_xx_t, ratio_t = _at(t)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s = _at(s)
-    advance = _advance(t, s)
-    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
+    advance = _advance(t, s, h)
+    elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     propagator_xx = cholesky_xx_s / cholesky_xx_t
     ratio_difference = (
         -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
@@ -161,8 +161,9 @@ def _between(t: float, s: float) -> tuple[float, ...]:
 
 def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0."""
+    h = t - s
     _, mean_x_t, cholesky_xx_t, _ = _at(t)
-    propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx = _between(t, s)
+    propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx = _between(t, s, h)
     (share_00, share_01, share_02), (share_10, share_11, share_12), (share_20, share_21, share_22) = _shares(t, s, [t, *past[:2]], 3)
     skip_xx_0 = 1 / mean_x_t
     scale_xx_0 = -cholesky_xx_t / mean_x_t

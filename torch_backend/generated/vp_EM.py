@@ -15,7 +15,7 @@ Operations: 43 on host scalars to tabulate a step (quadrature nodes not counted)
     it.
 Checked by `integrator-analysis verify vp/EM`: weak order; leading weak error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:b727cb93e708dad7a644f7c60105dd0abbe2306c8cbf1f1fed63dc87776a233b
+Terms hash: sha256:5720011c63039d7a10f4fb0c45625040a572432446ed2694d2835e58a6c8b39f
 Body hash: sha256:21b2f3ec171ce4664c451e83dae5c7df6981522ee40e384e41405007d1b8f9e4
 """
 

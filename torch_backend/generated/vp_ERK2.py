@@ -24,12 +24,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         eps_x*eps_x + 4*d_t log_snr*d_tt eps_x + 16*d_t log_snr*d_x eps_x**2*eps_x*eta_xx**2 + 8*d_t log_snr*d_xt
         eps_x*eps_x*eta_xx + 4*d_t log_snr*d_xx eps_x*eps_x**2*eta_xx**2 - 4*d_tt log_snr*d_x
         eps_x*eps_x*eta_xx)/(96*d_t log_snr)
-Operations: 95 on host scalars to tabulate a step (quadrature nodes not counted), 5 multiply-adds of a block to take
+Operations: 94 on host scalars to tabulate a step (quadrature nodes not counted), 5 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/ERK2`: order; leading local error; network evaluations per step; one-step
     map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:6e5587be264145923d8cbfbd317eae3d080df1297384ac6cdca92fdd0a0da7e7
-Body hash: sha256:50b060302734d5da3d71b16d3eec1ccdf7f6ba94dbea0eced6750eea088f9f8f
+Terms hash: sha256:5b4964a67453d6458e364a4c0e6d9d39defe337b13697d4029e5704ad5c52e6e
+Body hash: sha256:4526696e6deee98f07a32dc01ad1629ebc6c07a7438d82a0ebc00d8045b18a1c
 """
 
 import math
@@ -77,13 +77,13 @@ def _phi(k: int, z: float) -> float:
 
 def _time_at(share: float, t: float, s: float) -> float:
     """The time at ``share`` of the way from t to s, measured in the variable of _advance, by bisection to rounding."""
-    goal, high, low = share * _advance(t, s), t, s
+    goal, high, low = share * _advance(t, s, t - s), t, s
     sign = math.copysign(1.0, goal)
     while True:
         middle = (high + low) / 2
         if not low < middle < high:
             return middle
-        if sign * (_advance(t, middle) - goal) < 0:
+        if sign * (_advance(t, middle, t - middle) - goal) < 0:
             high = middle
         else:
             low = middle
@@ -100,11 +100,11 @@ def _at(t: float) -> tuple[float, ...]:
     return clock, mean_x, cholesky_xx, ratio
 
 
-def _advance(t: float, s: float) -> float:
-    """The change of log_snr from time t to time s."""
+def _advance(t: float, s: float, h: float) -> float:
+    """The change of log_snr from time t to time s = t - h."""
     _, mean_x_t, cholesky_xx_t, _ = _at(t)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s = _at(s)
-    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
+    elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     ratio_difference = (
         -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
         - math.exp(-clock_s) * math.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
@@ -112,12 +112,12 @@ def _advance(t: float, s: float) -> float:
     return math.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """propagator_xx, psi_0_xx, psi_1_xx for the step from t to s."""
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """propagator_xx, psi_0_xx, psi_1_xx for the step from t to s = t - h."""
     _, mean_x_t, cholesky_xx_t, _ = _at(t)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s = _at(s)
-    advance = _advance(t, s)
-    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
+    advance = _advance(t, s, h)
+    elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     propagator_xx = math.exp(elapsed / 2)
     ratio_difference = (
         -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
@@ -130,9 +130,10 @@ def _between(t: float, s: float) -> tuple[float, ...]:
 
 def coefficients(t: float, s: float) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
+    h = t - s
     t_1 = _time_at(1 / 2, t, s)
-    propagator_xx, psi_0_xx, psi_1_xx = _between(t, s)
-    propagator_xx_t_t_1, psi_0_xx_t_t_1, _ = _between(t, t_1)
+    propagator_xx, psi_0_xx, psi_1_xx = _between(t, s, h)
+    propagator_xx_t_t_1, psi_0_xx_t_t_1, _ = _between(t, t_1, t - t_1)
     decay_x_1 = propagator_xx_t_t_1
     weight_xx_1 = psi_0_xx_t_t_1
     time_eps_1 = t_1

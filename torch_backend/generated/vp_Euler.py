@@ -15,7 +15,7 @@ Operations: 38 on host scalars to tabulate a step (quadrature nodes not counted)
     it.
 Checked by `integrator-analysis verify vp/Euler`: order; leading local error; network evaluations per step; one-step
     map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:a70e6343e072508ded3dfd7476d1988b4c8c96a2bec47f04f71da30a5238260c
+Terms hash: sha256:48044ffcbe2d82464d1e701e70f89401d29dc9e84685884acf79cf3c78ccf25b
 Body hash: sha256:0f2a7c1893457b0363b5aeaa1aa5b0031813a7b55dde5cf81920003234df3eda
 """
 

@@ -21,8 +21,8 @@ Operations: 46 on host scalars to tabulate a step (quadrature nodes not counted)
     it.
 Checked by `integrator-analysis verify vp/Heun`: order; leading local error; network evaluations per step; one-step
     map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:e44f8d3cb91cade1775a4d721430e008387d5d3e1c39c6d61374222b83fe5b67
-Body hash: sha256:f7142a7b1e443166811070be045eec7d53a1cc1e68189295b3669f3bf61f7c5e
+Terms hash: sha256:480b6e4fe0a0df37eca99cb0260d674a539e2c691f8efd619a288fab9d9dd4ff
+Body hash: sha256:feeaafe6f3297b1ee96b4556cab83a0adc73ba9b609b98fac7ebaec6259106e2
 """
 
 import math
@@ -66,18 +66,18 @@ def _at(t: float) -> tuple[float, ...]:
     return beta, cholesky_xx
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """advance for the step from t to s."""
-    h = t - s
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """advance for the step from t to s = t - h."""
     advance = -h
     return (advance,)
 
 
 def coefficients(t: float, s: float) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
+    h = t - s
     beta_t, cholesky_xx_t = _at(t)
     beta_s, cholesky_xx_s = _at(s)
-    (advance,) = _between(t, s)
+    (advance,) = _between(t, s, h)
     skip_xx_0 = -beta_t / 2
     scale_xx_0 = beta_t / (2 * cholesky_xx_t)
     weight_xx_1 = advance

@@ -29,8 +29,8 @@ Operations: 57 on host scalars to tabulate a step (quadrature nodes not counted)
     take it.
 Checked by `integrator-analysis verify vp/RK4`: order; leading local error; network evaluations per step; one-step
     map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:3b1e754dfe9205815044d28ee22de58383b8716aceee092bfb5ad87c161f782e
-Body hash: sha256:32c3c70a4d80a18fbedad623f3eaf5cad6011395ae599b51d640796f3f1f5546
+Terms hash: sha256:f99a38965d5f436727f9485de9b9ad7d8683e26712e5ac4f0f7063ad01be92de
+Body hash: sha256:c6a9815002d1c3dc4fd87839052b5ca7234c15bfc0448511e3fcf2a81a8577e7
 """
 
 import math
@@ -84,20 +84,20 @@ def _at(t: float) -> tuple[float, ...]:
     return beta, cholesky_xx
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """advance for the step from t to s."""
-    h = t - s
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """advance for the step from t to s = t - h."""
     advance = -h
     return (advance,)
 
 
 def coefficients(t: float, s: float) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
+    h = t - s
     t_1 = t + 1 / 2 * (s - t)
     beta_t, cholesky_xx_t = _at(t)
     beta_s, cholesky_xx_s = _at(s)
     beta_t_1, cholesky_xx_t_1 = _at(t_1)
-    (advance,) = _between(t, s)
+    (advance,) = _between(t, s, h)
     skip_xx_0 = -beta_t / 2
     scale_xx_0 = beta_t / (2 * cholesky_xx_t)
     weight_xx_1 = advance / 2

@@ -22,12 +22,12 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
     f: d_x f*eta_xx*(beta*d_xx x0_x + 2*d_t log_snr*d_x x0_x*x - 2*d_t x0_x - 2*d_x x0_x*drift_xx*x - 4*d_x
         x0_x*eta_xx*x0_x)/2 + d_xx f*(2*beta*d_t log_snr*d_x x0_x*eta_xx + 2*beta*d_t log_snr*drift_xx + beta*d_tt
         log_snr - d_t beta*d_t log_snr)/(2*d_t log_snr)
-Operations: 132 on host scalars to tabulate a step (quadrature nodes not counted), 6 multiply-adds of a block to
+Operations: 131 on host scalars to tabulate a step (quadrature nodes not counted), 6 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/SDE-DPM-Solver++2M`: weak order; leading weak error; network evaluations
     per step; one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:cb8bc6f070b5c96563b5376d160ef1243d07128f542fa2aaee2030ed62f98969
-Body hash: sha256:7a1654b103c631da2caac99bce5408d89bcf9abca4cb4228ad8acaf1d562aa8f
+Terms hash: sha256:3ba45fb25d18726c460ee8f28e9106f9a8fc08b3309bad0dbec144087931e0c8
+Body hash: sha256:ed339b14350d938a4f322f896c0ffa0038bda0cb415fa46b97b6f0ebb1080539
 """
 
 import math
@@ -65,8 +65,8 @@ def _shares(start: float, end: float, times: Sequence[float], size: int) -> list
 
     ``size`` rows of as many entries; those of times that are missing are zero.
     """
-    whole = _advance(start, end)
-    positions = [_advance(start, time) / whole for time in times]
+    whole = _advance(start, end, start - end)
+    positions = [_advance(start, time, start - time) / whole for time in times]
     rows = []
     for j, own in enumerate(positions):
         row = [1.0]
@@ -91,11 +91,11 @@ def _at(t: float) -> tuple[float, ...]:
     return beta, clock, mean_x, cholesky_xx, ratio, slope_log_snr
 
 
-def _advance(t: float, s: float) -> float:
-    """The change of log_snr from time t to time s."""
+def _advance(t: float, s: float, h: float) -> float:
+    """The change of log_snr from time t to time s = t - h."""
     _, _, mean_x_t, cholesky_xx_t, _, _ = _at(t)
     _, clock_s, mean_x_s, cholesky_xx_s, ratio_s, _ = _at(s)
-    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
+    elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     ratio_difference = (
         -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
         - math.exp(-clock_s) * math.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
@@ -103,11 +103,11 @@ def _advance(t: float, s: float) -> float:
     return math.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """propagator_xx, psi_0_xx for the step from t to s."""
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """propagator_xx, psi_0_xx for the step from t to s = t - h."""
     _, _, mean_x_t, _, ratio_t, _ = _at(t)
     _, _, mean_x_s, _, ratio_s, _ = _at(s)
-    advance = _advance(t, s)
+    advance = _advance(t, s, h)
     propagator_xx = ratio_s**2 * mean_x_s / (mean_x_t * ratio_t**2)
     psi_0_xx = -math.expm1(-2 * advance) * mean_x_s
     return propagator_xx, psi_0_xx
@@ -115,10 +115,11 @@ def _between(t: float, s: float) -> tuple[float, ...]:
 
 def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0."""
+    h = t - s
     _, _, mean_x_t, cholesky_xx_t, _, _ = _at(t)
     beta_s, _, _, _, _, slope_log_snr_s = _at(s)
-    advance = _advance(t, s)
-    propagator_xx, psi_0_xx = _between(t, s)
+    advance = _advance(t, s, h)
+    propagator_xx, psi_0_xx = _between(t, s, h)
     (share_00, share_01), (share_10, share_11) = _shares(t, s, [t, *past[:1]], 2)
     skip_xx_0 = 1 / mean_x_t
     scale_xx_0 = -cholesky_xx_t / mean_x_t

@@ -16,12 +16,12 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
     time (s_x: score component, d_m: derivative by m):
     f: -d_x f*(beta**2*d_x s_x*s_x + beta**2*d_x s_x*x + beta**2*s_x + beta**2*x - beta*d_t s_x - d_t beta*s_x - d_t
         beta*x)/2
-Operations: 69 on host scalars to tabulate a step (quadrature nodes not counted), 6 multiply-adds of a block to take
+Operations: 68 on host scalars to tabulate a step (quadrature nodes not counted), 6 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/SSCS`: weak order; leading weak error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:80145caafae2754bbf2b096616e709d3baed05c1c03bf9380633d05130fd9599
-Body hash: sha256:f7a5b14c3e2d4345ba2f597c69982dcb80dc67428c61b25ca3d921edcae6e509
+Terms hash: sha256:859fd09a81c4fd605fd1066019c8889fcd189362eadc58bcbf4e8b98fc2de99c
+Body hash: sha256:32be925c0f5308c42f59a077e459fc074c346f4142b69f6c8ddae3695e32c2ed
 """
 
 import math
@@ -64,9 +64,9 @@ def _at(t: float) -> tuple[float, ...]:
     return beta, cholesky_xx
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """elapsed for the step from t to s."""
-    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """elapsed for the step from t to s = t - h."""
+    elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     return (elapsed,)
 
 
@@ -75,8 +75,8 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     h = t - s
     t_1 = t + 1 / 2 * (s - t)
     beta_t, cholesky_xx_t = _at(t)
-    (elapsed_t_t_1,) = _between(t, t_1)
-    (elapsed_t_1_s,) = _between(t_1, s)
+    (elapsed_t_t_1,) = _between(t, t_1, t - t_1)
+    (elapsed_t_1_s,) = _between(t_1, s, t_1 - s)
     decay_x_1 = math.exp(-elapsed_t_t_1 / 2)
     noise_x_1 = math.sqrt(-math.expm1(-elapsed_t_t_1))
     decay_x_2 = h * beta_t + 1

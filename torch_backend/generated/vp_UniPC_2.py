@@ -52,12 +52,12 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         x0_x*drift_xx*eta_xx*x/(24*d_t log_snr) - d_ttt log_snr*d_x x0_x*eta_xx**2*x0_x/(24*d_t log_snr) + d_t
         x0_x*d_tt log_snr**2*eta_xx/(8*d_t log_snr**2) + d_tt log_snr**2*d_x x0_x*drift_xx*eta_xx*x/(8*d_t
         log_snr**2) + d_tt log_snr**2*d_x x0_x*eta_xx**2*x0_x/(8*d_t log_snr**2)
-Operations: 183 on host scalars to tabulate a step (quadrature nodes not counted), 9 multiply-adds of a block to
+Operations: 182 on host scalars to tabulate a step (quadrature nodes not counted), 9 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/UniPC-2`: order; leading local error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:974d9d84072876b3cdee5162aa1f0fc2d8448a605a5489b87d5d861dc87e4c1a
-Body hash: sha256:661d7f377cbfa594c3c0f839a012a8ccf91fa8d60724f53a24995fd58a9c3143
+Terms hash: sha256:df67bcf81f67c9df011ed24e646a75db7f74d9b7240d363ddebcef09239ff4e8
+Body hash: sha256:07c65f30595c1594500ffb9c6964dde679805b1e37a32bb5d93eb8cc459f2677
 """
 
 import math
@@ -111,8 +111,8 @@ def _shares(start: float, end: float, times: Sequence[float], size: int) -> list
 
     ``size`` rows of as many entries; those of times that are missing are zero.
     """
-    whole = _advance(start, end)
-    positions = [_advance(start, time) / whole for time in times]
+    whole = _advance(start, end, start - end)
+    positions = [_advance(start, time, start - time) / whole for time in times]
     rows = []
     for j, own in enumerate(positions):
         row = [1.0]
@@ -134,11 +134,11 @@ def _at(t: float) -> tuple[float, ...]:
     return clock, mean_x, cholesky_xx, ratio
 
 
-def _advance(t: float, s: float) -> float:
-    """The change of log_snr from time t to time s."""
+def _advance(t: float, s: float, h: float) -> float:
+    """The change of log_snr from time t to time s = t - h."""
     _, mean_x_t, cholesky_xx_t, _ = _at(t)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s = _at(s)
-    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
+    elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     ratio_difference = (
         -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
         - math.exp(-clock_s) * math.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
@@ -146,12 +146,12 @@ def _advance(t: float, s: float) -> float:
     return math.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx for the step from t to s."""
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx for the step from t to s = t - h."""
     _, mean_x_t, cholesky_xx_t, ratio_t = _at(t)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s = _at(s)
-    advance = _advance(t, s)
-    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
+    advance = _advance(t, s, h)
+    elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     propagator_xx = cholesky_xx_s / cholesky_xx_t
     ratio_difference = (
         -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
@@ -165,8 +165,9 @@ def _between(t: float, s: float) -> tuple[float, ...]:
 
 def coefficients(t: float, s: float, past: Sequence[float] = (), read: int = HISTORY) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0. ``read``: how many of them the step itself reads at most; the mending reads all."""
+    h = t - s
     _, mean_x_t, cholesky_xx_t, _ = _at(t)
-    propagator_xx, psi_0_xx, _, _ = _between(t, s)
+    propagator_xx, psi_0_xx, _, _ = _between(t, s, h)
     (share_00, share_01), (share_10, share_11) = _shares(t, s, [t, *past[:min(1, read)]], 2)
     skip_xx_0 = 1 / mean_x_t
     scale_xx_0 = -cholesky_xx_t / mean_x_t
@@ -175,7 +176,7 @@ def coefficients(t: float, s: float, past: Sequence[float] = (), read: int = HIS
     weight_xx_past_1_2 = share_10 * psi_0_xx + share_11 * psi_0_xx / 2
     if past:
         p1 = past[0]
-        _, psi_0_xx_p1_t, psi_1_xx_p1_t, psi_2_xx_p1_t = _between(p1, t)
+        _, psi_0_xx_p1_t, psi_1_xx_p1_t, psi_2_xx_p1_t = _between(p1, t, p1 - t)
         (mend_00, mend_01, mend_02), (mend_10, mend_11, mend_12), (mend_20, mend_21, mend_22) = _shares(p1, t, [t, *past[:2]], 3)
         mend_line = float(len([t, *past[:2]]) == 2)
         (used_00, used_01), (used_10, used_11) = _shares(p1, t, [*past[:2]], 2)

@@ -51,12 +51,12 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         x0_x*drift_xx*eta_xx*x/(24*d_t log_snr) - d_ttt log_snr*d_x x0_x*eta_xx**2*x0_x/(24*d_t log_snr) + d_t
         x0_x*d_tt log_snr**2*eta_xx/(8*d_t log_snr**2) + d_tt log_snr**2*d_x x0_x*drift_xx*eta_xx*x/(8*d_t
         log_snr**2) + d_tt log_snr**2*d_x x0_x*eta_xx**2*x0_x/(8*d_t log_snr**2)
-Operations: 232 on host scalars to tabulate a step (quadrature nodes not counted), 9 multiply-adds of a block to
+Operations: 231 on host scalars to tabulate a step (quadrature nodes not counted), 9 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/UniPC-2-bh1`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:a2c645c85e781cb1e9aaa0dbb5b3d584cfda0612f30a0e2132ebceccf8eff72e
-Body hash: sha256:4b250b0264d710339c30e2b6a763ad2771030cb8718aa4688694b85c5e12c8a2
+Terms hash: sha256:992156398e36819120c88bdf6cb59a9b555d73a798342eafc856177be412f18f
+Body hash: sha256:2edb8de1745c9c4b4c30e27a3bfb859917b13c398832cf95eb796bb65168db46
 """
 
 import math
@@ -110,8 +110,8 @@ def _shares(start: float, end: float, times: Sequence[float], size: int) -> list
 
     ``size`` rows of as many entries; those of times that are missing are zero.
     """
-    whole = _advance(start, end)
-    positions = [_advance(start, time) / whole for time in times]
+    whole = _advance(start, end, start - end)
+    positions = [_advance(start, time, start - time) / whole for time in times]
     rows = []
     for j, own in enumerate(positions):
         row = [1.0]
@@ -137,11 +137,11 @@ def _at(t: float) -> tuple[float, ...]:
     return clock, mean_x, cholesky_xx, ratio, slope_log_snr, eta_xx
 
 
-def _advance(t: float, s: float) -> float:
-    """The change of log_snr from time t to time s."""
+def _advance(t: float, s: float, h: float) -> float:
+    """The change of log_snr from time t to time s = t - h."""
     _, mean_x_t, cholesky_xx_t, _, _, _ = _at(t)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s, _, _ = _at(s)
-    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
+    elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     ratio_difference = (
         -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
         - math.exp(-clock_s) * math.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
@@ -149,12 +149,12 @@ def _advance(t: float, s: float) -> float:
     return math.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx for the step from t to s."""
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx for the step from t to s = t - h."""
     _, mean_x_t, cholesky_xx_t, ratio_t, _, _ = _at(t)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s, _, _ = _at(s)
-    advance = _advance(t, s)
-    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
+    advance = _advance(t, s, h)
+    elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     propagator_xx = cholesky_xx_s / cholesky_xx_t
     ratio_difference = (
         -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
@@ -168,10 +168,11 @@ def _between(t: float, s: float) -> tuple[float, ...]:
 
 def coefficients(t: float, s: float, past: Sequence[float] = (), read: int = HISTORY) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0. ``read``: how many of them the step itself reads at most; the mending reads all."""
+    h = t - s
     _, mean_x_t, cholesky_xx_t, _, _, _ = _at(t)
     _, _, _, _, slope_log_snr_s, eta_xx_s = _at(s)
-    advance = _advance(t, s)
-    propagator_xx, psi_0_xx, _, _ = _between(t, s)
+    advance = _advance(t, s, h)
+    propagator_xx, psi_0_xx, _, _ = _between(t, s, h)
     (share_00, share_01), (share_10, share_11) = _shares(t, s, [t, *past[:min(1, read)]], 2)
     skip_xx_0 = 1 / mean_x_t
     scale_xx_0 = -cholesky_xx_t / mean_x_t
@@ -181,8 +182,8 @@ def coefficients(t: float, s: float, past: Sequence[float] = (), read: int = HIS
     if past:
         p1 = past[0]
         _, _, _, _, slope_log_snr_t, eta_xx_t = _at(t)
-        advance_p1_t = _advance(p1, t)
-        _, psi_0_xx_p1_t, psi_1_xx_p1_t, psi_2_xx_p1_t = _between(p1, t)
+        advance_p1_t = _advance(p1, t, p1 - t)
+        _, psi_0_xx_p1_t, psi_1_xx_p1_t, psi_2_xx_p1_t = _between(p1, t, p1 - t)
         (mend_00, mend_01, mend_02), (mend_10, mend_11, mend_12), (mend_20, mend_21, mend_22) = _shares(p1, t, [t, *past[:2]], 3)
         mend_line = float(len([t, *past[:2]]) == 2)
         (used_00, used_01), (used_10, used_11) = _shares(p1, t, [*past[:2]], 2)

@@ -157,12 +157,12 @@ Leading local error (numerical - exact), coefficient of h**5 with h = t - s > 0 
         x0_x*drift_xx*eta_xx*x/(72*d_t log_snr**2) - 19*d_tt log_snr*d_ttt log_snr*d_x x0_x*eta_xx**2*x0_x/(72*d_t
         log_snr**2) + 19*d_t x0_x*d_tt log_snr**3*eta_xx/(48*d_t log_snr**3) + 19*d_tt log_snr**3*d_x
         x0_x*drift_xx*eta_xx*x/(48*d_t log_snr**3) + 19*d_tt log_snr**3*d_x x0_x*eta_xx**2*x0_x/(48*d_t log_snr**3)
-Operations: 301 on host scalars to tabulate a step (quadrature nodes not counted), 11 multiply-adds of a block to
+Operations: 300 on host scalars to tabulate a step (quadrature nodes not counted), 11 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/UniPC-3`: order; leading local error; network evaluations per step; one-
     step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:3596ce4d4b2ffa32eb8eeb5889c0c5861015c129ec8b4a30d57403525204e641
-Body hash: sha256:46497e2bd634c836283e9cae86366bcf57be3f6735d5ce7a5390fd47ee156482
+Terms hash: sha256:1dc59515db625ce547d9e40cc181be5e49827213f6f713cf068480f71c72917a
+Body hash: sha256:8e74be0ee9df86cae217180cdd1e0193a7ca55bcc0f406db6e3f3a77164a1e36
 """
 
 import math
@@ -218,8 +218,8 @@ def _shares(start: float, end: float, times: Sequence[float], size: int) -> list
 
     ``size`` rows of as many entries; those of times that are missing are zero.
     """
-    whole = _advance(start, end)
-    positions = [_advance(start, time) / whole for time in times]
+    whole = _advance(start, end, start - end)
+    positions = [_advance(start, time, start - time) / whole for time in times]
     rows = []
     for j, own in enumerate(positions):
         row = [1.0]
@@ -241,11 +241,11 @@ def _at(t: float) -> tuple[float, ...]:
     return clock, mean_x, cholesky_xx, ratio
 
 
-def _advance(t: float, s: float) -> float:
-    """The change of log_snr from time t to time s."""
+def _advance(t: float, s: float, h: float) -> float:
+    """The change of log_snr from time t to time s = t - h."""
     _, mean_x_t, cholesky_xx_t, _ = _at(t)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s = _at(s)
-    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
+    elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     ratio_difference = (
         -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
         - math.exp(-clock_s) * math.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
@@ -253,12 +253,12 @@ def _advance(t: float, s: float) -> float:
     return math.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx, psi_3_xx for the step from t to s."""
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx, psi_3_xx for the step from t to s = t - h."""
     _, mean_x_t, cholesky_xx_t, ratio_t = _at(t)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s = _at(s)
-    advance = _advance(t, s)
-    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
+    advance = _advance(t, s, h)
+    elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     propagator_xx = cholesky_xx_s / cholesky_xx_t
     ratio_difference = (
         -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
@@ -273,8 +273,9 @@ def _between(t: float, s: float) -> tuple[float, ...]:
 
 def coefficients(t: float, s: float, past: Sequence[float] = (), read: int = HISTORY) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0. ``read``: how many of them the step itself reads at most; the mending reads all."""
+    h = t - s
     _, mean_x_t, cholesky_xx_t, _ = _at(t)
-    propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx, _ = _between(t, s)
+    propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx, _ = _between(t, s, h)
     (share_00, share_01, share_02), (share_10, share_11, share_12), (share_20, share_21, share_22) = _shares(t, s, [t, *past[:min(2, read)]], 3)
     share_line = float(len([t, *past[:min(2, read)]]) == 2)
     skip_xx_0 = 1 / mean_x_t
@@ -303,7 +304,7 @@ def coefficients(t: float, s: float, past: Sequence[float] = (), read: int = HIS
     )
     if past:
         p1 = past[0]
-        _, psi_0_xx_p1_t, psi_1_xx_p1_t, psi_2_xx_p1_t, psi_3_xx_p1_t = _between(p1, t)
+        _, psi_0_xx_p1_t, psi_1_xx_p1_t, psi_2_xx_p1_t, psi_3_xx_p1_t = _between(p1, t, p1 - t)
         (mend_00, mend_01, mend_02, mend_03), (mend_10, mend_11, mend_12, mend_13), (mend_20, mend_21, mend_22, mend_23), (mend_30, mend_31, mend_32, mend_33) = _shares(p1, t, [t, *past[:3]], 4)
         mend_line = float(len([t, *past[:3]]) == 2)
         (used_00, used_01, used_02), (used_10, used_11, used_12), (used_20, used_21, used_22) = _shares(p1, t, [*past[:3]], 3)

@@ -50,12 +50,12 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         d_tt log_snr*d_xt eps_x*eps_x*eta_xx**2/(4*d_t log_snr) - d_tt log_snr*d_xx eps_x*eps_x**2*eta_xx**3/(8*d_t
         log_snr) - d_ttt log_snr*d_x eps_x*eps_x*eta_xx**2/(24*d_t log_snr) + d_tt log_snr**2*d_x
         eps_x*eps_x*eta_xx**2/(8*d_t log_snr**2)
-Operations: 174 on host scalars to tabulate a step (quadrature nodes not counted), 7 multiply-adds of a block to
+Operations: 173 on host scalars to tabulate a step (quadrature nodes not counted), 7 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/UniPC-eps-2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:2e894020460286b687ae4454281e9f8398ab8951387085a8cdbd30d613c1422a
-Body hash: sha256:b0de2728768df9716a0716c7700bceb47a313713c2bbe9a4edbc3efafcbc68be
+Terms hash: sha256:8529e181dae16fb5d5c03f17591d73125d9d7c5e69c0927dcdacaf2761f11b34
+Body hash: sha256:b38bc17a4cf0c138050f105e81cd7bbdc22f0b411bee3e579d6aca336014e5e6
 """
 
 import math
@@ -107,8 +107,8 @@ def _shares(start: float, end: float, times: Sequence[float], size: int) -> list
 
     ``size`` rows of as many entries; those of times that are missing are zero.
     """
-    whole = _advance(start, end)
-    positions = [_advance(start, time) / whole for time in times]
+    whole = _advance(start, end, start - end)
+    positions = [_advance(start, time, start - time) / whole for time in times]
     rows = []
     for j, own in enumerate(positions):
         row = [1.0]
@@ -130,11 +130,11 @@ def _at(t: float) -> tuple[float, ...]:
     return clock, mean_x, cholesky_xx, ratio
 
 
-def _advance(t: float, s: float) -> float:
-    """The change of log_snr from time t to time s."""
+def _advance(t: float, s: float, h: float) -> float:
+    """The change of log_snr from time t to time s = t - h."""
     _, mean_x_t, cholesky_xx_t, _ = _at(t)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s = _at(s)
-    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
+    elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     ratio_difference = (
         -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
         - math.exp(-clock_s) * math.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
@@ -142,12 +142,12 @@ def _advance(t: float, s: float) -> float:
     return math.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx for the step from t to s."""
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx for the step from t to s = t - h."""
     _, mean_x_t, cholesky_xx_t, _ = _at(t)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s = _at(s)
-    advance = _advance(t, s)
-    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
+    advance = _advance(t, s, h)
+    elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     propagator_xx = math.exp(elapsed / 2)
     ratio_difference = (
         -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
@@ -161,14 +161,15 @@ def _between(t: float, s: float) -> tuple[float, ...]:
 
 def coefficients(t: float, s: float, past: Sequence[float] = (), read: int = HISTORY) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0. ``read``: how many of them the step itself reads at most; the mending reads all."""
-    propagator_xx, psi_0_xx, _, _ = _between(t, s)
+    h = t - s
+    propagator_xx, psi_0_xx, _, _ = _between(t, s, h)
     (share_00, share_01), (share_10, share_11) = _shares(t, s, [t, *past[:min(1, read)]], 2)
     decay_x_2 = propagator_xx
     weight_xx_0_2 = share_00 * psi_0_xx + share_01 * psi_0_xx / 2
     weight_xx_past_1_2 = share_10 * psi_0_xx + share_11 * psi_0_xx / 2
     if past:
         p1 = past[0]
-        _, psi_0_xx_p1_t, psi_1_xx_p1_t, psi_2_xx_p1_t = _between(p1, t)
+        _, psi_0_xx_p1_t, psi_1_xx_p1_t, psi_2_xx_p1_t = _between(p1, t, p1 - t)
         (mend_00, mend_01, mend_02), (mend_10, mend_11, mend_12), (mend_20, mend_21, mend_22) = _shares(p1, t, [t, *past[:2]], 3)
         mend_line = float(len([t, *past[:2]]) == 2)
         (used_00, used_01), (used_10, used_11) = _shares(p1, t, [*past[:2]], 2)

@@ -25,12 +25,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         anchor_x*x**2 - 2*beta*d_t log_snr*d_x anchor_x**2*eta_xx*x - 4*beta*d_t log_snr*d_xt anchor_x*x +
         2*beta*d_tt log_snr*d_x anchor_x*x + 4*d_t anchor_x*d_t log_snr*d_x anchor_x*eta_xx - 4*d_t anchor_x*d_tt
         log_snr - 2*d_t beta*d_t log_snr*d_x anchor_x*x + 4*d_t log_snr*d_tt anchor_x)/(48*d_t log_snr)
-Operations: 121 on host scalars to tabulate a step (quadrature nodes not counted), 4 multiply-adds of a block to
+Operations: 120 on host scalars to tabulate a step (quadrature nodes not counted), 4 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/anchored-AB2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:755f32fffcef53998ddf447adc93ef816f5755b4a2b94e3716fb6744b800b209
-Body hash: sha256:65bb1af6392205eeb080aed8e433761c10fa965aa5988b09c3e14ea55b8b2fda
+Terms hash: sha256:0057562b3441cab9e1a646b4e7d0969baf2a76affc87d5445299c5df5ab783dd
+Body hash: sha256:68d4bbb1f570246dfb9efcbbedaf60beb31e3ed16dbace9a5da30aab8a003c7b
 """
 
 import math
@@ -103,8 +103,8 @@ def _shares(start: float, end: float, times: Sequence[float], size: int, v: floa
 
     ``size`` rows of as many entries; those of times that are missing are zero.
     """
-    whole = _advance(start, end, v)
-    positions = [_advance(start, time, v) / whole for time in times]
+    whole = _advance(start, end, start - end, v)
+    positions = [_advance(start, time, start - time, v) / whole for time in times]
     rows = []
     for j, own in enumerate(positions):
         row = [1.0]
@@ -129,11 +129,11 @@ def _at(t: float, v: float) -> tuple[float, ...]:
     return clock, mean_x, cholesky_xx, ratio, marginal_xx, eta_xx
 
 
-def _advance(t: float, s: float, v: float) -> float:
-    """The change of log_snr from time t to time s."""
+def _advance(t: float, s: float, h: float, v: float) -> float:
+    """The change of log_snr from time t to time s = t - h."""
     _, mean_x_t, cholesky_xx_t, _, _, _ = _at(t, v)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s, _, _ = _at(s, v)
-    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
+    elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     ratio_difference = (
         -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
         - math.exp(-clock_s) * math.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
@@ -141,11 +141,11 @@ def _advance(t: float, s: float, v: float) -> float:
     return math.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: float, s: float, v: float) -> tuple[float, ...]:
-    """propagator_xx, psi_0_xx for the step from t to s."""
+def _between(t: float, s: float, h: float, v: float) -> tuple[float, ...]:
+    """propagator_xx, psi_0_xx for the step from t to s = t - h."""
     _, mean_x_t, cholesky_xx_t, ratio_t, marginal_xx_t, _ = _at(t, v)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s, marginal_xx_s, _ = _at(s, v)
-    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
+    elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     propagator_xx = mean_x_s / mean_x_t
     ratio_difference = (
         -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
@@ -155,31 +155,34 @@ def _between(t: float, s: float, v: float) -> tuple[float, ...]:
     return propagator_xx, psi_0_xx
 
 
-def _integrands(u: float, s: float, v: float) -> tuple[float, ...]:
-    """The integrands of psi_1_xx at u, s < u < t."""
+def _integrands(u: float, s: float, h: float, v: float) -> tuple[float, ...]:
+    """The integrands of psi_1_xx at u = s + h, s < u < t."""
     _, _, _, _, _, eta_xx_u = _at(u, v)
-    propagator_xx, _ = _between(u, s, v)
+    propagator_xx, _ = _between(u, s, h, v)
     return (-eta_xx_u * propagator_xx,)
 
 
-def _integrate(t: float, s: float, v: float) -> tuple[float, ...]:
-    """The integrals of _integrands times x**k over u from s to t, by the rule in log(u)."""
-    width = math.log1p((t - s) / s)
-    times = [(s * math.exp(width * node), width * weight) for node, weight in RULE]
-    points = [(u, factor * u) for u, factor in times]
-    values = []
-    for u, factor in points:
-        x = _advance(t, u, v) / _advance(t, s, v)
-        found = _integrands(u, s, v)
+def _integrate(t: float, s: float, h: float, v: float) -> tuple[float, ...]:
+    """The integrals of _integrands times x**k over u from s to t = s + h, by the rule in log(u).
+
+    A node is handed on with its distance d from s, of which u - s would be a rounded value.
+    """
+    width = math.log1p(h / s)
+    points = [(s * math.expm1(width * node), s * math.exp(width * node) * width * weight) for node, weight in RULE]
+    whole, values = _advance(t, s, h, v), []
+    for d, factor in points:
+        x = _advance(t, s + d, h - d, v) / whole
+        found = _integrands(s + d, s, d, v)
         values.append([factor * x**k * value for k in range(1, 2) for value in found])
     return tuple(math.fsum(column) for column in zip(*values, strict=True))
 
 
 def coefficients(t: float, s: float, past: Sequence[float] = (), v: float = VARIANCE) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0. v: the data's variance."""
+    h = t - s
     _, _, cholesky_xx_t, _, marginal_xx_t, _ = _at(t, v)
-    propagator_xx, psi_0_xx = _between(t, s, v)
-    (psi_1_xx,) = _integrate(t, s, v)
+    propagator_xx, psi_0_xx = _between(t, s, h, v)
+    (psi_1_xx,) = _integrate(t, s, h, v)
     (share_00, share_01), (share_10, share_11) = _shares(t, s, [t, *past[:1]], 2, v)
     scale_xx_0 = marginal_xx_t / cholesky_xx_t
     decay_x = propagator_xx

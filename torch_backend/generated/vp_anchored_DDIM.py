@@ -13,17 +13,18 @@ Mapped back, each state of the step is E(s, t) z plus the weights psi_k(s, t) = 
     times the coefficients of the network's polynomial in x, the share of the way from t to s in t; E(s, t) =
     A_s^{-1} A_t.
 State at 1 of the step: polynomial through evaluation(s) 0.
-psi in closed form: R_s - E(s, t) R_t, R n solving the ODE for every constant n.
+psi in closed form: R_s - E(s, t) R_t, R n solving the ODE for every constant n; the difference is taken through the
+    noise between s and t, which is a factor of it.
 Order 1 for a general smooth score; 1 network evaluation per step; deterministic.
 Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 in forward diffusion time (anchor_x:
     anchor prediction's component, d_m: derivative by m):
     x: eta_xx*(-2*anchor_x*d_x anchor_x*eta_xx + beta*d_x anchor_x*x - 2*d_t anchor_x)/4
-Operations: 98 on host scalars to tabulate a step (quadrature nodes not counted), 2 multiply-adds of a block to take
+Operations: 97 on host scalars to tabulate a step (quadrature nodes not counted), 2 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/anchored-DDIM`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:78edf300f2125b01d885a67c646cc8ea2221bfdfdbb36063f9b31a472100b531
-Body hash: sha256:6fdff92d18aa47635f31e61adb1d50fdb4bcdaff386ad300e3f6f0d9a91864ef
+Terms hash: sha256:b59b7add8762e841ea62f1e1a2bce029546ad7cad25274b0f79f79b4df82210b
+Body hash: sha256:fca6a765276f6d003bf337434d30e0eb3f36d6cf441699c4e90f67e24349a812
 """
 
 import math
@@ -65,11 +66,11 @@ def _at(t: float, v: float) -> tuple[float, ...]:
     return clock, mean_x, cholesky_xx, ratio, marginal_xx
 
 
-def _between(t: float, s: float, v: float) -> tuple[float, ...]:
-    """propagator_xx, psi_0_xx for the step from t to s."""
+def _between(t: float, s: float, h: float, v: float) -> tuple[float, ...]:
+    """propagator_xx, psi_0_xx for the step from t to s = t - h."""
     _, mean_x_t, cholesky_xx_t, ratio_t, marginal_xx_t = _at(t, v)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s, marginal_xx_s = _at(s, v)
-    elapsed = (t - s) * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
+    elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     propagator_xx = mean_x_s / mean_x_t
     ratio_difference = (
         -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
@@ -81,8 +82,9 @@ def _between(t: float, s: float, v: float) -> tuple[float, ...]:
 
 def coefficients(t: float, s: float, v: float = VARIANCE) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. v: the data's variance."""
+    h = t - s
     _, _, cholesky_xx_t, _, marginal_xx_t = _at(t, v)
-    propagator_xx, psi_0_xx = _between(t, s, v)
+    propagator_xx, psi_0_xx = _between(t, s, h, v)
     decay_x = propagator_xx
     weight_xx = marginal_xx_t * psi_0_xx / cholesky_xx_t
     return decay_x, weight_xx

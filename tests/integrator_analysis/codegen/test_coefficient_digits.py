@@ -167,13 +167,12 @@ def test_the_off_diagonal_weights_of_splittings_too(errors: Callable, spec: str,
     assert max(relative.values()) <= TOLERANCE
 
 
-@pytest.mark.xfail(reason="Sigma_xm is e^-16 at t = 1 but is summed from terms of size one: 5e-12 of itself is lost")
 def test_the_off_diagonal_weights_of_splittings_at_the_prior(errors: Callable) -> None:
+    """Where Sigma_xm is e^-16."""
     relative, _ = errors("psld/Euler", 1.0, 0.9)
     assert max(relative.values()) <= TOLERANCE
 
 
-@pytest.mark.xfail(reason="E_xm(s, u) is formed from u - s with u = root**2 rounded: 1e-16 t/h of it is lost")
 @pytest.mark.parametrize(("t", "s"), [(0.5, 0.5 - 1e-6), (0.1, 0.1 - 1e-9), (0.001 + 1e-6, 0.001)])
 def test_the_off_diagonal_weights_of_conjugations_at_tiny_steps(errors: Callable, t: float, s: float) -> None:
     relative, _ = errors("psld/DDIM", t, s)
