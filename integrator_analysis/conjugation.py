@@ -429,7 +429,11 @@ class _Lowering:
             carried[1, 1]: scale * at_t[0, 0] * at_t[1, 1] / size,
             rise[0, 0]: spread[0, 0] / (size + at_s[0, 0]),
             rise[1, 0]: (spread[1, 0] - rise[0, 0] * at_s[1, 0]) / size,
-            rise[1, 1]: (spread[1, 1] - rise[1, 0] * (carried[1, 0] + at_s[1, 0])) / (carried[1, 1] + at_s[1, 1]),
+            rise[1, 1]: difference(
+                carried[1, 1],
+                at_s[1, 1],
+                (spread[1, 1] - rise[1, 0] * (carried[1, 0] + at_s[1, 0])) / (carried[1, 1] + at_s[1, 1]),
+            ),
             slip(t, s): sympy.atan2(
                 first[0] * sympy.sin(angle) + first[1] * sympy.cos(angle),
                 first[0] * sympy.cos(angle) - first[1] * sympy.sin(angle),

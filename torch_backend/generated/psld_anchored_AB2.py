@@ -241,12 +241,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         anchor_x*eta_mx*m/(12*M) - 5*beta*d_tt log_snr*d_x anchor_m*eta_mm*m/(24*M*d_t log_snr) - 5*beta*d_tt
         log_snr*d_x anchor_x*eta_mx*m/(24*M*d_t log_snr) + 5*beta**2*d_xx anchor_m*eta_mm*m**2/(48*M**2) +
         5*beta**2*d_xx anchor_x*eta_mx*m**2/(48*M**2)
-Operations: 951 on host scalars to tabulate a step (quadrature nodes not counted), 16 multiply-adds of a block to
+Operations: 954 on host scalars to tabulate a step (quadrature nodes not counted), 16 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/anchored-AB2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:c4a24aa23c7908717b9087133355b061315e6272184b0eded630f2838009b2f7
-Body hash: sha256:a93f2e0e7833d12a741c2e7021541679fdc96fa19bb84c30dc7a3efa22854b84
+Terms hash: sha256:545f4ac9fcbf5c34b889c54b63c95f8a9c2eacf4e5c5ec57fc84a004d785b1ec
+Body hash: sha256:722fcbc03a2792a484374aa4559494b0d81752e4d15851fd8c737e4ef5928bb0
 """
 
 import math
@@ -519,7 +519,7 @@ def _between(t: float, s: float, h: float, v: float) -> tuple[float, ...]:
     carried_mm = math.exp((Gamma / 2 + nu / 2) * elapsed) * marginal_mm_t * marginal_xx_t / carried_xx
     rise_xx = spread_xx / (carried_xx + marginal_xx_s)
     rise_mx = (spread_mx - marginal_mx_s * rise_xx) / carried_xx
-    rise_mm = (spread_mm - (carried_mx + marginal_mx_s) * rise_mx) / (carried_mm + marginal_mm_s)
+    rise_mm = _difference(carried_mm, marginal_mm_s, (spread_mm - (carried_mx + marginal_mx_s) * rise_mx) / (carried_mm + marginal_mm_s))
     slip = math.atan2(back_xm * math.cos(turn) + back_xx * math.sin(turn), back_xx * math.cos(turn) - back_xm * math.sin(turn))
     psi_0_xx = (
         (2 * math.sin(slip / 2)**2 * carried_xx - rise_xx) * math.cos(angle_s)
