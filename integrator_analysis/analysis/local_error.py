@@ -120,7 +120,18 @@ class ErrorTerms:
     def terms(self) -> Mapping[str, tuple[Term, ...]]:
         """The coefficients term by term, the smallest trees (the lowest derivatives of f) first.
 
-        Each term's own coefficient is factored where it is short.
+        Each term's own coefficient is factored where it is short. Heun's error constants (Hairer, Norsett and Wanner,
+        Solving Ordinary Differential Equations I, table II.3.1; h runs against time, so odd orders change sign):
+
+        >>> import integrator_analysis as ia
+        >>> heun = ia.derive("flow/conjugate(base=Heun, predict=velocity)").local_error
+        >>> for term in heun.terms["x"]:
+        ...     print(term)
+        -1/12*d_tt velocity_x
+        -1/12*d_xx velocity_x[velocity_x, velocity_x]
+        1/6*d_x velocity_x[d_t velocity_x]
+        -1/6*d_xt velocity_x[velocity_x]
+        1/6*d_x velocity_x[d_x velocity_x[velocity_x]]
         """
         return {
             block: tuple(Term(self._readable(found[d]), d) for d in sorted(found, key=lambda d: (d.degree, str(d))))
@@ -397,9 +408,14 @@ def derive_local_error(program: StepProgram, max_order: int = MAX_ORDER) -> Loca
 
     Raises ArithmeticError if a block agrees with the exact flow through h**max_order.
 
-    Dormand and Prince's fifth-order tableau, with ``process`` flow, whose network returns z' itself:
+    Strang's splitting has order two, Euler-Maruyama weak order one:
 
     >>> import integrator_analysis as ia
+    >>> [derive_local_error(ia.derive(spec).program).order for spec in ("psld/SPS-2S", "vp/EM")]
+    [2, 1]
+
+    Dormand and Prince's tableau has order five, with ``process`` flow, whose network returns z' itself:
+
     >>> from fractions import Fraction as F
     >>> from integrator_analysis.base_methods import RungeKutta
     >>> from integrator_analysis.conjugation import Conjugate
