@@ -48,19 +48,15 @@ class ModifiedODE:
     def text(self) -> Mapping[str, str]:
         """The right-hand side of each block, the correction by elementary differentials."""
         found = self.correction.terms_text()
-        return {b: self._sum(str(f), found[b], "h", f"h**{self.power}", "*(", ")") for b, f in self.unmodified.items()}
+        power = {0: "", 1: "h*"}.get(self.power, f"h**{self.power}*")
+        return {b: _plus(str(f), found[b], f"{power}(", ")") for b, f in self.unmodified.items()}
 
     def latex(self) -> Mapping[str, str]:
         """The same as LaTeX."""
         found = self.correction.terms_latex()
-        opening, closing = r" \left(", r"\right)"
-        return {
-            b: self._sum(latex_of(f), found[b], "h", f"h^{{{self.power}}}", opening, closing)
-            for b, f in self.unmodified.items()
-        }
-
-    def _sum(self, first: str, second: str, h: str, power: str, opening: str, closing: str) -> str:
-        return first if second == "0" else f"{first} + {h if self.power == 1 else power}{opening}{second}{closing}"
+        power = {0: "", 1: "h "}.get(self.power, f"h^{{{self.power}}} ")
+        opening = power + r"\left("
+        return {b: _plus(latex_of(f), found[b], opening, r"\right)") for b, f in self.unmodified.items()}
 
     def right_hand_side(self, field: Field, h: float, digits: int = 25) -> Callable[[float, np.ndarray], np.ndarray]:
         """(t, z) -> z' in float64 for steps of size h; z holds k * d numbers, block after block.
@@ -197,6 +193,10 @@ def modified_equation(error: LocalError) -> ModifiedODE | ModifiedSDE:
         for block, exponent in error.exponents.items()
     }
     return ModifiedODE(program, power, ErrorTerms(program, error.scalars, exponents, sums))
+
+
+def _plus(first: str, second: str, opening: str, closing: str) -> str:
+    return first if second == "0" else f"{first} + {opening}{second}{closing}"
 
 
 def _linear_in_field(program: StepProgram) -> Mapping[str, sympy.Expr]:
