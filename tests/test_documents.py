@@ -26,6 +26,15 @@ def test_code_blocks_run_and_print_what_they_say(document: str, tmp_path: Path) 
     assert [line for line in printed if line in EXPECTED[document]] == EXPECTED[document]
 
 
+def test_the_document_on_errors_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    document = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"```python\n(.*?)```", document, re.DOTALL))
+    expected = re.findall(r"print\(.*\)  # (.+)", code)
+    exec(compile(code, "errors.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines() == expected
+    assert len(expected) > 1
+
+
 def test_pictures_in_the_readme_exist() -> None:
     pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text(encoding="utf-8"))
     assert pictures
