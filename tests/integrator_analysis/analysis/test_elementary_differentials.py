@@ -10,7 +10,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 
 import mpmath
 import numpy as np
@@ -348,32 +348,40 @@ def test_leading_and_next_term_on_blocks_of_two_numbers(spec: str, on_paper: Cal
         np.testing.assert_allclose(got, [float(m[n]) for m in measured], rtol=(1e-9, 1e-7)[n])
 
 
-def test_splittings_with_euler_sub_flows_lose_order_two_to_self_derivatives() -> None:
-    """BAB with scores at the middle time: x: -(1/2) F_x F, m: -(1/4) G_m G, for vectors F and G of x' = F, m' = G."""
+def test_splittings_with_euler_sub_flows_have_the_stated_constants_for_vectors() -> None:
+    """x' = F, m' = G in reverse time r. B A B with scores at the middle time: x: -F_x F / 2, m: -G_m G / 4;
+    A at the start, then B at the end: x: -(F_x F + F_m G + F_r) / 2, m: (G_x F - G_m G + G_r) / 2.
+    """
     gamma, nu, mass, beta = (mpmath.mpf(v) for v in ("0.01", "4.01", "0.25", "8"))
     score = random_field(2 * SIZE, 8)
     z, t = [mpmath.mpf(v) / 10 for v in (4, -3, 7, 2)], mpmath.mpf("0.37")
 
-    def right(y: Sequence[mpmath.mpf]) -> tuple[Vector, Vector]:
-        s, x, m = score(y, t), y[:SIZE], y[SIZE:]
-        f = [beta / 2 * (gamma * a - b / mass + gamma * c) for a, b, c in zip(x, m, s, strict=False)]
+    def right(y: Sequence[mpmath.mpf], time: mpmath.mpf) -> np.ndarray:
+        s, x, m = score(y, time), y[:SIZE], y[SIZE:]
+        f = [beta / 2 * (gamma * a - b / mass + gamma * c) for a, b, c in zip(x, m, s[:SIZE], strict=True)]
         g = [beta / 2 * (a + nu * b + mass * nu * c) for a, b, c in zip(x, m, s[SIZE:], strict=True)]
-        return f, g
+        return np.array([f, g])
+
+    def along(direction: Sequence[mpmath.mpf], reverse: int) -> np.ndarray:
+        """The derivative of (F, G) along a direction of the state, or in reverse time."""
+
+        def moved(e: mpmath.mpf, n: int) -> mpmath.mpf:
+            return right([a + e * b for a, b in zip(z, direction, strict=True)], t - reverse * e).ravel()[n]
+
+        return np.array([float(mpmath.diff(partial(moved, n=n), 0)) for n in range(2 * SIZE)]).reshape(2, SIZE)
+
+    def derived(word: str) -> np.ndarray:
+        found = ia.derive(f"psld/{word}").local_error.evaluate_blocks([float(v) for v in z], 0.37, score)
+        return np.array([found["x"], found["m"]])
 
     with mpmath.workdps(40):
-        f, g = right(z)
-        rest = [mpmath.mpf(0)] * SIZE
-
-        def slope(block: int, direction: Vector, n: int) -> mpmath.mpf:
-            moved = lambda e: [a + e * b for a, b in zip(z, direction, strict=True)]  # noqa: E731
-            return mpmath.diff(lambda e: right(moved(e))[block][n], 0)
-
-        along_f = [slope(0, [*f, *rest], n) for n in range(SIZE)]
-        along_g = [slope(1, [*rest, *g], n) for n in range(SIZE)]
-        error = ia.derive("psld/B@1/2 A@1/2 B@1/2").local_error
-        derived = error.evaluate_blocks([float(v) for v in z], 0.37, score)
-    np.testing.assert_allclose(derived["x"], [-float(v) / 2 for v in along_f], rtol=1e-12)
-    np.testing.assert_allclose(derived["m"], [-float(v) / 4 for v in along_g], rtol=1e-12)
+        f, g = right(z, t)
+        zero = [mpmath.mpf(0)] * SIZE
+        by_x, by_m, by_r = along([*f, *zero], 0), along([*zero, *g], 0), along([*zero, *zero], 1)
+    expected = np.array([-by_x[0] / 2, -by_m[1] / 4])
+    np.testing.assert_allclose(derived("B@1/2 A@1/2 B@1/2"), expected, rtol=1e-12)
+    expected = np.array([-(by_x + by_m + by_r)[0], (by_x - by_m + by_r)[1]]) / 2
+    np.testing.assert_allclose(derived("A@0 B@1"), expected, rtol=1e-12)
 
 
 def test_a_state_of_another_length_is_refused() -> None:
