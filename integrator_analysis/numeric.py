@@ -17,7 +17,7 @@ from scipy.integrate import solve_ivp
 from sympy.core.function import AppliedUndef
 
 from integrator_analysis.algebra.special import MPMATH, NUMPY
-from integrator_analysis.symbols import Definitions, u
+from integrator_analysis.symbols import Definitions, h, s, t, u
 
 __all__ = ["function"]
 
@@ -33,11 +33,11 @@ def function(
     backend: Literal["numpy", "mpmath"] = "numpy",
 ) -> Callable[..., Any]:
     """A callable of ``arguments`` that returns the list of values of ``expressions``."""
-    resolved = [definitions.resolve(sympy.sympify(e)).xreplace(dict(parameters)) for e in expressions]
-    integrals = {c.func for e in resolved for c in e.atoms(AppliedUndef) if c.func in definitions}
+    program = _StraightLine(definitions, parameters)
+    results = [program.flat(sympy.sympify(e)) for e in expressions]
     named: dict[str, Any] = {}
     ordered: dict[sympy.ImmutableMatrix, Callable[..., Any]] = {}
-    for f in sorted(integrals, key=str):
+    for f in sorted(program.integrals, key=str):
         matrix = definitions[f].generator
         if matrix is not None:
             if matrix not in ordered:
@@ -48,7 +48,43 @@ def function(
         integrand = function([definitions[f].body], (u,), definitions, parameters, backend)
         named[str(f)] = _integral(integrand, backend)
     modules = [named, NUMPY, "numpy"] if backend == "numpy" else [named, MPMATH, "mpmath"]
-    return sympy.lambdify(list(arguments), resolved, modules=modules, cse=True)
+    return sympy.lambdify(list(arguments), results, modules=modules, cse=lambda _: (program.assignments, results))
+
+
+class _StraightLine:
+    """Assignments in the order in which they can be carried out: one for each call of a defined function.
+
+    Written out at once, the formulas of a weight grow to hundreds of thousands of nodes. A call whose value is a number
+    or a symbol at these parameters is that, so that what it multiplies may still vanish.
+    """
+
+    def __init__(self, definitions: Definitions, parameters: Mapping[sympy.Symbol, sympy.Expr]) -> None:
+        self.definitions, self.parameters = definitions, {h: t - s, **parameters}
+        self.assignments: list[tuple[sympy.Symbol, sympy.Expr]] = []
+        self.integrals: set[sympy.Function] = set()
+        self._values: dict[sympy.Expr, sympy.Expr] = {}
+
+    def flat(self, expression: sympy.Expr) -> sympy.Expr:
+        """``expression`` with the value of every call in place of it."""
+        expression = expression.xreplace(self.parameters)
+        calls = sorted((c for c in expression.atoms(AppliedUndef) if c.func in self.definitions), key=str)
+        return expression.xreplace({c: self._value(c) for c in calls})
+
+    def _value(self, call: sympy.Expr) -> sympy.Expr:
+        definition = self.definitions[call.func]
+        inner = call.func(*(self.flat(a) for a in call.args))
+        if inner not in self._values:
+            value = inner
+            if definition.integral or definition.generator is not None:
+                self.integrals.add(call.func)
+            else:
+                value = self.flat(definition(*inner.args))
+            if not value.is_Atom:
+                symbol = sympy.Symbol(f"_v{len(self.assignments)}")
+                self.assignments.append((symbol, value))
+                value = symbol
+            self._values[inner] = value
+        return self._values[inner]
 
 
 def _entry(matrix: Callable[..., Any], number: int, t: Any, s: Any) -> Any:

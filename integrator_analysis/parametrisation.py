@@ -51,6 +51,8 @@ def slope_of(variable: sympy.Function) -> sympy.Function:
 
 VELOCITY = "velocity"
 
+_CHECKED: set[tuple[object, ...]] = set()
+"""What ``Parametrisation.check`` has measured in this session."""
 
 PLAIN = ("score", "residual")
 """Those whose C_skip and C_out are constants: L and eta are then written out, and not named."""
@@ -164,8 +166,13 @@ class Parametrisation:
     def check(self) -> None:
         """That the closed forms hold, in 15 digits at two times: m' = L m and eta = m d(rho**p)/dt; R' = L R.
 
-        Raises ArithmeticError where they do not.
+        Raises ArithmeticError where they do not. What has passed once in a session is not measured again.
         """
+        forms = (self.homogeneous, self.power, self.noise, self.turning, self.frame, self.constant)
+        tables = (*self.parameters.items(), *self.extra.items())
+        content = (self.name, self.c_skip, self.c_out, *forms, *tables, *self.process.content)
+        if content in _CHECKED:
+            return
         times = [mpmath.mpf(share) * self.process.t_max for share in ("0.2137", "0.8311")]
         with mpmath.workdps(40):
             errors = [0, *(self._scalar_error(u) for u in times if self.homogeneous is not None)]
@@ -173,6 +180,7 @@ class Parametrisation:
             errors += [self._constant_error(u) for u in times if self.constant is not None]
             if max(errors) > mpmath.mpf(10) ** -15:
                 raise ArithmeticError(f"a closed form of parametrisation {self.name} fails its equation")
+        _CHECKED.add(content)
 
     def _values(self, *expressions: sympy.Expr) -> Callable[[mpmath.mpf], list[mpmath.mpf]]:
         table = self.process.definitions.with_(self.definitions)

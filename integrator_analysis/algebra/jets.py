@@ -18,8 +18,8 @@ from typing import Any
 import sympy
 from sympy import QQ
 from sympy.core.function import AppliedUndef
-from sympy.polys.rings import PolyElement, ring
 
+from integrator_analysis.algebra.ring import PackedElement, PackedRing
 from integrator_analysis.algebra.series import Series
 from integrator_analysis.algebra.special import expm1, phi
 
@@ -147,7 +147,8 @@ class JetRing:
             keys += [("observable", i) for i in multi_indices(len(self.blocks), self.truncation)]
         self.keys = keys
         self.position = {key: n for n, key in enumerate(keys)}
-        self.ring, *self.generators = ring([f"g{n}" for n in range(len(keys))], QQ)
+        self.ring = PackedRing([f"g{n}" for n in range(len(keys))])
+        self.generators = self.ring.gens
         self._reciprocals = [(self.position["parameter", p], self.position["reciprocal", p]) for p in self.parameters]
         self._reciprocals += [
             (self.position["function", (f, 1)], self.position["reciprocal slope", f]) for f in self.slopes
@@ -176,10 +177,10 @@ class JetRing:
     def zero(self) -> Series:
         return self.constant(0)
 
-    def __getitem__(self, key: Key) -> PolyElement:
+    def __getitem__(self, key: Key) -> PackedElement:
         return self.generators[self.position[key]]
 
-    def series(self, *coefficients: PolyElement) -> Series:
+    def series(self, *coefficients: PackedElement) -> Series:
         """The series with these coefficients in g."""
         return Series.of([self.ring(c) for c in coefficients], self.truncation)
 
@@ -197,7 +198,7 @@ class JetRing:
     def initial_state(self) -> dict[str, Series]:
         return {b: self.series(self["state", b]) for b in self.blocks}
 
-    def reduce(self, element: PolyElement) -> PolyElement:
+    def reduce(self, element: PackedElement) -> PackedElement:
         """The normal form under parameter * reciprocal = 1; an element is zero iff its normal form is."""
         out: dict[tuple[int, ...], object] = {}
         for exponents, coefficient in element.terms():
@@ -513,7 +514,7 @@ class JetRing:
         return Series(tuple(out))
 
     # -- calculus in the ring ----------------------------------------------------------------------------------
-    def derivative(self, element: PolyElement, block: str | None) -> PolyElement:
+    def derivative(self, element: PackedElement, block: str | None) -> PackedElement:
         """The partial derivative by a block of the state, or by t for block None, of a polynomial in jets."""
         variable = len(self.blocks) if block is None else self.blocks.index(block)
         out = self.ring(0)
@@ -523,7 +524,7 @@ class JetRing:
                 out += element.diff(self.generators[n]) * shifted
         return out
 
-    def _shift(self, key: Key, variable: int) -> PolyElement | None:
+    def _shift(self, key: Key, variable: int) -> PackedElement | None:
         kind, name = key
         of_time = variable == len(self.blocks)
         if kind == "time":
@@ -576,7 +577,7 @@ def _indexed(matrix: sympy.Matrix) -> Iterator[tuple[tuple[int, int], sympy.Expr
     return (((i, j), matrix[i, j]) for i in range(matrix.rows) for j in range(matrix.cols))
 
 
-def _used(element: PolyElement) -> Iterable[int]:
+def _used(element: PackedElement) -> Iterable[int]:
     seen: set[int] = set()
     for exponents in element.monoms():
         seen.update(n for n, e in enumerate(exponents) if e)

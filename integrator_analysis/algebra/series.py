@@ -1,6 +1,6 @@
 """Truncated power series in one variable whose coefficients are polynomials in jet generators.
 
-Knows ring arithmetic (sympy.polys.rings) and truncation; knows nothing of what the generators mean. General sympy
+Knows ring arithmetic (ring.py) and truncation; knows nothing of what the generators mean. General sympy
 expressions never enter: the same Taylor job is a thousand times slower there, and wrong from the third order on.
 """
 
@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sympy import QQ
-from sympy.polys.rings import PolyElement
+
+from integrator_analysis.algebra.ring import PackedElement
 
 __all__ = ["Series"]
 
@@ -20,14 +21,14 @@ __all__ = ["Series"]
 class Series:
     """c[0] + c[1] g + ... + c[n] g**n, everything beyond g**n dropped."""
 
-    coefficients: tuple[PolyElement, ...]
+    coefficients: tuple[PackedElement, ...]
 
     @property
     def truncation(self) -> int:
         return len(self.coefficients) - 1
 
     @classmethod
-    def of(cls, coefficients: Sequence[PolyElement], truncation: int) -> Series:
+    def of(cls, coefficients: Sequence[PackedElement], truncation: int) -> Series:
         """Pad with zeros, or cut, to ``truncation``."""
         zero = coefficients[0] * 0
         return cls(tuple(coefficients[: truncation + 1]) + (zero,) * (truncation + 1 - len(coefficients)))
@@ -53,7 +54,7 @@ class Series:
                         out[i + j] += a * b
         return Series(tuple(out))
 
-    def scale(self, factor: PolyElement) -> Series:
+    def scale(self, factor: PackedElement) -> Series:
         return Series(tuple(a * factor if a else a for a in self.coefficients))
 
     def __pow__(self, exponent: int) -> Series:

@@ -17,9 +17,9 @@ from functools import cached_property
 from typing import Any
 
 from sympy import QQ
-from sympy.polys.rings import PolyElement
 
 from integrator_analysis.algebra.jets import Index, JetRing
+from integrator_analysis.algebra.ring import PackedElement
 from integrator_analysis.algebra.series import Series
 
 __all__ = ["ElementaryDifferential", "Forest", "Tree", "TreeAlgebra", "jet", "size"]
@@ -148,7 +148,7 @@ class Forest:
         changed = ((tree, change(series)) for tree, series in self.terms.items())
         return Forest({tree: series for tree, series in changed if any(series.coefficients)})
 
-    def coefficient(self, power: int) -> dict[Tree, PolyElement]:
+    def coefficient(self, power: int) -> dict[Tree, PackedElement]:
         """The coefficient of h**power: a sum of trees."""
         found = ((tree, series.coefficients[power]) for tree, series in self.terms.items())
         return {tree: element for tree, element in found if element}

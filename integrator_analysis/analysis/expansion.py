@@ -13,9 +13,9 @@ from typing import Generic, Protocol, TypeVar
 
 import sympy
 from sympy.core.function import AppliedUndef
-from sympy.polys.rings import PolyElement
 
 from integrator_analysis.algebra.jets import JetRing
+from integrator_analysis.algebra.ring import PackedElement
 from integrator_analysis.algebra.series import Series
 from integrator_analysis.algebra.trees import Forest, TreeAlgebra
 from integrator_analysis.processes.base import rate
@@ -103,7 +103,7 @@ def weak_difference(
         if diffusion[i, j] != 0
     }
 
-    def generator(element: PolyElement) -> PolyElement:
+    def generator(element: PackedElement) -> PackedElement:
         firsts = [jets.derivative(element, b) for b in program.blocks]
         out = -jets.derivative(element, None)
         for d, first in zip(drift, firsts, strict=True):

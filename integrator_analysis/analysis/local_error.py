@@ -22,10 +22,10 @@ from typing import Any
 import mpmath
 import numpy as np
 import sympy
-from sympy import QQ
-from sympy.polys.rings import PolyElement, ring
 
+from integrator_analysis.algebra.factor import factored
 from integrator_analysis.algebra.jets import Index, JetRing
+from integrator_analysis.algebra.ring import PackedElement, PackedRing
 from integrator_analysis.algebra.trees import ElementaryDifferential, Forest, Tree
 from integrator_analysis.analysis.expansion import (
     OBSERVABLE,
@@ -79,7 +79,7 @@ class Derivative:
 
 
 Differential = ElementaryDifferential | Derivative
-Sum = Mapping[Differential, PolyElement]
+Sum = Mapping[Differential, PackedElement]
 
 
 @dataclass(frozen=True)
@@ -150,12 +150,12 @@ class ErrorTerms:
     def _one_expression(self, found: Sum) -> sympy.Expr:
         if self.program.stochastic:
             # Every coefficient is factored, however long: it stands beside a derivative of f that divides nothing.
-            parts = {d: sympy.factor(element.as_expr(*self._symbols)) for d, element in found.items()}
+            parts = {d: factored(element.as_expr(*self._symbols)) for d, element in found.items()}
             return sympy.Add(*[parts[d] * d.symbol for d in parts if isinstance(d, Derivative)])
         element, symbols = self._projected(found)
         return _factored(element, symbols)
 
-    def _projected(self, found: Sum) -> tuple[PolyElement, list[sympy.Expr]]:
+    def _projected(self, found: Sum) -> tuple[PackedElement, list[sympy.Expr]]:
         """The sum for one-dimensional blocks as one polynomial, and the symbols of its generators."""
         trees = [d for d in found if isinstance(d, ElementaryDifferential)]
         jets = list(dict.fromkeys(key for d in trees for key in d.jets() if key[0] == "unknown"))
@@ -169,7 +169,7 @@ class ErrorTerms:
             for exponents, coefficient in found[d].terms():
                 whole = (*(a + b for a, b in zip(exponents, own, strict=False)), *own[len(exponents) :])
                 total[whole] = total.get(whole, 0) + coefficient
-        whole_ring = ring([f"g{n}" for n in range(len(keys))], QQ)[0]
+        whole_ring = PackedRing([f"g{n}" for n in range(len(keys))])
         element = whole_ring.from_dict({k: c for k, c in total.items() if c})
         return element, [_symbol(self.program.blocks, *key) for key in keys]
 
@@ -177,7 +177,7 @@ class ErrorTerms:
     def _symbols(self) -> list[sympy.Expr]:
         return self.scalars.symbols(partial(_symbol, self.program.blocks))
 
-    def _readable(self, element: PolyElement) -> sympy.Expr:
+    def _readable(self, element: PackedElement) -> sympy.Expr:
         return _factored(element, self._symbols)
 
     @cached_property
@@ -326,7 +326,7 @@ class _Point:
             total = [a + factor * b for a, b in zip(total, self.differential(differential), strict=True)]
         return total
 
-    def value(self, polynomial: PolyElement) -> mpmath.mpf:
+    def value(self, polynomial: PackedElement) -> mpmath.mpf:
         total = mpmath.mpf(0)
         for exponents, coefficient in polynomial.terms():
             term = mpmath.mpf(int(coefficient.numerator)) / int(coefficient.denominator)
@@ -484,7 +484,7 @@ def _reduced(scalars: JetRing, found: Sum) -> Sum:
     return {d: element for d, element in reduced if element}
 
 
-def _by_derivative(jets: JetRing, element: PolyElement) -> dict[Differential, PolyElement]:
+def _by_derivative(jets: JetRing, element: PackedElement) -> dict[Differential, PackedElement]:
     """A polynomial that is linear in the jets of f, by these."""
     positions = [(n, label) for n, (kind, label) in enumerate(jets.keys) if kind == "observable"]
     parts: dict[Index, dict[tuple[int, ...], Any]] = {}
@@ -529,9 +529,9 @@ def _only_startup(error: ErrorTerms, linear: bool = False) -> bool:
 
 
 # -- names -------------------------------------------------------------------------------------------------------------
-def _factored(element: PolyElement, symbols: Sequence[sympy.Expr]) -> sympy.Expr:
+def _factored(element: PackedElement, symbols: Sequence[sympy.Expr]) -> sympy.Expr:
     expression = element.as_expr(*symbols)
-    return sympy.factor(expression) if 1 < len(element) <= FACTOR_TERMS else expression
+    return factored(expression) if 1 < len(element) <= FACTOR_TERMS else expression
 
 
 def _symbol(blocks: Sequence[str], kind: str, label: Any) -> sympy.Expr:

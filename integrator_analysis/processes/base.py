@@ -30,6 +30,10 @@ clock = sympy.Function("clock")
 unit_diffusion = sympy.Function("unit_diffusion_xx")
 """D(t) of a process on one block where it depends on time: G G^T = beta(t) unit_diffusion_xx(t)."""
 
+KERNELS = 64
+"""How many derived kernels are kept, the newest: a scan over a parameter makes a process for every value."""
+_KERNELS: dict[tuple[object, ...], Kernel] = {}
+
 Parameter = float | Sequence[float] | None
 """What a user gives for a parameter: a number, a table, or None for one that may be left out."""
 
@@ -135,11 +139,27 @@ class Process:
         return rate(t) * self.diffusion_per_unit
 
     @cached_property
+    def content(self) -> tuple[object, ...]:
+        """All that a derivation reads of this process, hashable: two processes alike in it have one kernel."""
+        matrices = (self.drift_per_unit, self.diffusion_per_unit, self.initial_covariance)
+        limits = (self.stationary_covariance, self.prior_covariance)
+        return (
+            *(self.name, self.blocks, self.schedule, self.integrated, self.t_max, self.t_min, self.network),
+            *(m.as_immutable() for m in matrices),
+            *(None if m is None else m.as_immutable() for m in limits),
+            *self.parameters.items(),
+        )
+
+    @cached_property
     def kernel(self) -> Kernel:
-        """The perturbation kernel, derived from F, G G^T and Sigma(0)."""
+        """The perturbation kernel, derived from F, G G^T and Sigma(0); once in a session for processes alike."""
         from integrator_analysis.processes.kernel import derive_kernel
 
-        return derive_kernel(self)
+        if self.content not in _KERNELS:
+            _KERNELS[self.content] = derive_kernel(self)
+            for old in list(_KERNELS)[:-KERNELS]:
+                del _KERNELS[old]
+        return _KERNELS[self.content]
 
     @cached_property
     def definitions(self) -> Definitions:
