@@ -65,8 +65,9 @@ def _refuse(message: str) -> NoReturn:
     sys.exit(UNUSABLE)
 
 
-def _derive(spec: str, settings: list[str] | None = None) -> Integrator:
+def _derive(spec: str, settings: list[str] | None = None, budget: float | None = None) -> Integrator:
     import integrator_analysis as ia
+    from integrator_analysis.analysis.cost import BUDGET
 
     known = {"lambda", "lambda_"}.union(*(family.defaults for family in ia.processes().values()))
     parameters = {}
@@ -80,7 +81,7 @@ def _derive(spec: str, settings: list[str] | None = None) -> Integrator:
             separator = ""
         if not separator:
             raise ia.InputError(f"--set {setting!r} is not NAME=NUMBER, such as Gamma=0.02")
-    return ia.derive(spec, **parameters)
+    return ia.derive(spec, budget=BUDGET if budget is None else budget, **parameters)
 
 
 def _load(files: list[Path]) -> list[Loaded]:
@@ -124,30 +125,27 @@ def derive(
     spec: Spec,
     files: Files = [],  # noqa: B006 (typer reads the default)
     settings: Set = [],  # noqa: B006
+    form: Annotated[str, typer.Option("--format", help="text, markdown (with LaTeX) or html (with MathML)")] = "text",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="write it to this file")] = None,
+    budget: Annotated[float | None, typer.Option(help="seconds that a derivation may be expected to take")] = None,
     as_json: Json = False,
 ) -> None:
-    """Derive a scheme: its program, coefficients, order and leading local error."""
+    """Derive a scheme: process, transformed ODE, propagator, weights, update, order and leading local error."""
+    from integrator_analysis.certificate import write_text
+    from integrator_analysis.derivation import RENDERERS
+    from integrator_analysis.symbols import did_you_mean
+
+    if form not in RENDERERS:
+        raise did_you_mean(form, RENDERERS, "format of a derivation")
+    if output is not None:
+        _check_target(output)
     _load(files)
-    integrator = _derive(spec, settings)
-    facts = _facts(integrator)
-    if as_json:
-        return _dump(facts)
-    print(f"{facts['spec']}: {integrator.scheme.summary}")
-    print(f"Process: {integrator.process.title}; " + ", ".join(f"{k} = {v:g}" for k, v in facts["parameters"].items()))
-    for line in facts["derivation"]:
-        print(f"  {line}")
-    kind = "Weak order" if integrator.stochastic else "Order"
-    print(f"{kind} {integrator.order}, {integrator.nfe_per_step} NFE per step")
-    print("Coefficients of the step from t to s = t - h:")
-    for name, text in facts["coefficients"].items():
-        print(f"  {name} = {text}")
-    print("where")
-    for name, text in facts["definitions"].items():
-        print(f"  {name} = {text}")
-    print("Local error (numerical - exact), leading term:")
-    for block, exponent in facts["local_error"]["exponents"].items():
-        print(f"  {block}: h**{exponent} * ({facts['local_error']['leading'][block]['text']})")
-    return None
+    integrator = _derive(spec, settings, budget)
+    document = json.dumps(_facts(integrator), indent=2) + "\n" if as_json else RENDERERS[form](integrator.derivation)
+    if output is None:
+        print(document, end="")
+    else:
+        print(write_text(output, document))
 
 
 def _facts(integrator: Integrator) -> dict[str, Any]:
@@ -312,6 +310,25 @@ def sample(
     else:
         figures.save(sample_figure(images, f"{spec}, {steps} steps"), output)
     print(output)
+
+
+@app.command("cache")
+def cache_(
+    clear: Annotated[bool, typer.Option("--clear", help="remove all entries")] = False,
+    as_json: Json = False,
+) -> None:
+    """Where derivations are kept between runs, how many, and their size."""
+    from integrator_analysis import cache
+
+    removed = cache.clear() if clear else 0
+    used = cache.usage()
+    where = None if used.folder is None else str(used.folder)
+    if as_json:
+        return _dump({"folder": where, "entries": used.entries, "bytes": used.size, "removed": removed})
+    if clear:
+        print(f"{removed} entries removed")
+    print(f"{where or f'nothing is kept: {cache.VARIABLE} is empty'}: {used.entries} entries, {used.size / 1e6:.1f} MB")
+    return None
 
 
 @app.command()

@@ -5,7 +5,7 @@ Knows every reading of a step program; imports torch only where a sampler or an 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from integrator_analysis.analysis.coefficients import CoefficientTable
+from integrator_analysis.analysis.cost import BUDGET
 from integrator_analysis.analysis.gaussian import GaussianError, gaussian_error
 from integrator_analysis.analysis.local_error import LocalError, derive_local_error, linear_order
 from integrator_analysis.analysis.modified import ModifiedODE, ModifiedSDE, modified_equation
+from integrator_analysis.analysis.recall import facts_of, kept
 from integrator_analysis.analysis.stability import Stability
+from integrator_analysis.cache import find, key_of
 from integrator_analysis.certificate import Certificate, certify, check_names, write_text
 from integrator_analysis.codegen import module_name, scheme_source
+from integrator_analysis.derivation import Derivation, derivation_of
 from integrator_analysis.program import StepProgram
 from integrator_analysis.spec import Spec, parse
 from integrator_analysis.symbols import did_you_mean
@@ -32,13 +36,25 @@ __all__ = ["Integrator", "derive", "verify"]
 
 
 class Integrator:
-    """A derived sampler on a process. Attributes are computed when first asked for, and kept."""
+    """A derived sampler on a process. Attributes are computed when first asked for, and kept.
 
-    def __init__(self, spec: Spec) -> None:
+    What is known of the spec from an earlier derivation is read from the cache (cache.py): then lowering waits until
+    the program is asked for. ``budget`` is how many seconds a derivation may be expected to take.
+    """
+
+    def __init__(self, spec: Spec, budget: float = BUDGET) -> None:
         self.spec = spec.text
         self.process = spec.process
         self.scheme = spec.scheme
-        self.program: StepProgram = spec.scheme.method.lower(spec.process)
+        self.budget = budget
+        self._record = find(key_of(spec))
+        if not self._record.facts:
+            _ = self.program  # a spec that cannot be lowered is refused now
+
+    @cached_property
+    def program(self) -> StepProgram:
+        """The step program."""
+        return self.scheme.method.lower(self.process)
 
     def __repr__(self) -> str:
         return f"<Integrator {self.spec}: order {self.order}, {self.nfe_per_step} evaluations per step>"
@@ -51,17 +67,30 @@ class Integrator:
     @property
     def nfe_per_step(self) -> int:
         """Network evaluations in one step, as executed."""
-        return self.program.nfe_per_step
+        return int(self._fact("nfe_per_step", lambda: self.program.nfe_per_step))
 
     @property
     def stochastic(self) -> bool:
         """Whether a step draws noise."""
-        return self.program.stochastic
+        return bool(self._fact("stochastic", lambda: self.program.stochastic))
 
     @cached_property
     def local_error(self) -> LocalError:
-        """The local error for an unknown smooth score: the leading terms, and the next ones when asked for."""
-        return derive_local_error(self.program)
+        """The local error for an unknown smooth score: the leading terms, and the next ones when asked for.
+
+        Raises InputError where it is expected to exceed the budget.
+        """
+        record = self._record
+        if "exponents" in record.facts:
+            return kept(record.facts, record.keep, lambda: self.program)
+        program = self.program
+        error = derive_local_error(program, budget=self.budget)
+        record.keep(nfe_per_step=program.nfe_per_step, stochastic=program.stochastic, **facts_of(error))
+        return kept(record.facts, record.keep, lambda: program, error)
+
+    def _fact(self, name: str, compute: Callable[[], Any]) -> Any:
+        """A fact that is known already, or is computed now."""
+        return self._record.facts[name] if name in self._record.facts else compute()
 
     @property
     def order(self) -> int:
@@ -71,7 +100,7 @@ class Integrator:
     @cached_property
     def linear_order(self) -> int:
         """Order for a score that is linear in the state, that of Gaussian data; weak order if stochastic."""
-        return linear_order(self.program)
+        return linear_order(self.program, budget=self.budget)
 
     @cached_property
     def modified_equation(self) -> ModifiedODE | ModifiedSDE:
@@ -92,9 +121,25 @@ class Integrator:
         """Amplification, regions and limits, transient growth, second moments, stable steps: see docs/stability.md."""
         return Stability(self.program)
 
+    @property
+    def spectral_radius(self) -> float:
+        """Of one step of t_max/10 from t_max/2, for a position score with the eigenvalue -2: one number to compare."""
+        if "spectral_radius" not in self._record.facts:
+            whole = self.process.t_max
+            radius = self.stability.radius(whole / 10, -2.0, whole / 2)
+            if not self._record.facts:  # a record holds the local error, if anything
+                _ = self.local_error
+            self._record.keep(spectral_radius=radius)
+        return float(self._record.facts["spectral_radius"])
+
     def gaussian_error(self, times: Sequence[float], mean: Any, covariance: Any) -> GaussianError:
         """The exact error in mean and covariance on Gaussian data after the steps of ``times``, without sampling."""
         return gaussian_error(self.program, times, mean, covariance)
+
+    @cached_property
+    def derivation(self) -> Derivation:
+        """The derivation that a person can follow: sections of prose and formulas; text, Markdown, HTML."""
+        return derivation_of(self)
 
     @cached_property
     def source(self) -> str:
@@ -133,17 +178,18 @@ class Integrator:
         return write_text(path, FORMATS[format](self.source, certificate.as_dict()))
 
 
-def derive(spec: str, **parameters: float) -> Integrator:
+def derive(spec: str, *, budget: float = BUDGET, **parameters: float) -> Integrator:
     """Derive the sampler that ``spec`` names, with the process's published parameters or those given.
 
-    ``lambda_`` sets the strength of a lambda-DDIM. Raises InputError for a spec that cannot be read or derived.
+    ``lambda_`` sets the strength of a lambda-DDIM. Raises InputError for a spec that cannot be read or derived. A local
+    error that is expected to take more than ``budget`` seconds is refused with the estimate when it is asked for.
 
     >>> derive("psld/RVV").order
     1
     >>> derive("vp/DDIM").local_error.text()["x"]
     'eta_xx*(beta*d_x eps_x*x - 2*d_t eps_x - 2*d_x eps_x*eps_x*eta_xx)/4'
     """
-    return Integrator(parse(spec, **parameters))
+    return Integrator(parse(spec, **parameters), budget)
 
 
 def verify(spec: str, **parameters: float) -> Certificate:

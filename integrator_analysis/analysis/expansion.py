@@ -23,7 +23,7 @@ from integrator_analysis.processes.kernel import elapsed
 from integrator_analysis.program import Block, Combine, Evaluate, Noise, Output, StepProgram, advance
 from integrator_analysis.symbols import PAST, h, s, t
 
-__all__ = ["OBSERVABLE", "components", "expanded_steps", "strong_difference", "weak_difference"]
+__all__ = ["OBSERVABLE", "components", "expanded_steps", "ring_of", "strong_difference", "weak_difference"]
 
 OBSERVABLE = "f"
 
@@ -71,7 +71,7 @@ def strong_difference(
 
     ``linear``: the unknown field is linear in the state, otherwise it is any smooth one.
     """
-    algebra = TreeAlgebra(_ring(program, order), components(program), linear)
+    algebra = TreeAlgebra(ring_of(program, order), components(program), linear)
     exact = _flow(program, algebra)
     first = _Steps(program, algebra).taken(exact)
     difference = {b: first[b] - exact[b] for b in program.blocks}
@@ -89,7 +89,7 @@ def weak_difference(
 ) -> tuple[JetRing, Series]:
     """E f(numerical) - E f(exact) after ``steps`` steps, the latter as exp(steps h (generator - d/dt)) f."""
     steps = steps or expanded_steps(program)
-    jets = _ring(program, order, steps, linear)
+    jets = ring_of(program, order, steps, linear)
     run = _Steps(program, jets)
     run.noises = {name: jets.series(jets["noise", name]).shift(1) for name in jets.noises}
     state = run.taken({}, steps)
@@ -120,7 +120,7 @@ def weak_difference(
     return jets, numerical - jets.series(*coefficients)
 
 
-def _ring(program: StepProgram, order: int, steps: int = 1, linear: bool = False) -> JetRing:
+def ring_of(program: StepProgram, order: int, steps: int = 1, linear: bool = False) -> JetRing:
     """The ring of a program's coefficients, with jets of the field and of an observable if it is stochastic."""
     flow_entries = {e.func for flow in program.flows for m in (flow.entries, *flow.moments) for e in m}
     flow_entries |= {e.func for flow in program.flows for e in flow.spread or ()} | {elapsed}

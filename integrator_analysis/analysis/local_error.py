@@ -23,10 +23,12 @@ import mpmath
 import numpy as np
 import sympy
 
+from integrator_analysis import notation
 from integrator_analysis.algebra.factor import factored
 from integrator_analysis.algebra.jets import Index, JetRing
 from integrator_analysis.algebra.ring import PackedElement, PackedRing
 from integrator_analysis.algebra.trees import ElementaryDifferential, Forest, Tree
+from integrator_analysis.analysis.cost import BUDGET, check_budget
 from integrator_analysis.analysis.expansion import (
     OBSERVABLE,
     expanded_steps,
@@ -199,6 +201,10 @@ class ErrorTerms:
         """``coefficients`` as LaTeX."""
         return {block: latex_of(expression) for block, expression in self.coefficients.items()}
 
+    def mathml(self) -> Mapping[str, str]:
+        """``coefficients`` as presentation MathML."""
+        return {block: notation.mathml(expression) for block, expression in self.coefficients.items()}
+
     def terms_text(self) -> Mapping[str, str]:
         """``terms`` as one sum in plain text."""
         return {block: _joined([str(term) for term in terms]) for block, terms in self.terms.items()}
@@ -290,16 +296,17 @@ class LocalError(ErrorTerms):
         """The next power of h with an error, in each block."""
         return self.through(2)[1]
 
-    def through(self, count: int) -> tuple[ErrorTerms, ...]:
+    def through(self, count: int, budget: float = BUDGET) -> tuple[ErrorTerms, ...]:
         """The first ``count`` powers of h with an error, in each block; the first is the leading one. Kept once known.
 
-        Every further power costs several times the one before. Raises InputError for a count below one.
+        Every further power costs several times the one before. Raises InputError for a count below one, and
+        before an expansion that is expected to take more than ``budget`` seconds.
         """
         if count < 1:
             raise InputError(f"{count} terms of a local error; accepted: one or more")
         if count - 1 not in self._found and count > 1:
             start = max(self.exponents.values()) + count - 1
-            scalars, found = _first_terms(self.program, start, start + MAX_ORDER, count)
+            scalars, found = _first_terms(self.program, start, start + MAX_ORDER, count, budget)
             for n in range(1, count):
                 exponents = {block: terms[n][0] for block, terms in found.items()}
                 sums = {block: terms[n][1] for block, terms in found.items()}
@@ -403,10 +410,11 @@ class _Point:
         raise NotImplementedError(f"generator {kind} {label} in an error term")
 
 
-def derive_local_error(program: StepProgram, max_order: int = MAX_ORDER) -> LocalError:
+def derive_local_error(program: StepProgram, max_order: int = MAX_ORDER, budget: float = BUDGET) -> LocalError:
     """The leading local error of ``program``: expansions to growing order until every block shows its first term.
 
-    Raises ArithmeticError if a block agrees with the exact flow through h**max_order.
+    Raises ArithmeticError if a block agrees with the exact flow through h**max_order, InputError before an expansion
+    that is expected to take more than ``budget`` seconds.
 
     Strang's splitting has order two, Euler-Maruyama weak order one:
 
@@ -427,7 +435,7 @@ def derive_local_error(program: StepProgram, max_order: int = MAX_ORDER) -> Loca
     >>> derive_local_error(method.lower(ia.process("flow"))).order
     5
     """
-    scalars, found = _first_terms(program, 1 if not program.stochastic else 2, max_order)
+    scalars, found = _first_terms(program, 1 if not program.stochastic else 2, max_order, budget=budget)
     exponents = {block: terms[0][0] for block, terms in found.items()}
     error = LocalError(program, scalars, exponents, {block: terms[0][1] for block, terms in found.items()})
     if error.steps > 1 and _only_startup(error):
@@ -435,7 +443,7 @@ def derive_local_error(program: StepProgram, max_order: int = MAX_ORDER) -> Loca
     return error
 
 
-def linear_order(program: StepProgram, max_order: int = MAX_ORDER) -> int:
+def linear_order(program: StepProgram, max_order: int = MAX_ORDER, budget: float = BUDGET) -> int:
     """The order for a field that is linear in the state, K(t) z + k(t); weak order if stochastic.
 
     At least the order for a general field, and more where every leading term holds a second derivative by the state.
@@ -446,6 +454,7 @@ def linear_order(program: StepProgram, max_order: int = MAX_ORDER) -> int:
     (3, 3)
     """
     for order in range(1 if not program.stochastic else 2, max_order + 1):
+        check_budget(program, order, budget)
         scalars, powers = _by_power(program, order, linear=True)
         shown = {block: {n: found for n, found in enumerate(p) if found} for block, p in powers.items()}
         if lowest := min((n for found in shown.values() for n in found), default=0):
@@ -495,10 +504,11 @@ def _by_derivative(jets: JetRing, element: PackedElement) -> dict[Differential, 
 
 
 def _first_terms(
-    program: StepProgram, start: int, limit: int, count: int = 1
+    program: StepProgram, start: int, limit: int, count: int = 1, budget: float = BUDGET
 ) -> tuple[JetRing, dict[str, list[tuple[int, Sum]]]]:
     """The first ``count`` powers with an error of every block: expansions to growing order, from h**start."""
     for order in range(start, limit + 1):
+        check_budget(program, order, budget)
         scalars, powers = _by_power(program, order)
         found = {b: [(n, terms) for n, terms in enumerate(p) if terms][:count] for b, p in powers.items()}
         if all(len(terms) == count for terms in found.values()):
