@@ -13,7 +13,6 @@ from typing import Any, Literal
 import mpmath
 import numpy as np
 import sympy
-from scipy.integrate import solve_ivp
 from sympy.core.function import AppliedUndef
 
 from integrator_analysis.algebra.special import MPMATH, NUMPY
@@ -98,6 +97,7 @@ def _ordered_exponential(
     generator: Callable[..., Any], size: int, backend: Literal["numpy", "mpmath"]
 ) -> Callable[[Any, Any], Any]:
     """(t, s) -> E(s, t) row by row, by scipy's DOP853 or mpmath's Taylor series; each pair of times once."""
+    from scipy.integrate import solve_ivp  # half a second that most derivations do without
 
     def slope(time: Any, flat: Any) -> list[Any]:
         m = generator(time)

@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-EXPECTED = {"README.md": ["1 2", "True", "torch.Size([8, 1, 8, 8])"], "CONTRIBUTING.md": ["True"]}
+EXPECTED = {
+    "README.md": ["1 2", "True", "torch.Size([8, 1, 8, 8])"],
+    "CONTRIBUTING.md": ["True"],
+    "docs/derivations.md": ["Process", r"- \frac{\beta^{2} \n", r"\frac{\beta\left(t\right)}{2 M}"],
+}
 
 
 @pytest.mark.parametrize("document", EXPECTED)
@@ -18,6 +22,7 @@ def test_code_blocks_run_and_print_what_they_say(document: str, tmp_path: Path) 
     code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.DOTALL))
     assert code
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    environment["INTEGRATOR_ANALYSIS_CACHE"] = ""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
     )

@@ -12,7 +12,6 @@ from typing import Any, Literal
 import mpmath
 import numpy as np
 import sympy
-from scipy.optimize import brentq
 from sympy.core.function import AppliedUndef
 
 from integrator_analysis.numeric import function
@@ -107,6 +106,8 @@ class CoefficientTable:
 
     def _node(self, start: Any, end: Any, share: sympy.Rational) -> Any:
         """The time at ``share`` of the way from start to end, in the program's variable."""
+        from scipy.optimize import brentq
+
         part = mpmath.mpf(share.p) / share.q if self.backend == "mpmath" else float(share)
         if self.program.variable is None:
             return start + part * (end - start)

@@ -15,7 +15,6 @@ from itertools import pairwise
 
 import mpmath
 import numpy as np
-from scipy.integrate import solve_ivp
 
 from integrator_analysis.numeric import function
 from integrator_analysis.parametrisation import parametrisation
@@ -176,6 +175,8 @@ class MixtureProblem:
 
         scipy's DOP853 at its smallest rtol, begun anew at every end: its dense output would be of lower order.
         """
+        from scipy.integrate import solve_ivp
+
         process, shape = self.process, z.shape
         k = len(process.blocks)
         values = function([*process.drift, *process.diffusion], (t,), process.definitions, process.parameters)
