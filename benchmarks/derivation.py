@@ -2,7 +2,8 @@
 
 Cold: one process, no cache, schemes in catalogue order, so that the first scheme of a process pays for its kernel.
 Warm: a new process that finds every derivation on disk. The plain job is the local error of RVV on PSLD, a BAB word,
-by sympy.Function and diff. All times are CPU seconds, which other work on the machine hardly changes. Writes reports/benchmarks/derivation.md. Run by `make benchmark`.
+by sympy.Function and diff. All times are CPU seconds, which other work on the machine changes little. Writes
+reports/benchmarks/derivation.md. Run by `make benchmark`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import sympy  # noqa: E402
 
 import integrator_analysis as ia  # noqa: E402
 from integrator_analysis.analysis.cost import expected_seconds  # noqa: E402
-from integrator_analysis.analysis.local_error import local_difference  # noqa: E402
+from integrator_analysis.analysis.expansion import strong_difference  # noqa: E402
 from integrator_analysis.certificate import write_text  # noqa: E402
 
 IMPORTED = time.process_time() - START
@@ -109,7 +110,7 @@ def main() -> None:
     if {spec: facts for spec, (_, facts) in kept.items()} != found:
         raise SystemExit("what is found on disk is not what is derived")
     program = ia.derive(BAB).program
-    jobs = [(n, seconds(lambda n=n: local_difference(program, n)), seconds(lambda n=n: plain(n))) for n in (2, 3, 4)]
+    jobs = [(n, seconds(lambda n=n: strong_difference(program, n)), seconds(lambda n=n: plain(n))) for n in (2, 3, 4)]
 
     totals = [sum(row[k] for row in rows) for k in range(1, 6)]
     slowest = max(rows, key=lambda row: sum(row[1:5]))
@@ -117,18 +118,18 @@ def main() -> None:
     lines = [
         "# Derivation of the catalogue, cold and warm",
         "",
-        f"{len(rows)} schemes, CPU seconds of one process with one thread. Cold, without a cache: order, leading constant and stability of every "
-        f"scheme take {sum(totals[:4]):.1f} s (lowering {totals[0]:.1f}, local error {totals[1]:.1f}, its text "
+        f"{len(rows)} schemes, CPU seconds of one process with one thread. Cold, without a cache: order, leading "
+        f"constant and stability of every scheme take {sum(totals[:4]):.1f} s (lowering {totals[0]:.1f}, local error {totals[1]:.1f}, its text "
         f"{totals[2]:.1f}, stability {totals[3]:.1f}); torch source takes {totals[4]:.1f} s more, the import "
         f"{IMPORTED:.1f} s. The slowest is {slowest[0]}, with {sum(slowest[1:5]):.1f} s.",
         "",
-        f"Warm, a new process that finds all of it on disk: {warmed:.2f} s, after an import of {imported:.1f} s. The facts "
-        "are compared with the cold ones before this page is written.",
+        f"Warm, a new process that finds all of it on disk: {warmed:.2f} s, after an import of {imported:.1f} s. The "
+        "facts are compared with the cold ones before this page is written.",
         "",
         "## The same Taylor job in plain sympy",
         "",
-        f"Local error of {BAB} (a BAB word), coefficient of h^n for a general score s(x, m, t): here in jets, all "
-        "coefficients up to h^n; there by sympy.Function, diff and subs, that of h^n alone.",
+        f"Local error of {BAB} (a BAB word), coefficient of h^n for a general score s(x, m, t): here in rooted trees, "
+        "all coefficients up to h^n; there by sympy.Function, diff and subs, that of h^n alone.",
         "",
         "| n | here | plain sympy | ratio |",
         "|---|---|---|---|",
@@ -136,8 +137,8 @@ def main() -> None:
         "",
         "## Scheme by scheme",
         "",
-        "Stability is the spectral radius of one step of t_max/10 from t_max/2 for a score eigenvalue of -2. Expected is "
-        "what the estimate of `analysis/cost.py` says of the local error.",
+        "Stability is the spectral radius of one step of t_max/10 from t_max/2 for a score eigenvalue of -2. Expected "
+        "is what the estimate of `analysis/cost.py` says of the local error.",
         "",
         "| scheme | lowering | local error | (expected) | text | stability | torch source | warm |",
         "|---|---|---|---|---|---|---|---|",

@@ -21,7 +21,7 @@ from sympy.printing.str import StrPrinter
 
 from integrator_analysis.algebra.special import cosh_sqrt, expm1, log1p, phi, sinhc_sqrt
 
-__all__ = ["latex", "mathml", "text"]
+__all__ = ["latex", "latex_name", "mathml", "text"]
 
 GREEK = {
     name: (f"\\{name}", letter)

@@ -99,10 +99,10 @@ class Term:
 
     def latex(self) -> str:
         """LaTeX, a derivative as partial_x."""
-        inner = self.differential.latex(_latex_name)
+        inner = self.differential.latex(notation.latex_name)
         if abs(self.coefficient) == 1:
             return f"{'-' if self.coefficient == -1 else ''}{inner}"
-        text = latex_of(self.coefficient)
+        text = notation.latex(self.coefficient)
         return rf"\left({text}\right) {inner}" if self.coefficient.is_Add else rf"{text} \, {inner}"
 
 
@@ -199,7 +199,7 @@ class ErrorTerms:
 
     def latex(self) -> Mapping[str, str]:
         """``coefficients`` as LaTeX."""
-        return {block: latex_of(expression) for block, expression in self.coefficients.items()}
+        return {block: notation.latex(expression) for block, expression in self.coefficients.items()}
 
     def mathml(self) -> Mapping[str, str]:
         """``coefficients`` as presentation MathML."""
@@ -586,19 +586,3 @@ def _joined(terms: Sequence[str]) -> str:
 def symbol_of(name: str) -> sympy.Symbol:
     """The symbol of a function of t; slope_f is the derivative of f."""
     return _derivative("t", name.removeprefix("slope_")) if name.startswith("slope_") else sympy.Symbol(name)
-
-
-def latex_of(expression: sympy.Expr) -> str:
-    """LaTeX of an expression in the symbols of an error."""
-    names = {symbol: _latex_name(symbol.name) for symbol in expression.free_symbols}
-    return sympy.latex(expression, symbol_names=names)
-
-
-def _latex_name(name: str) -> str:
-    derivative, _, base = name.rpartition(" ")
-    root, _, index = base.partition("_")
-    written = {"eps": r"\epsilon"}.get(root, sympy.latex(sympy.Symbol(root)))
-    if len(root) > 1 and written == root:
-        written = rf"\mathrm{{{root}}}"
-    partials = "".join(rf"\partial_{{{v}}}" for v in derivative.removeprefix("d_"))
-    return partials + written + (f"_{{{index}}}" if index else "")

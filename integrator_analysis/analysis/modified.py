@@ -19,8 +19,9 @@ import numpy as np
 import sympy
 from sympy.core.function import AppliedUndef
 
+from integrator_analysis import notation
 from integrator_analysis.analysis.expansion import OBSERVABLE, components
-from integrator_analysis.analysis.local_error import Derivative, ErrorTerms, Field, LocalError, latex_of, symbol_of
+from integrator_analysis.analysis.local_error import Derivative, ErrorTerms, Field, LocalError, symbol_of
 from integrator_analysis.numeric import function
 from integrator_analysis.program import StepProgram
 from integrator_analysis.symbols import InputError, t
@@ -56,7 +57,7 @@ class ModifiedODE:
         found = self.correction.terms_latex()
         power = {0: "", 1: "h "}.get(self.power, f"h^{{{self.power}}} ")
         opening = power + r"\left("
-        return {b: _plus(latex_of(f), found[b], opening, r"\right)") for b, f in self.unmodified.items()}
+        return {b: _plus(notation.latex(f), found[b], opening, r"\right)") for b, f in self.unmodified.items()}
 
     def right_hand_side(self, field: Field, h: float, digits: int = 25) -> Callable[[float, np.ndarray], np.ndarray]:
         """(t, z) -> z' in float64 for steps of size h; z holds k * d numbers, block after block.
@@ -145,7 +146,7 @@ class ModifiedSDE:
         """The corrections as LaTeX. Raises ArithmeticError if there is no such SDE."""
         if not self.exists:
             raise ArithmeticError(self.text()["none"])
-        return {name: latex_of(value) for name, value in self._entries().items()}
+        return {name: notation.latex(value) for name, value in self._entries().items()}
 
     def _entries(self) -> Mapping[str, sympy.Expr]:
         blocks, diffusion = self.program.blocks, self.diffusion
