@@ -119,7 +119,8 @@ def main() -> None:
         "# Derivation of the catalogue, cold and warm",
         "",
         f"{len(rows)} schemes, CPU seconds of one process with one thread. Cold, without a cache: order, leading "
-        f"constant and stability of every scheme take {sum(totals[:4]):.1f} s (lowering {totals[0]:.1f}, local error {totals[1]:.1f}, its text "
+        f"constant and stability of every scheme take {sum(totals[:4]):.1f} s (lowering {totals[0]:.1f}, local error "
+        f"{totals[1]:.1f}, its text "
         f"{totals[2]:.1f}, stability {totals[3]:.1f}); torch source takes {totals[4]:.1f} s more, the import "
         f"{IMPORTED:.1f} s. The slowest is {slowest[0]}, with {sum(slowest[1:5]):.1f} s.",
         "",
