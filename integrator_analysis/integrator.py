@@ -15,8 +15,10 @@ import numpy as np
 from integrator_analysis.analysis.coefficients import CoefficientTable
 from integrator_analysis.analysis.cost import BUDGET
 from integrator_analysis.analysis.gaussian import GaussianError, gaussian_error
+from integrator_analysis.analysis.global_error import GlobalError, Observable, global_error, weak_global_error
 from integrator_analysis.analysis.local_error import LocalError, derive_local_error, linear_order
 from integrator_analysis.analysis.modified import ModifiedODE, ModifiedSDE, modified_equation
+from integrator_analysis.analysis.problems import MixtureProblem
 from integrator_analysis.analysis.recall import facts_of, kept
 from integrator_analysis.analysis.stability import Stability
 from integrator_analysis.cache import find, key_of
@@ -135,6 +137,32 @@ class Integrator:
     def gaussian_error(self, times: Sequence[float], mean: Any, covariance: Any) -> GaussianError:
         """The exact error in mean and covariance on Gaussian data after the steps of ``times``, without sampling."""
         return gaussian_error(self.program, times, mean, covariance)
+
+    def global_error(
+        self,
+        problem: MixtureProblem,
+        z: np.ndarray,
+        grid: str = "uniform",
+        interval: tuple[float, float] | None = None,
+    ) -> GlobalError:
+        """The predicted error of the trajectories from z (points, blocks) at the end: constant / n**order for n steps.
+
+        ``interval`` is (start, end) in forward diffusion time, (t_max, t_min) if None. Raises InputError for a
+        stochastic scheme and for predictor-correctors; see analysis.global_error.
+        """
+        return global_error(self.local_error, problem, z, grid, interval)
+
+    def weak_global_error(
+        self,
+        mean: float,
+        variance: float,
+        observable: Observable,
+        grid: str = "uniform",
+        interval: tuple[float, float] | None = None,
+        nodes: int = 6,
+    ) -> GlobalError:
+        """The predicted error in E f of a stochastic scheme at the end, for data N(mean, variance) in one direction."""
+        return weak_global_error(self.local_error, mean, variance, observable, grid, interval, nodes)
 
     @cached_property
     def derivation(self) -> Derivation:

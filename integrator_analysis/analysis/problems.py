@@ -195,6 +195,46 @@ class MixtureProblem:
             found.append(state.reshape(shape))
         return np.array(found)
 
+    def score_jacobian_numpy(self, z: np.ndarray, time: float) -> np.ndarray:
+        """The derivative of the score by z, float64 (n, k, k): [.., i, j] is that of component i by z_j."""
+        logs, pulls, bends = [], [], []
+        for weight, mean, covariance in self.marginals(time):
+            precision = np.linalg.inv(covariance)
+            pull = (mean - z) @ precision
+            logs.append(np.log(weight) - np.linalg.slogdet(covariance)[1] / 2 + np.sum((z - mean) * pull, axis=1) / 2)
+            pulls.append(pull)
+            bends.append(np.einsum("ni,nj->nij", pull, pull) - precision)
+        shares = np.exp(np.array(logs) - np.max(logs, axis=0))
+        shares = shares / shares.sum(axis=0)
+        score = np.einsum("cn,cnk->nk", shares, np.array(pulls))
+        return np.einsum("cn,cnij->nij", shares, np.array(bends)) - np.einsum("ni,nj->nij", score, score)
+
+    def solve_with_tangent(self, z: np.ndarray, start: float, ends: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """``solve`` and the derivative of each solution by z: (len(ends), n, k) and (len(ends), n, k, k).
+
+        The derivative solves the variational equation Phi' = J Phi along the trajectory, Phi = 1 at ``start``.
+        """
+        process, (n, k) = self.process, z.shape
+        values = function([*process.drift, *process.diffusion], (t,), process.definitions, process.parameters)
+
+        def slope(time: float, flat: np.ndarray) -> np.ndarray:
+            state, tangent = flat[: n * k].reshape(n, k), flat[n * k :].reshape(n, k, k)
+            drift, diffusion = np.array(values(time), dtype=float).reshape(2, k, k)
+            jacobian = drift - diffusion @ self.score_jacobian_numpy(state, time) / 2
+            return np.concatenate(
+                [
+                    (state @ drift.T - self.score_numpy(state, time) @ diffusion.T / 2).ravel(),
+                    (jacobian @ tangent).ravel(),
+                ]
+            )
+
+        initial = np.concatenate([z.ravel(), np.tile(np.eye(k), (n, 1, 1)).ravel()])
+        out = solve_ivp(slope, (start, ends[-1]), initial, method="DOP853", t_eval=ends, rtol=1e-11, atol=1e-13)
+        if not out.success:
+            raise ArithmeticError(f"no reference solution from t = {start:g} to {ends[-1]:g}: {out.message}")
+        rows = out.y.T
+        return rows[:, : n * k].reshape(-1, n, k), rows[:, n * k :].reshape(-1, n, k, k)
+
     def sample(self, n: int, time: float, seed: int) -> np.ndarray:
         """n draws of z_time, float64 (n, k)."""
         rng = np.random.default_rng(seed)
