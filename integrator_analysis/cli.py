@@ -23,7 +23,7 @@ __all__ = ["app", "main"]
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
 PLOTS = (
     *("stability", "region", "order-star", "dispersion", "growth", "evaluations", "spectrum"),
-    *("convergence", "work-precision"),
+    *("convergence", "constants", "global-error", "heat-map", "work-precision"),
 )
 """The names of report.pictures.KINDS, for --help, which does not load matplotlib; a test compares the two."""
 
@@ -235,7 +235,7 @@ def plot(
     steps: Annotated[int, typer.Option(min=1, help="steps of the time grid, for spectrum")] = 25,
     grid: Annotated[str, typer.Option(help="time grid, for spectrum and evaluations")] = "quadratic",
 ) -> None:
-    """Draw what analysis finds of schemes: stability, order stars, oscillation, convergence, work and precision."""
+    """Draw what analysis finds of schemes: stability, order stars, convergence, error constants, work and precision."""
     from integrator_analysis import figures
     from integrator_analysis.report import pictures
     from integrator_analysis.symbols import did_you_mean

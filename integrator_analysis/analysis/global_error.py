@@ -38,7 +38,7 @@ DIGITS = 20
 
 PANEL, NODES = 1.8, 10
 """Gauss-Legendre panels in log t: their largest width, and nodes in each. On VP and PSLD from 1e-3 to 1 (4 panels)
-16 nodes instead change the constant of psld/SPS-2S by 8e-5 of it, and of the others that were tried by less than 3e-6."""
+16 nodes instead change the constant of psld/SPS-2S by 8e-5 of it, those of four others by less than 3e-6."""
 
 
 def power_speed(exponent: float) -> Speed:
@@ -118,6 +118,12 @@ class GlobalError:
     def predicted(self, n: int) -> np.ndarray:
         """The error after n steps: all contributions. To leading order that is constant / n**order."""
         return sum((c.constant / n**c.power for c in self.contributions), np.zeros(self.density.shape[1:]))
+
+    def source(self, times: np.ndarray) -> np.ndarray:
+        """What the steps at ``times`` (m) add to the constant of all steps, per unit of log t: (m, ...)."""
+        speed = GRIDS[self.grid](times, *self.interval) ** (self.exponent - 1)
+        density = _interpolate(self.times, self.density, np.asarray(times))
+        return density * (speed * times).reshape(-1, *[1] * (density.ndim - 1))
 
     def on(self, times: Sequence[float]) -> np.ndarray:
         """The error on these times, which start and end as ``interval`` does: the sum over steps, no limit of grids.

@@ -4,7 +4,14 @@ Knows matplotlib and numpy. Does not know symbols, tensors, schemes or where the
 pyplot's global state: figures come from ``new_figure`` and are written by ``save``, on machines without a display too.
 """
 
-from integrator_analysis.figures.errors import constants_over_time, convergence, error_constants, work_precision
+from integrator_analysis.figures.errors import (
+    constant_map,
+    constants_over_time,
+    convergence,
+    error_constants,
+    error_sources,
+    work_precision,
+)
 from integrator_analysis.figures.growth import amplitude_errors, phase_errors, stable_evaluations, transient_growth
 from integrator_analysis.figures.plane import order_star, spectrum_over_region, stability_regions
 from integrator_analysis.figures.samples import image_grid
@@ -14,9 +21,11 @@ from integrator_analysis.figures.style import LineStyle, family, line_styles, ne
 __all__ = [
     "LineStyle",
     "amplitude_errors",
+    "constant_map",
     "constants_over_time",
     "convergence",
     "error_constants",
+    "error_sources",
     "family",
     "image_grid",
     "line_styles",

@@ -6,17 +6,28 @@ values (diverged) are gaps in a curve.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
-from integrator_analysis.figures.data import Array, abscissae, curves, drawable, line
-from integrator_analysis.figures.style import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILLION, legend, line_styles
+from integrator_analysis.figures.data import Array, abscissae, curves, drawable, line, surface
+from integrator_analysis.figures.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    PURPLE,
+    VERMILLION,
+    LineStyle,
+    legend,
+    line_styles,
+)
 
 BLOCK_COLORS = (BLUE, VERMILLION, GREEN, PURPLE)
 
@@ -43,18 +54,9 @@ def convergence(
     lines = curves("convergence", "predicted", predicted or {}, x)
     ax.set(xscale="log", yscale="log", title=title, xlabel=xlabel, ylabel=ylabel)
     for label, one in line_styles(y).items():
-        look: dict[str, Any] = {
-            "color": one.color,
-            "marker": one.marker,
-            "linestyle": "none" if label in lines else one.dashes,
-            "markerfacecolor": "none" if label in lines else one.color,  # hollow: schemes with equal errors both show
-        }
-        ax.plot(x[label], drawable(y[label]), linewidth=0.9, label=label, **look)
-        if label in lines:
-            ax.plot(x[label], drawable(lines[label]), color=one.color, linestyle="--", linewidth=1.1)
+        _measured_and_predicted(ax, x[label], y[label], lines.get(label), one, label)
     _reference_slopes(ax, x, y, reference_slopes)
-    if lines:
-        ax.plot([], [], color=GREY, linestyle="--", linewidth=1.1, label="predicted (markers: measured)")
+    _explain_dashes(ax, bool(lines))
     legend(ax)
     return ax
 
@@ -65,6 +67,7 @@ def work_precision(
     errors: Mapping[str, ArrayLike],
     *,
     ylabel: str,
+    predicted: Mapping[str, ArrayLike] | None = None,
     floor: float | None = None,
     floor_label: str = "floor: as good as fresh data",
     title: str = "Work and precision",
@@ -72,14 +75,19 @@ def work_precision(
 ) -> Axes:
     """Error over the number of network evaluations per sample, both logarithmic, one curve per scheme.
 
-    ``evaluations`` (n,) is common to all, or one array per label; ``floor``, if given, is the error that cannot be told
-    from none. Raises ValueError if shapes or labels do not fit.
+    ``evaluations`` (n,) is common to all, or one array per label; ``predicted`` maps labels, not necessarily all, to
+    the asymptotes, drawn dashed with the measured errors as hollow markers; ``floor``, if given, is the error that
+    cannot be told from none. Raises ValueError if shapes or labels do not fit.
     """
     x = abscissae("work_precision", "evaluations", evaluations, errors)
     y = curves("work_precision", "errors", errors, x)
+    lines = curves("work_precision", "predicted", predicted or {}, x)
     ax.set(xscale="log", yscale="log", title=title, xlabel=xlabel, ylabel=ylabel)
     for label, one in line_styles(y).items():
-        ax.plot(x[label], drawable(y[label]), color=one.color, marker=one.marker, linestyle=one.dashes, label=label)
+        _measured_and_predicted(ax, x[label], y[label], lines.get(label), one, label)
+    _explain_dashes(ax, bool(lines))
+    if lines:  # asymptotes reach far above the errors where steps are few
+        ax.set_ylim(*_decades(y.values()))
     if floor is not None:
         ax.axhline(floor, color=GREY, linestyle=(0, (2, 2)), linewidth=1.1, label=floor_label)
     _plain_ticks(ax)
@@ -158,6 +166,98 @@ def error_constants(
     if len(sizes) > 1:
         legend(ax, inside=0)  # bars may reach any corner
     return ax
+
+
+def constant_map(
+    ax: Axes,
+    parameter: ArrayLike,
+    times: ArrayLike,
+    constants: ArrayLike,
+    *,
+    title: str = "Leading error constant",
+    xlabel: str = "lambda",
+    ylabel: str = "forward diffusion time t (0: data)",
+    label: str = "|leading constant of the local error|",
+) -> Axes:
+    """A heat map of the size of a leading constant over a parameter of the scheme and time, with a logarithmic colour.
+
+    ``parameter`` (n,) and ``times`` (m,) increase; ``constants`` has shape (m, n). The white line is the best parameter
+    at each time. The parameter's axis is logarithmic if its values are positive and span a factor of 30. Zeros take the
+    least colour. Raises ValueError if the shapes do not fit.
+    """
+    name = "constant_map"
+    across, upwards = line(name, "parameter", parameter), line(name, "times", times)
+    sizes = np.abs(surface(name, "constants", constants, ("times", upwards), ("parameter", across)))
+    shown = drawable(sizes)
+    if not np.isfinite(shown).any():
+        raise ValueError(f"{name}: constants holds no finite number other than 0; there is nothing to colour")
+    low, high = np.nanmin(shown), np.nanmax(shown)
+    low = max(low, high * 1e-6)  # an accidental zero must not use up the colours
+    values = np.clip(np.where(sizes == 0, low, np.where(np.isfinite(sizes), sizes, high)), low, high)
+    high = high if high > low else low * 1.1
+    mesh = ax.pcolormesh(
+        across, upwards, values, cmap="viridis", norm=LogNorm(low, high), shading="gouraud", rasterized=True
+    )
+    ax.figure.colorbar(mesh, ax=ax, label=label)
+    levels = [v for v in 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1) if low < v < high]
+    if levels:
+        ax.contour(across, upwards, values, levels=levels, colors="black", linewidths=0.5, alpha=0.6)
+    best = across[np.argmin(values, axis=1)]
+    ax.plot(best, upwards, color="white", linewidth=2.2)
+    ax.plot(best, upwards, color=VERMILLION, linewidth=1.2, label="least constant at each time")
+    wide = across.min() > 0 and across.max() > 30 * across.min()
+    ax.set(title=title, xlabel=xlabel, ylabel=ylabel, xscale="log" if wide else "linear")
+    ax.set(xlim=(across.min(), across.max()), ylim=(upwards.min(), upwards.max()))
+    ax.grid(False)
+    ax.legend(loc="upper right", fontsize=7)
+    return ax
+
+
+def error_sources(
+    ax: Axes,
+    times: ArrayLike | Mapping[str, ArrayLike],
+    densities: Mapping[str, ArrayLike],
+    *,
+    title: str = "Where the global error is made",
+    xlabel: str = "forward diffusion time t (0: data)",
+    ylabel: str = "|error carried to the end| per unit of log t",
+) -> Axes:
+    """What the steps at each time add to the error at the end, over log time: the area is the global error's constant.
+
+    ``times`` (n,) is common to all, or one array per label. Raises ValueError if shapes or labels do not fit.
+    """
+    x = abscissae("error_sources", "times", times, densities)
+    y = curves("error_sources", "densities", densities, x)
+    ax.set(xscale="log", yscale="log", title=title, xlabel=xlabel, ylabel=ylabel)
+    for label, one in line_styles(y).items():
+        marks = max(1, x[label].size // 10)
+        look: dict[str, Any] = {"color": one.color, "marker": one.marker, "linestyle": one.dashes}
+        ax.plot(x[label], drawable(np.abs(y[label])), label=label, markevery=marks, markerfacecolor="none", **look)
+    legend(ax)
+    return ax
+
+
+def _measured_and_predicted(
+    ax: Axes, x: Array, measured: Array, predicted: Array | None, one: LineStyle, label: str
+) -> None:
+    """Markers joined by a line; or hollow markers, so that schemes with equal errors both show, and a dashed line."""
+    alone = predicted is None
+    look: dict[str, Any] = {"color": one.color, "marker": one.marker, "linestyle": one.dashes if alone else "none"}
+    ax.plot(x, drawable(measured), linewidth=0.9, markerfacecolor=one.color if alone else "none", label=label, **look)
+    if predicted is not None:
+        ax.plot(x, drawable(predicted), color=one.color, linestyle="--", linewidth=1.1)
+
+
+def _explain_dashes(ax: Axes, predicted: bool) -> None:
+    if predicted:
+        ax.plot([], [], color=GREY, linestyle="--", linewidth=1.1, label="predicted (markers: measured)")
+
+
+def _decades(values: Iterable[Array]) -> tuple[float, float]:
+    """Bounds a little outside of the measured errors."""
+    shown = np.concatenate([drawable(v) for v in values])
+    shown = shown[np.isfinite(shown)]
+    return (float(shown.min()) / 3, float(shown.max()) * 10) if shown.size else (0.1, 1.0)
 
 
 def _reference_slopes(ax: Axes, x: Mapping[str, Array], y: Mapping[str, Array], slopes: Sequence[float]) -> None:

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sympy
 from matplotlib.figure import Figure
 
 import integrator_analysis as ia
 from integrator_analysis import figures
+from integrator_analysis.analysis.global_error import GlobalError
+from integrator_analysis.analysis.local_error import LocalError
 from integrator_analysis.analysis.problems import MixtureProblem
 from integrator_analysis.certificate import SEED, TIMES, Certificate
 from integrator_analysis.report.stability_pictures import (
@@ -31,9 +34,12 @@ from integrator_analysis.report.stability_pictures import (
 __all__ = [
     "KINDS",
     "Options",
+    "constants_figure",
     "convergence_figure",
     "draw_analysis",
     "draw_digits",
+    "global_error_figure",
+    "heat_map_figure",
     "sample_figure",
     "work_precision_figure",
 ]
@@ -43,9 +49,14 @@ Integrators = Mapping[str, ia.Integrator]
 
 GLOBAL_STEPS = tuple(2**k for k in range(4, 11))
 GLOBAL_POINTS = 16
+PREDICTED_POINTS = 4  # a derived constant takes up to 0.1 s a point and time on phase space
 CONSTANT_TIMES = tuple(float(v) for v in np.linspace(0.05, 0.95, 9))
 CONSTANT_POINTS = 5
 CONSTANT_DIGITS = 20
+LAMBDAS = tuple(float(v) for v in np.linspace(-3, 3, 24))  # an even number: at 0 the expansion has other terms
+GAMMAS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+MAP_TIMES, MAP_NODES = tuple(float(v) for v in np.linspace(0.04, 0.96, 16)), {1: 4, 2: 2}
+SOURCE_TIMES = 160
 SHOWN_IMAGES = 12
 
 
@@ -202,11 +213,105 @@ def _one_step_errors(
 
 
 def convergence_figure(members: Integrators) -> Figure:
-    """Position error at t_min from t_max on the one-dimensional mixture, over the mean step of a quadratic grid.
+    """Position error at t_min from t_max on the mixture over the mean step of a quadratic grid, and its prediction.
 
-    The generated source runs in float64 against scipy's DOP853. Raises InputError for a stochastic scheme, which has
-    no trajectory, and for schemes on more than one process.
+    The generated source runs in float64 against scipy's DOP853; dashed is the derived global error. Raises InputError
+    for a stochastic scheme, which has no trajectory, and for schemes on more than one process.
     """
+    made = _deterministic(members)
+    z = MixtureProblem(made).sample(PREDICTED_POINTS, made.t_max, SEED)
+    return _convergence(made, _measured(members, z), _predicted(members, z))
+
+
+def global_error_figure(members: Integrators) -> Figure:
+    """Above, the same errors over network evaluations with their derived asymptotes; below, where they are made.
+
+    Predictor-correctors, whose global error is not derived, have no asymptote. Raises InputError as above.
+    """
+    made = _deterministic(members)
+    z = MixtureProblem(made).sample(PREDICTED_POINTS, made.t_max, SEED)
+    found = _global_errors(members, z)
+    evaluations = {spec: np.array(GLOBAL_STEPS) * i.nfe_per_step for spec, i in members.items()}
+    with figures.style():
+        figure = figures.new_figure(8.0, 8.0 if found else 4.4)
+        upper, *lower = np.atleast_1d(figure.subplots(1 + bool(found)))
+        figures.work_precision(
+            upper,
+            evaluations,
+            _measured(members, z),
+            predicted={spec: _rms_of_prediction(error) for spec, error in found.items()},
+            ylabel="RMS error of the position",
+            title=f"A Gaussian mixture on {made.name}, quadratic grid: measured, and the derived asymptotes",
+        )
+        for ax in lower:
+            times = np.geomspace(made.t_min, made.t_max, SOURCE_TIMES)
+            figures.error_sources(
+                ax,
+                times,
+                {spec: np.sqrt(np.mean(error.source(times)[..., 0] ** 2, axis=1)) for spec, error in found.items()},
+                title="Where the position error is made: local error carried to the end, times n^order, RMS",
+            )
+    return figure
+
+
+def heat_map_figure(members: Integrators) -> Figure:
+    """One panel per scheme and block: the leading constant over time and lambda; over Gamma where there is no lambda.
+
+    Root mean square over the law of z_t, by a few Gauss-Hermite nodes. Gamma varies with nu - Gamma fixed, which keeps
+    critical damping. Raises InputError for a stochastic scheme and for one with neither parameter.
+    """
+    panels = [(spec, block) for spec, i in members.items() for block in i.program.blocks]
+    maps = {spec: _constant_map(spec, integrator) for spec, integrator in members.items()}
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    with figures.style():
+        figure = figures.new_figure(5.0 * columns, 3.8 * rows)
+        axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+        for ax, (spec, block) in zip(axes, panels, strict=False):
+            name, values, times, constants = maps[spec]
+            power = members[spec].local_error.exponents[block]
+            figures.constant_map(
+                ax,
+                values,
+                times,
+                constants[..., members[spec].program.blocks.index(block)],
+                title=f"{spec}, block {block}",
+                xlabel=name,
+                label=f"|coefficient of h^{power} in {block}|, RMS",
+            )
+        for ax in axes[len(panels) :]:
+            ax.remove()
+    return figure
+
+
+def constants_figure(members: Integrators) -> Figure:
+    """One panel per block: the leading constants of several schemes over time, root mean square over draws of z_t."""
+    made = _deterministic(members)
+    times, values = _constants_by_time(made, members)
+    with figures.style():
+        figure = figures.new_figure(8.0, 3.8 * len(made.blocks))
+        for b, (ax, block) in enumerate(
+            zip(np.atleast_1d(figure.subplots(len(made.blocks))), made.blocks, strict=True)
+        ):
+            figures.constants_over_time(
+                ax,
+                times,
+                {spec: found[:, b] for spec, found in values.items()},
+                title=f"Leading constant of the one-step error in {block} on {made.name}",
+                ylabel=f"|coefficient of h^(order + 1) in {block}|, RMS",
+            )
+    return figure
+
+
+def _deterministic(members: Integrators) -> ia.Process:
+    for spec, integrator in members.items():
+        if integrator.stochastic:
+            raise ia.InputError(f"{spec} is stochastic and has no trajectory error; plot deterministic schemes")
+    return _common_process(members)
+
+
+def _measured(members: Integrators, z: np.ndarray) -> dict[str, np.ndarray]:
+    """RMS errors of the position at t_min after GLOBAL_STEPS steps from z at t_max, quadratic grid; NaN: diverged."""
     import torch
 
     from integrator_analysis.codegen import kernel_source
@@ -216,11 +321,7 @@ def convergence_figure(members: Integrators) -> Figure:
     from torch_backend.source import module_from_source
 
     made = _common_process(members)
-    for spec, integrator in members.items():
-        if integrator.stochastic:
-            raise ia.InputError(f"{spec} is stochastic and has no trajectory error; plot deterministic schemes")
     problem = MixtureProblem(made)
-    z = problem.sample(GLOBAL_POINTS, made.t_max, SEED)
     exact = problem.solve(z, made.t_max, [made.t_min])[0]
     means, variances, weights = (
         torch.tensor(v, dtype=torch.float64) for v in (problem.means, problem.variances, problem.weights)
@@ -237,18 +338,71 @@ def convergence_figure(members: Integrators) -> Figure:
                 with suppress(FloatingPointError):  # unstable with so few steps: a gap in the curve
                     end = trajectory(module, network, z, times)
                     errors[spec][j] = np.sqrt(np.mean((end - exact)[:, 0] ** 2))
+    return errors
+
+
+def _global_errors(members: Integrators, z: np.ndarray) -> dict[str, GlobalError]:
+    """The derived global errors on the quadratic grid, of those schemes for which there is one."""
+    found = {}
+    for spec, integrator in members.items():
+        with suppress(ia.InputError):
+            found[spec] = integrator.global_error(MixtureProblem(integrator.process), z, "quadratic")
+    return found
+
+
+def _rms_of_prediction(error: GlobalError) -> np.ndarray:
+    return np.array([np.sqrt(np.mean(error.predicted(n)[:, 0] ** 2)) for n in GLOBAL_STEPS])
+
+
+def _predicted(members: Integrators, z: np.ndarray) -> dict[str, np.ndarray]:
+    return {spec: _rms_of_prediction(error) for spec, error in _global_errors(members, z).items()}
+
+
+def _convergence(made: ia.Process, errors: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray]) -> Figure:
     with figures.style():
         figure = figures.new_figure(8.0, 4.6)
         figures.convergence(
             figure.subplots(),
             [(made.t_max - made.t_min) / n for n in GLOBAL_STEPS],
             errors,
+            predicted=predicted,
             reference_slopes=(1, 2),
             title=f"Global error on {made.name}: a Gaussian mixture from t = {made.t_max:g} to {made.t_min:g}",
             xlabel="mean step size (forward diffusion time), quadratic grid",
             ylabel="RMS error of the position",
         )
     return figure
+
+
+def _constant_map(spec: str, integrator: ia.Integrator) -> tuple[str, np.ndarray, np.ndarray, np.ndarray]:
+    """The parameter's name, its values (n), times (m) and constants (m, n, blocks)."""
+    if integrator.stochastic:
+        raise ia.InputError(f"{spec} is stochastic; the heat map shows constants of deterministic schemes")
+    names = {p.name: p for p in integrator.program.parameters}
+    if "lambda" in names:
+        name, values = "lambda", np.array(LAMBDAS)
+        family = [_with_lambda(integrator.local_error, names["lambda"], v) for v in values]
+    elif {"Gamma", "nu"} <= set(names):
+        name, values = "Gamma", np.array(GAMMAS)
+        apart = float(integrator.process.parameters[names["nu"]] - integrator.process.parameters[names["Gamma"]])
+        family = [ia.derive(spec, Gamma=g, nu=g + apart).local_error for g in values]
+    else:
+        raise ia.InputError(
+            f"{spec} has no parameter lambda or Gamma to draw over; try a lambda-DDIM or a scheme on psld"
+        )
+    times = np.array(MAP_TIMES) * integrator.process.t_max
+    columns = []
+    for error in family:
+        problem = MixtureProblem(error.program.process)
+        laws = [problem.nodes(x, MAP_NODES[len(error.program.blocks)]) for x in times]
+        columns.append(np.sqrt(_mean_squares(error, problem, times, laws)))
+    return name, values, times, np.stack(columns, axis=1)
+
+
+def _with_lambda(error: LocalError, symbol: sympy.Symbol, value: float) -> LocalError:
+    """The same terms with another number for lambda: the terms keep it as a symbol."""
+    parameters = {**error.program.parameters, symbol: sympy.Rational(value)}
+    return replace(error, program=replace(error.program, parameters=parameters))
 
 
 def _common_process(members: Integrators) -> ia.Process:
@@ -267,7 +421,9 @@ def _global(output: Path, process: str, members: Integrators) -> dict[str, str]:
         f"{process}: error at the end of a whole trajectory, {GLOBAL_STEPS[0]} to {GLOBAL_STEPS[-1]} steps, against "
         "scipy's DOP853; dotted lines have the slopes 1 and 2."
     )
-    return _save(output, convergence_figure(members), f"global_error_{process}", caption)
+    made = _common_process(members)
+    z = MixtureProblem(made).sample(GLOBAL_POINTS, made.t_max, SEED)
+    return _save(output, _convergence(made, _measured(members, z), {}), f"global_error_{process}", caption)
 
 
 def _constants(
@@ -293,18 +449,7 @@ def _constants(
 def _constants_over_time(output: Path, process: str, members: Integrators) -> list[dict[str, str]]:
     """Root mean square of the derived constants over draws of z_t, as the sampler walks from prior to data."""
     made = next(iter(members.values())).process
-    problem = MixtureProblem(made)
-    times = np.array(CONSTANT_TIMES) * made.t_max
-    states = [problem.sample(CONSTANT_POINTS, time, SEED) for time in times]
-    squares = {
-        spec: np.array(
-            [
-                np.mean([_squared_constants(integrator, problem, z, time) for z in drawn], axis=0)
-                for time, drawn in zip(times, states, strict=True)
-            ]
-        )
-        for spec, integrator in members.items()
-    }
+    times, found = _constants_by_time(made, members)
     out = []
     for b, block in enumerate(made.blocks):
         with figures.style():
@@ -312,22 +457,38 @@ def _constants_over_time(output: Path, process: str, members: Integrators) -> li
             figures.constants_over_time(
                 figure.subplots(),
                 times,
-                {spec: np.sqrt(values[:, b]) for spec, values in squares.items()},
+                {spec: values[:, b] for spec, values in found.items()},
                 title=f"Leading constant of the one-step error in {block} on {process}",
-                ylabel=f"|coefficient of h² in {block}|, RMS over z_t",
+                ylabel=f"|coefficient of h^(order + 1) in {block}|, RMS over z_t",
             )
         caption = (
-            f"{process}, block {block}: the derived coefficient of h^2 over diffusion time, root mean square of "
-            f"{CONSTANT_POINTS} draws of z_t from the mixture. All schemes have order 1; this is what ranks them."
+            f"{process}, block {block}: the derived coefficient of h^(order + 1) over diffusion time, root mean square "
+            f"of {CONSTANT_POINTS} draws of z_t from the mixture. Among schemes of one order, this is what ranks them."
         )
         out.append(_save(output, figure, f"constants_over_time_{process}_{block}", caption))
     return out
 
 
-def _squared_constants(integrator: ia.Integrator, problem: MixtureProblem, z: np.ndarray, time: float) -> np.ndarray:
-    field = problem.field(integrator.program.unknown)
-    values = integrator.local_error.evaluate(list(z), float(time), field, digits=CONSTANT_DIGITS)
-    return np.array([values[block] ** 2 for block in integrator.program.blocks])
+def _constants_by_time(made: ia.Process, members: Integrators) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Times (m), and per scheme the root mean squares (m, blocks) of the leading constants there."""
+    problem, times = MixtureProblem(made), np.array(CONSTANT_TIMES) * made.t_max
+    laws = [(problem.sample(CONSTANT_POINTS, x, SEED), np.full(CONSTANT_POINTS, 1 / CONSTANT_POINTS)) for x in times]
+    return times, {spec: np.sqrt(_mean_squares(i.local_error, problem, times, laws)) for spec, i in members.items()}
+
+
+def _mean_squares(
+    error: LocalError, problem: MixtureProblem, times: np.ndarray, laws: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> np.ndarray:
+    """Means (m, blocks) of the squared leading constants over states with weights, one set for each time."""
+    field, blocks = problem.field(error.program.unknown), error.program.blocks
+
+    def squares(z: np.ndarray, time: float) -> list[float]:
+        values = error.evaluate(list(z), float(time), field, digits=CONSTANT_DIGITS)
+        return [values[block] ** 2 for block in blocks]
+
+    return np.array(
+        [w @ np.array([squares(z, time) for z in states]) for time, (states, w) in zip(times, laws, strict=True)]
+    )
 
 
 @dataclass(frozen=True)
@@ -348,6 +509,9 @@ KINDS: Mapping[str, Callable[[Integrators, Options], Figure]] = {
     "evaluations": lambda members, options: evaluations_figure(members, options.grid),
     "spectrum": lambda members, options: spectrum_figure(members, options.steps, options.grid),
     "convergence": lambda members, _: convergence_figure(members),
+    "constants": lambda members, _: constants_figure(members),
+    "global-error": lambda members, _: global_error_figure(members),
+    "heat-map": lambda members, _: heat_map_figure(members),
     "work-precision": lambda members, options: work_precision_figure(members, options.samples),
 }
 """The pictures that the command line can draw, by name. A new one is one line here."""

@@ -156,7 +156,10 @@ PLOTTED = {
     "growth": ["vp/DDIM"],
     "evaluations": ["vp/EM"],
     "spectrum": ["vp/DDIM"],
-    "convergence": ["vp/DDIM"],
+    "convergence": ["vp/DDIM", "vp/UniPC-2"],
+    "constants": ["psld/RVV", "psld/Euler"],
+    "global-error": ["vp/DDIM", "vp/UniPC-2"],
+    "heat-map": ["vp/lambda-DDIM-I", "psld/RVV"],
     "work-precision": ["vp/EM"],
 }
 
@@ -171,7 +174,10 @@ def test_plots_are_written(
     small = {"POINTS": 6, "RINGS": 20, "ANGLES": 21, "DEVIATIONS": np.array([0.1, 1.0]), "SAMPLES": 1, "EIGENVALUES": 2}
     for name, value in small.items():
         monkeypatch.setattr(f"integrator_analysis.report.stability_pictures.{name}", value)
-    monkeypatch.setattr("integrator_analysis.report.pictures.GLOBAL_STEPS", (16, 32, 64))
+    small = {"GLOBAL_STEPS": (16, 32, 64), "PREDICTED_POINTS": 1, "CONSTANT_TIMES": (0.2, 0.6), "CONSTANT_POINTS": 1}
+    small |= {"LAMBDAS": (-1.0, 0.5, 1.0), "GAMMAS": (0.01, 1.0), "MAP_TIMES": (0.2, 0.6)}
+    for name, value in small.items():
+        monkeypatch.setattr(pictures, name, value)
     target = tmp_path / "figure.png"
     assert command("plot", kind, *specs, "-o", target, "-n", 8, "--steps", 2, "--grid", "log-SNR", "--svg")[0] == 0
     assert target.read_bytes().startswith(b"\x89PNG")
@@ -209,6 +215,8 @@ def test_sample_writes_digits_and_is_reproducible(command, tmp_path: Path) -> No
         (["plot", "region", "psld/ROBA", "-o", "x.png"], "stochastic"),
         (["plot", "evaluations", "vp/DDIM", "--grid", "quadratc", "-o", "x.png"], "did you mean quadratic"),
         (["plot", "convergence", "psld/ROBA", "-o", "x.png"], "stochastic"),
+        (["plot", "heat-map", "psld/ROBA", "-o", "x.png"], "stochastic"),
+        (["plot", "heat-map", "vp/DDIM", "-o", "x.png"], "no parameter lambda or Gamma"),
         (["plot", "convergence", "psld/RVV", "vp/DDIM", "-o", "x.png"], "one process"),
         (["plot", "stability", "psld/RVV", "-o", "x.pdf"], r"ends in \.png"),
         (["plot", "stability", "psld/RVV", "-o", "no/x.png"], "writable folder"),

@@ -50,6 +50,42 @@ def test_the_stability_region_of_explicit_euler_ends_at_minus_two(ax):
     assert points[:, 0].min() == pytest.approx(-2, abs=0.02)
 
 
+def test_a_constant_map_marks_the_best_parameter_at_each_time(ax):
+    lambdas, times = np.linspace(-1, 1, 21), np.linspace(0.1, 0.9, 9)
+    figures.constant_map(ax, lambdas, times, (lambdas[None, :] - times[:, None]) ** 2 + 0.01, label="constant")
+    best = ax.lines[-1]
+    np.testing.assert_allclose(best.get_xdata(), times, atol=0.051)
+    np.testing.assert_allclose(best.get_ydata(), times)
+    bar = next(other for other in ax.figure.axes if other is not ax)
+    assert (bar.get_ylabel(), bar.get_yscale()) == ("constant", "log")
+    assert ax.get_xscale() == "linear"
+
+
+def test_a_constant_map_of_one_size_or_with_zeros_is_drawn_and_one_of_zeros_refused(ax):
+    figures.constant_map(ax, [0.01, 1.0], [0.1, 0.2], [[1.0, 1.0], [0.0, 1.0]])
+    assert ax.get_xscale() == "log"
+    with pytest.raises(ValueError, match="nothing to colour"):
+        figures.constant_map(ax, [0.01, 1.0], [0.1, 0.2], np.zeros((2, 2)))
+    with pytest.raises(ValueError, match="shape"):
+        figures.constant_map(ax, [0.01, 1.0], [0.1, 0.2], np.ones((3, 2)))
+
+
+def test_work_precision_draws_asymptotes_beside_hollow_markers(ax):
+    evaluations = np.array([10, 20, 40, 80])
+    predicted = {"psld/RVV": 100 / evaluations}  # far above at first: the axes stay with what was measured
+    figures.work_precision(ax, evaluations, errors(), predicted=predicted, ylabel="error")
+    dashed = next(one for one in ax.lines if one.get_linewidth() == 1.1 and len(one.get_xdata()))
+    np.testing.assert_allclose(dashed.get_ydata(), 100 / evaluations)
+    assert "predicted (markers: measured)" in texts(ax)[3]
+    assert ax.get_ylim()[1] < 1
+
+
+def test_error_sources_are_sizes_over_log_time(ax):
+    figures.error_sources(ax, [0.1, 0.2, 0.4, 0.8], {"psld/RVV": [-1.0, 2.0, 0.0, 3.0]})
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [1, 2, np.nan, 3])
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+
+
 @pytest.mark.parametrize(
     ("radius", "words"), [(3.0, "no stable point in this window"), (0.5, "stable in the whole window"), (np.nan, "no")]
 )
