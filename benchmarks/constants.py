@@ -73,6 +73,7 @@ class RandomScores(MixtureProblem):
     seed: int = SEED
     channels: int = 1
     rows: tuple[int, ...] = ()
+    converter: _Given | None = None
 
     @cached_property
     def _weights(self) -> tuple[np.ndarray, ...]:
@@ -100,8 +101,8 @@ class RandomScores(MixtureProblem):
 
     def field(self, unknown: str) -> Field:
         """What the program evaluates: the score converted channel by channel, block after block."""
-        given: list[mpmath.mpf] = []
-        convert = _Given(self.process, given=given).field(unknown)
+        converter = self.converter or _Given(self.process)
+        given, convert = converter.given, converter.field(unknown)
         k, d = len(self.process.blocks), self.channels
 
         def field(z: Sequence[mpmath.mpf], time: mpmath.mpf) -> list[mpmath.mpf]:
@@ -292,7 +293,8 @@ def _states(process: Process, count: int, number: int, channels: int = 1) -> np.
 
 def _strong(integrator: ia.Integrator, module: ModuleType, count: int, channels: int) -> Comparison:
     error, process = integrator.local_error, integrator.process
-    problem, program = RandomScores(process, count=count, channels=channels), integrator.program
+    problem = RandomScores(process, count=count, channels=channels, converter=_Given(process))
+    program = integrator.program
     h = np.array(STEP_SIZES) * 2.0 ** (error.order - 1) * process.t_max
     mending = _Laboratory(integrator, "")._mending() if program.cycle else None
     derived, errors = [], []
@@ -321,7 +323,8 @@ def _strong(integrator: ia.Integrator, module: ModuleType, count: int, channels:
 
 def _weak(integrator: ia.Integrator, module: ModuleType, count: int) -> Comparison:
     error, process, program = integrator.local_error, integrator.process, integrator.program
-    problem, k, steps = RandomScores(process, count=count), len(process.blocks), integrator.local_error.steps
+    problem = RandomScores(process, count=count, converter=_Given(process))
+    k, steps = len(process.blocks), error.steps
     h = np.array(WEAK_STEP_SIZES) * process.t_max
     strength = float(program.parametrisation.noise**2)
     noises = len(program.noises) * steps

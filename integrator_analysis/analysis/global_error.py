@@ -25,6 +25,7 @@ from integrator_analysis.analysis.gaussian import marginal
 from integrator_analysis.analysis.local_error import LocalError, derive_local_error
 from integrator_analysis.analysis.problems import ABSOLUTE, MixtureProblem, WaveObservable, normal_nodes
 from integrator_analysis.numeric import function
+from integrator_analysis.processes import Process
 from integrator_analysis.program import Combine, Evaluate, Output, StepProgram
 from integrator_analysis.symbols import InputError, did_you_mean, t
 
@@ -199,9 +200,10 @@ def global_error(
     ``GRIDS``. A multistep scheme takes its first steps with the few evaluations that there are, at a lower order: each
     enters at its own power of 1/n. On non-uniform grids neighbouring steps differ by O(1/n) of themselves, so that the
     constant for equal steps holds in the limit.
-    Raises InputError for a stochastic scheme, a predictor-corrector (its network sees states of lower order, which the
-    local error from an exact past does not show), and, where past evaluations have fixed weights, other grids than the
-    uniform one: there the step's ratio itself enters at leading order.
+    Raises InputError for a z of another shape, a problem on another process, a stochastic scheme, and for
+    - a predictor-corrector: its network sees states of lower order, which the local error from an exact past hides;
+    - other grids than the uniform one where past evaluations have fixed weights: there the ratio of neighbouring steps
+      enters at leading order.
     """
     program = error.program
     if program.stochastic:
@@ -209,6 +211,11 @@ def global_error(
     if program.cycle:
         raise InputError("the global error of a predictor-corrector is not derived: its past is not exact to its order")
     start, end = _checked(program, grid, interval)
+    z = np.asarray(z, dtype=float)
+    if z.ndim != 2 or not len(z) or z.shape[1] != len(program.blocks):
+        raise InputError(f"z has shape {z.shape}; accepted: (points, {len(program.blocks)})")
+    if _identity(problem.process) != _identity(program.process):
+        raise InputError("the problem and the scheme are on different processes; give a problem on the scheme's")
     times, weights = _nodes(start, end)
     states, tangents = problem.solve_with_tangent(z, start, [*times, end])
     carry = tangents[-1] @ np.linalg.inv(tangents[:-1])  # (m, points, k, k): from each time to the end
@@ -290,6 +297,10 @@ def _checked(program: StepProgram, grid: str, interval: tuple[float, float] | No
     if program.primed and grid != "uniform":
         raise InputError(f"grid {grid!r}: past evaluations have fixed weights here, so that only 'uniform' is derived")
     return float(start), float(end)
+
+
+def _identity(process: Process) -> tuple[str, dict[sympy.Symbol, sympy.Expr]]:
+    return process.name, dict(process.parameters)
 
 
 def _nodes(start: float, end: float) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ from integrator_analysis.analysis.gaussian import marginal
 from integrator_analysis.analysis.global_error import QuadraticObservable, global_error
 from integrator_analysis.analysis.problems import MixtureProblem, WaveObservable
 from integrator_analysis.codegen import kernel_source
+from torch_backend import load
 from torch_backend.convergence import leading_constant
 from torch_backend.loop import time_grid
 from torch_backend.measurement import trajectory
@@ -43,7 +44,7 @@ def _errors(spec: str, grid: str, interval: tuple[float, float], steps: tuple[in
         torch.tensor(v, dtype=torch.float64) for v in (problem.means, problem.variances, problem.weights)
     )
     network = MixtureScore(kernel, means[:, None], variances, weights)
-    module = integrator.to_torch(dtype=torch.float64).module
+    module = load(spec).module
     exact = problem.solve(z, interval[0], [interval[1]])[0]
     return np.array([trajectory(module, network, z, time_grid(grid, n, *interval)) - exact for n in steps])
 
@@ -153,6 +154,10 @@ def test_what_cannot_be_predicted_is_refused_in_one_sentence():
         ia.derive("vp/SDE-DPM-Solver++2M").weak_global_error(0.0, 1.0, WaveObservable((1.0,), 0.0))
     with pytest.raises(ia.InputError, match="trajectory error"):
         ia.derive("vp/DDIM").weak_global_error(0.0, 1.0, WaveObservable((1.0,), 0.0))
+    with pytest.raises(ia.InputError, match="different processes"):
+        ia.derive("psld/RVV").global_error(problem, np.zeros((1, 2)))
+    with pytest.raises(ia.InputError, match=r"accepted: \(points, 1\)"):
+        ia.derive("vp/DDIM").global_error(problem, np.zeros(3))
     found = ia.derive("vp/DDIM").global_error(problem, z + 0.5, "uniform", (0.5, 0.2))
     with pytest.raises(ia.InputError, match="run from"):
         found.on([0.6, 0.2])
