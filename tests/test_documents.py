@@ -14,12 +14,12 @@ EXPECTED = {
     "README.md": ["1 2", "True", "torch.Size([8, 1, 8, 8])"],
     "CONTRIBUTING.md": ["True"],
     "docs/derivations.md": ["Process", r"- \frac{\beta^{2} \n", r"\frac{\beta\left(t\right)}{2 M}"],
+    "docs/paper.md": [
+        *("vp/DDIM True", "psld/DDIM False", "psld/gDDIM True", "1 1", "True True", "True True", "True False", "1 1"),
+        *("-beta**2*nu*(M*d_m s_m + 1)*(M*nu*s_m + m*nu + x)/16", "True True", "False True"),
+        "True True",
+    ],
 }
-EXPECTED["docs/paper.md"] = [
-    *("vp/DDIM True", "psld/DDIM False", "psld/gDDIM True", "1 1", "True True", "True True", "True False", "1 1"),
-    *("-beta**2*nu*(M*d_m s_m + 1)*(M*nu*s_m + m*nu + x)/16", "True True", "False True"),
-    "True True",
-]
 
 
 @pytest.mark.parametrize("document", EXPECTED)
