@@ -44,6 +44,8 @@ SCORES, WIDE_SCORES, HIDDEN, SEED = 20, 5, 6, 20231011
 TIMES = (0.15, 0.55)
 """Fractions of t_max at which a step is taken; every score at both."""
 TOLERANCE = 0.01
+RESOLUTION = 1e-3
+"""Of the RMS: an uncertainty that is no larger may excuse a single small number."""
 DIGITS = 25
 TERMS = 5
 """Powers of h of the weak reference. What is left out is 1e-3 of h**6, with h at most 0.02 t_max."""
@@ -251,6 +253,7 @@ class Comparison:
     derived: dict[str, np.ndarray] = field(default_factory=dict)
     measured: dict[str, np.ndarray] = field(default_factory=dict)
     exponents: dict[str, int] = field(default_factory=dict)
+    uncertainty: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def worst(self) -> float:
@@ -258,8 +261,27 @@ class Comparison:
         return max(float(np.max(np.abs(self.measured[b] / self.derived[b] - 1))) for b in self.derived)
 
     @property
+    def unresolved(self) -> int:
+        """How many numbers differ by more than the tolerance, but by less than the extrapolation's own uncertainty.
+
+        They are far below the RMS: no measurement of h**exponent tells them to the tolerance.
+        """
+        return sum(int(np.sum(self._beyond(b) & ~self._wrong(b))) for b in self.derived)
+
+    @property
     def passed(self) -> bool:
-        return bool(self.worst <= TOLERANCE)  # False for NaN
+        return not any(np.any(self._wrong(b)) for b in self.derived)
+
+    def _beyond(self, block: str) -> np.ndarray:
+        derived = self.derived[block]
+        return ~(np.abs(self.measured[block] - derived) <= TOLERANCE * np.abs(derived))  # True for NaN
+
+    def _wrong(self, block: str) -> np.ndarray:
+        """Beyond the tolerance and not explained by an uncertainty that is small beside the RMS."""
+        derived, uncertainty = self.derived[block], self.uncertainty[block]
+        explained = np.abs(self.measured[block] - derived) <= uncertainty
+        small = uncertainty <= RESOLUTION * np.sqrt(np.mean(derived**2))
+        return self._beyond(block) & ~(explained & small)
 
     def rms(self, values: dict[str, np.ndarray]) -> str:
         return ", ".join(f"{b}: {np.sqrt(np.mean(v**2)):.6g}" for b, v in values.items())
@@ -313,11 +335,13 @@ def _strong(integrator: ia.Integrator, module: ModuleType, count: int, channels:
             derived.append(error.evaluate_blocks(z[i].tolist(), start, field_, digits=DIGITS))
     found = np.concatenate(errors, axis=1)
     own = {b: slice(i * channels, (i + 1) * channels) for i, b in enumerate(program.blocks)}
+    measured = {b: leading_constant(h, found[..., at], error.exponents[b]) for b, at in own.items()}
     return Comparison(
         integrator.spec,
         {b: np.array([values[b] for values in derived]) for b in own},
-        {b: leading_constant(h, found[..., at], error.exponents[b]).value for b, at in own.items()},
+        {b: estimate.value for b, estimate in measured.items()},
         dict(error.exponents),
+        {b: estimate.uncertainty for b, estimate in measured.items()},
     )
 
 
@@ -357,8 +381,14 @@ def _weak(integrator: ia.Integrator, module: ModuleType, count: int) -> Comparis
         for i in range(count):
             field_ = problem.only(i).field(program.unknown)
             derived.append(error.evaluate(z[i].tolist(), start, field_, waves[i], DIGITS)["f"])
-    measured = leading_constant(h, np.concatenate(errors, axis=1), error.exponents["f"]).value
-    return Comparison(integrator.spec, {"f": np.array(derived)}, {"f": measured}, dict(error.exponents))
+    measured = leading_constant(h, np.concatenate(errors, axis=1), error.exponents["f"])
+    return Comparison(
+        integrator.spec,
+        {"f": np.array(derived)},
+        {"f": measured.value},
+        dict(error.exponents),
+        {"f": measured.uncertainty},
+    )
 
 
 def main() -> None:
@@ -406,6 +436,7 @@ def _verdict(row: Sequence[Comparison]) -> str:
 
 def report(found: Sequence[Sequence[Comparison]], scores: int, seconds: float) -> str:
     good = sum(all(c.passed for c in row) for row in found)
+    open_ = sum(c.unresolved for row in found for c in row)
     lines = [
         "# Every leading constant on random smooth scores",
         "",
@@ -420,6 +451,8 @@ def report(found: Sequence[Sequence[Comparison]], scores: int, seconds: float) -
         "Gauss-Hermite cubature over the noise, against the Taylor series of exp(h (generator - d/dt)) f made from "
         "the network's own Taylor polynomials. RMS over scores and times, blocks of one dimension; the worst relative "
         "difference is that of one number: one score, time and component.",
+        f"A number that differs by more than {TOLERANCE:.0%} is unresolved, not wrong, where the difference lies within "
+        f"the extrapolation's own uncertainty and that is below {RESOLUTION:g} of the RMS: {open_} of all.",
         "",
         "| scheme | power of h | derived, RMS | measured, RMS | worst difference | in two dimensions | verdict |",
         "|---|---|---|---|---|---|---|",

@@ -214,6 +214,8 @@ class MixtureProblem:
 
         The derivative solves the variational equation Phi' = J Phi along the trajectory, Phi = 1 at ``start``.
         """
+        from scipy.integrate import solve_ivp
+
         process, (n, k) = self.process, z.shape
         values = function([*process.drift, *process.diffusion], (t,), process.definitions, process.parameters)
 

@@ -21,12 +21,12 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
     m: -beta*(Gamma*M**2*beta*d_x s_m*nu*s_x + Gamma*M**2*beta*d_x s_m*nu*x + Gamma*M*beta*s_x + Gamma*M*beta*x +
         M**3*beta*d_m s_m*nu**2*s_m + M**2*beta*d_m s_m*m*nu**2 + M**2*beta*d_m s_m*nu*x - 2*M**2*d_t s_m*nu -
         M*beta*d_x s_m*m*nu - beta*m)/(8*M)
-Operations: 294 on host scalars to tabulate a step (quadrature nodes not counted), 7 multiply-adds of a block to
+Operations: 293 on host scalars to tabulate a step (quadrature nodes not counted), 7 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/RSE-exact`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:36bd67654c315495f5cfdda9118ead3accab5c959ef5b110b4ad9569c4bc9986
-Body hash: sha256:aa9a46b5b384c9937c3219110f09597f4b9072429401a305764566354f248b0a
+Terms hash: sha256:ae891d2dc11c148cf4f3f1cb346b1a69e0186952bfbee406199f1408c8ef9b31
+Body hash: sha256:25573f8672655603cddb6984083dfcb979ba90f88e4221aa32fdabca37dff289
 """
 
 import math
@@ -90,8 +90,7 @@ def _at(t: float) -> tuple[float, ...]:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
@@ -105,16 +104,17 @@ def _at(t: float) -> tuple[float, ...]:
     return cholesky_xx, cholesky_mx, cholesky_mm
 
 
-def _between(t: float, s: float) -> tuple[float, ...]:
-    """elapsed for the step from t to s."""
-    elapsed = beta_0 * (t - s)
+def _between(t: float, s: float, h: float) -> tuple[float, ...]:
+    """elapsed for the step from t to s = t - h."""
+    elapsed = beta_0 * h
     return (elapsed,)
 
 
 def coefficients(t: float, s: float) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
+    h = t - s
     cholesky_xx_t, cholesky_mx_t, cholesky_mm_t = _at(t)
-    (elapsed,) = _between(t, s)
+    (elapsed,) = _between(t, s, h)
     decay_m_1 = math.exp(nu * elapsed / 2)
     coupling_mx_1 = elapsed * _phi(1, nu * elapsed / 2) / 2
     weight_mm_1 = -M * nu * elapsed * _phi(1, nu * elapsed / 2) / (2 * cholesky_mm_t)
@@ -141,8 +141,7 @@ def log_snr(t: float) -> float:
     )
     covariance_mx = (
         gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        + (Gamma + nu) * (Gamma - nu) * moment_2 / 8
-        - (Gamma - nu) * moment_1 / 2
+        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
         M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
