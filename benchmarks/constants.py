@@ -451,8 +451,8 @@ def report(found: Sequence[Sequence[Comparison]], scores: int, seconds: float) -
         "Gauss-Hermite cubature over the noise, against the Taylor series of exp(h (generator - d/dt)) f made from "
         "the network's own Taylor polynomials. RMS over scores and times, blocks of one dimension; the worst relative "
         "difference is that of one number: one score, time and component.",
-        f"A number that differs by more than {TOLERANCE:.0%} is unresolved, not wrong, where the difference lies within "
-        f"the extrapolation's own uncertainty and that is below {RESOLUTION:g} of the RMS: {open_} of all.",
+        f"A number that differs by more than {TOLERANCE:.0%} is unresolved, not wrong, where the difference lies "
+        f"within the extrapolation's own uncertainty and that is below {RESOLUTION:g} of the RMS: {open_} of all.",
         "",
         "| scheme | power of h | derived, RMS | measured, RMS | worst difference | in two dimensions | verdict |",
         "|---|---|---|---|---|---|---|",
