@@ -268,7 +268,7 @@ def _check_target(path: Path, *endings: str) -> None:
 def export(
     spec: Spec,
     output: Output,
-    form: Annotated[str, typer.Option("--format", help="module: one Python file that needs torch alone")] = "module",
+    form: Annotated[str, typer.Option("--format", help="module or diffusers; see docs/export.md")] = "module",
     files: Files = [],  # noqa: B006
     settings: Set = [],  # noqa: B006
 ) -> None:

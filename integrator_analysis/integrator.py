@@ -27,7 +27,7 @@ from integrator_analysis.codegen import module_name, scheme_source
 from integrator_analysis.derivation import Derivation, derivation_of
 from integrator_analysis.program import StepProgram
 from integrator_analysis.spec import Spec, parse
-from integrator_analysis.symbols import did_you_mean
+from integrator_analysis.symbols import InputError, did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -190,20 +190,26 @@ class Integrator:
         return certify(self, source)
 
     def export(self, path: str | Path, format: str = "module") -> Path:
-        """Write a standalone sampler to ``path``. ``format`` "module" is one Python file that needs torch alone.
+        """Write this sampler to ``path`` in a form that runs without this project; see docs/export.md.
 
-        The file carries the claims of a certificate made on the spot, and the hash of the code. Raises InputError for
-        an unknown format or a path that cannot be written, ArithmeticError if a claim does not hold.
+        ``format``: "module", one Python file that needs torch alone; "diffusers", a scheduler class. The file carries
+        the claims of a certificate made on the spot, and the hash of the code. Raises InputError for an unknown
+        format, a scheme that cannot take it, or a path that cannot be written, ArithmeticError if a claim does not
+        hold.
         """
         from torch_backend.export import FORMATS
 
         if format not in FORMATS:
             raise did_you_mean(format, FORMATS, "export format")
+        try:
+            FORMATS[format].check(self.source)
+        except ValueError as error:
+            raise InputError(str(error)) from error
         certificate = self.verify()
         if not certificate.passed:
             failed = ", ".join(c.name for c in certificate.claims if not c.passed)
             raise ArithmeticError(f"{self.spec} fails its verification ({failed}); nothing is exported")
-        return write_text(path, FORMATS[format](self.source, certificate.as_dict()))
+        return write_text(path, FORMATS[format].write(self.source, certificate.as_dict()))
 
 
 def derive(spec: str, *, budget: float = BUDGET, **parameters: float) -> Integrator:

@@ -1,11 +1,25 @@
 """Exports of a generated scheme to forms that run without this project. FORMATS maps a name to its writer."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from torch_backend.export.diffusers import check_schedulable, scheduler_module
 from torch_backend.export.module import standalone_module
 
-FORMATS: Mapping[str, Callable[[str, Mapping[str, Any]], str]] = {"module": standalone_module}
-"""format -> (generated source, certificate as plain data) -> the text of the exported file."""
+__all__ = ["FORMATS", "Format", "scheduler_module", "standalone_module"]
 
-__all__ = ["FORMATS", "standalone_module"]
+
+class Format(NamedTuple):
+    """One form of export."""
+
+    write: Callable[[str, Mapping[str, Any]], str]
+    """(generated source, certificate as plain data) -> the text of the exported file."""
+    check: Callable[[str], None]
+    """Raises ValueError, one sentence, for a generated source that cannot take this form; costs no verification."""
+    what: str
+
+
+FORMATS: Mapping[str, Format] = {
+    "module": Format(standalone_module, lambda source: None, "one Python file that needs torch alone"),
+    "diffusers": Format(scheduler_module, check_schedulable, "a scheduler class for diffusers"),
+}

@@ -1,0 +1,22 @@
+"""Exported text with the kept certificate of a spec, where it is this source's; else verified anew."""
+
+import json
+import re
+from pathlib import Path
+
+import integrator_analysis as ia
+from torch_backend.export import FORMATS
+from torch_backend.source import GENERATED, body_hash
+
+REPORTS = Path(__file__).parents[2] / "reports" / "certificates"
+
+
+def exported_text(spec, form):
+    name = re.sub(r"[^0-9A-Za-z]+", "_", spec).strip("_")
+    source, kept = GENERATED / f"{name}.py", REPORTS / f"{name}.json"
+    if source.exists() and kept.exists():
+        text, certificate = source.read_text(encoding="utf-8"), json.loads(kept.read_text(encoding="utf-8"))
+        if certificate["evidence"]["source_hash"] == f"sha256:{body_hash(text)}":
+            return FORMATS[form].write(text, certificate)
+    integrator = ia.derive(spec)
+    return FORMATS[form].write(integrator.source, integrator.verify().as_dict())

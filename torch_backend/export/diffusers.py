@@ -1,0 +1,102 @@
+"""A scheduler for diffusers: one Python file that needs torch, numpy and diffusers, with a class for one scheme.
+
+Knows which schemes can be driven from outside and the text of the classes that do it; computes nothing.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch_backend.export.text import check_certified, header, join, pieces
+from torch_backend.loop import tabulate
+from torch_backend.source import module_from_source
+from torch_backend.stages import evaluation_times
+
+__all__ = ["check_schedulable", "class_name", "scheduler_module"]
+
+KINDS = {"vp": ("table", "TableScheduler"), "flow": ("flow", "FlowScheduler")}
+"""process -> the module in ``schedulers`` and the class in it."""
+
+NEEDS = """Needs Python 3.11, torch, numpy and diffusers. In a pipeline:
+    from {module} import {name}
+    pipeline.scheduler = {name}.from_config(pipeline.scheduler.config)
+The file must be importable by its name for pipeline.save_pretrained and from_pretrained to find the class again.
+"""
+
+FACE = '''
+
+class {name}({base}):
+    """{spec}: {summary}
+
+    {kind} {order_of_accuracy} for a general smooth network; {nfe} evaluation(s), hence time-step entries, per step.
+    """
+
+    __doc__ += {base}.__doc__ or ""
+    scheme = SimpleNamespace(**globals())
+    order = NFE_PER_STEP
+
+
+__all__ = ["{name}"]
+
+if __name__ == "__main__":
+    state = "as certified" if source_hash() == CERTIFIED_HASH else "NOT the code that was certified"
+    print(f"{{SPEC}}: order {{ORDER}}, {{NFE_PER_STEP}} evaluation(s) per step; the source is {{state}}")
+    raise SystemExit(state != "as certified")
+'''
+
+
+def class_name(spec: str) -> str:
+    """The scheduler's class name: no name of diffusers, since a process stands before it.
+
+    >>> class_name("vp/DPM-Solver++2M")
+    'VPDPMSolverPP2MScheduler'
+    >>> class_name("flow/Heun")
+    'FlowHeunScheduler'
+    """
+    process, _, scheme = spec.partition("/")
+    process = process.upper() if process == "vp" else process.capitalize()
+    return process + re.sub(r"[^0-9A-Za-z]", "", scheme.replace("+", "P")) + "Scheduler"
+
+
+def check_schedulable(source: str) -> None:
+    """Raise ValueError, one sentence, for a scheme that no scheduler can drive."""
+    module = module_from_source(source, "torch_backend_export_candidate")
+    spec, process = module.SPEC, module.PROCESS
+    if process == "ddpm":
+        raise ValueError(f"{spec}: export the scheme on vp; its scheduler takes the table of betas from the config")
+    if process not in KINDS:
+        accepted = " and ".join(KINDS)
+        raise ValueError(f"{spec}: diffusers has schedulers for the processes {accepted} only, not for {process}")
+    if getattr(module, "PRIMED", False):
+        raise ValueError(f"{spec} needs an evaluation before its first step, which no pipeline makes; export a module")
+    if hasattr(module, "B"):
+        raise ValueError(f"{spec} takes a B for every step, which no pipeline passes; export a module")
+    t, s = module.T_MAX * 0.75, module.T_MAX / 2
+    row = tabulate(module.coefficients, [t, s], module.HISTORY)[0]
+    evaluation_times(module, t, s, row)
+
+
+def scheduler_module(source: str, certificate: Mapping[str, Any]) -> str:
+    """The text of the exported file: header, loop, scheduler, the certified scheme, the scheme's scheduler class.
+
+    Raises ValueError as ``check_schedulable`` does, and if the certificate was made for another source.
+    """
+    check_schedulable(source)
+    certified = check_certified(source, certificate)
+    module = module_from_source(source, "torch_backend_export_candidate")
+    kind, base = KINDS[module.PROCESS]
+    name = class_name(module.SPEC)
+    parts = ["loop.py", "prediction.py", "stages.py", "schedulers/engine.py", f"schedulers/{kind}.py"]
+    imports, before = pieces(parts)
+    imports = "\n".join(sorted({*imports.splitlines(), "from types import SimpleNamespace"}))
+    face = FACE.format(
+        name=name,
+        base=base,
+        spec=module.SPEC,
+        summary=source.split(": ", 1)[1].split("\n", 1)[0],
+        kind="Weak order" if module.STOCHASTIC else "Order",
+        order_of_accuracy=module.ORDER,
+        nfe=module.NFE_PER_STEP,
+    )
+    needs = NEEDS.format(module=re.sub(r"[^0-9A-Za-z]+", "_", module.SPEC).strip("_").lower(), name=name)
+    return join(header(source, certificate, needs.splitlines()), imports, certified, before, source, face)

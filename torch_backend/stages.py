@@ -1,0 +1,80 @@
+"""One step of a scheme, taken from outside: it stops where it needs the network, and goes on once it has the output.
+
+Knows the step of a generated scheme as a function that calls a network; knows no scheme. It does not take the step
+apart: it runs it again from its start with the outputs known so far, which costs a few multiply-adds and keeps one
+version of every formula. Exports carry this text.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Stage(NamedTuple):
+    """Where a step stands: at the ``state`` and ``time`` of its next evaluation, or, with no time, at its end."""
+
+    state: Tensor
+    time: Tensor | None
+    kept: Tensor | None
+    """What later steps of a multistep scheme are to get as past; None before the end, and for schemes without."""
+
+
+class _Wanted(Exception):
+    def __init__(self, state: Tensor, time: Tensor) -> None:
+        super().__init__("the step needs one more network output")
+        self.state, self.time = state, time
+
+
+def resume(
+    scheme: Any,
+    z: Tensor,
+    t: Tensor,
+    s: Tensor,
+    row: Tensor,
+    outputs: Sequence[Tensor],
+    noise: Tensor | None = None,
+    past: Sequence[Tensor] = (),
+) -> Stage:
+    """Run the step of ``scheme`` from z at time t to s < t as far as the network's ``outputs`` reach.
+
+    ``row``, ``noise`` and ``past`` are what ``torch_backend.loop.integrate`` passes to the step. Outputs beyond those
+    that the step asks for are not read.
+    """
+    known = iter(outputs)
+
+    def network(state: Tensor, time: Tensor) -> Tensor:
+        for output in known:
+            return output
+        raise _Wanted(state, time)
+
+    try:
+        if not scheme.HISTORY:
+            return Stage(scheme.step(z, t, s, row, network, noise), None, None)
+        end, kept = scheme.step(z, t, s, row, network, noise, past)
+        return Stage(end, None, kept)
+    except _Wanted as wanted:
+        return Stage(wanted.state, wanted.time, None)
+
+
+def evaluation_times(scheme: Any, t: float, s: float, row: Tensor) -> list[float]:
+    """The times of the evaluations of the step from t to s, found by taking it on zeros.
+
+    Raises ValueError for a scheme whose first evaluation is not at the state and the time that the step starts from,
+    which no caller can make before the step begins.
+    """
+    z = torch.zeros(1, len(scheme.BLOCKS), dtype=torch.float64)
+    noise = torch.ones(scheme.NOISES, 1, 1, dtype=torch.float64) if scheme.NOISES else None
+    start, end = torch.tensor([t, s], dtype=torch.float64).unbind()
+    past = [z] * scheme.HISTORY
+    times: list[float] = []
+    while True:
+        stage = resume(scheme, z, start, end, row.double(), [z] * len(times), noise, past)
+        if stage.time is None:
+            return times
+        if not times and (float(stage.time) != t or not torch.equal(stage.state, z)):
+            raise ValueError(
+                f"{scheme.SPEC} moves the state before its first evaluation; nothing outside can evaluate there"
+            )
+        times.append(float(stage.time))
