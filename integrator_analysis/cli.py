@@ -35,6 +35,7 @@ Json = Annotated[bool, typer.Option("--json", help="print the facts as JSON")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="the file to write")]
 Files = Annotated[list[Path], typer.Option("--file", help="a TOML file with a process or a scheme; repeatable")]
 Set = Annotated[list[str], typer.Option("--set", help="a parameter, NAME=NUMBER, such as Gamma=0.02; repeatable")]
+FORMATS_HELP = "module, diffusers or k-diffusion; see docs/export.md"
 
 
 def main() -> None:
@@ -268,7 +269,7 @@ def _check_target(path: Path, *endings: str) -> None:
 def export(
     spec: Spec,
     output: Output,
-    form: Annotated[str, typer.Option("--format", help="module or diffusers; see docs/export.md")] = "module",
+    form: Annotated[str, typer.Option("--format", help=FORMATS_HELP)] = "module",
     files: Files = [],  # noqa: B006
     settings: Set = [],  # noqa: B006
 ) -> None:

@@ -192,10 +192,10 @@ class Integrator:
     def export(self, path: str | Path, format: str = "module") -> Path:
         """Write this sampler to ``path`` in a form that runs without this project; see docs/export.md.
 
-        ``format``: "module", one Python file that needs torch alone; "diffusers", a scheduler class. The file carries
-        the claims of a certificate made on the spot, and the hash of the code. Raises InputError for an unknown
-        format, a scheme that cannot take it, or a path that cannot be written, ArithmeticError if a claim does not
-        hold.
+        ``format``: "module", one Python file that needs torch alone; "diffusers", a scheduler class; "k-diffusion", a
+        function on sigmas, which ComfyUI loads too. The file carries the claims of a certificate made on the spot, and
+        the hash of the code. Raises InputError for an unknown format, a scheme that cannot take it, or a path that
+        cannot be written, ArithmeticError if a claim does not hold.
         """
         from torch_backend.export import FORMATS
 

@@ -264,6 +264,7 @@ def integrate(
     history: int = 0,
     primed: Tensor | None = None,
     generator: torch.Generator | None = None,
+    draw: Callable[[int], Tensor] | None = None,
     callback: Callback | None = None,
     progress: Progress = False,
 ) -> Tensor:
@@ -277,7 +278,8 @@ def integrate(
     - ``history``: how many earlier outputs a step reads; it then takes them as ``past``, newest first, zeros where
       there was no step, and returns ``(z, kept)``. ``primed``: the coefficients of a step of no length at the start,
       which is made first for what it keeps.
-    - ``noises``: standard-normal draws per step, ``(noises, n, c, ...)``, from ``generator`` on its own device.
+    - ``noises``: standard-normal draws per step, ``(noises, n, c, ...)``, from ``generator`` on its own device, or
+      ``draw(step_index)`` in place of it.
     - ``callback(step_index, s, z)`` after every step: index from 0, the time reached, the state (not to be changed).
     - ``progress``: True, False or a callable; on a GPU it counts the steps issued, which run behind.
 
@@ -291,7 +293,7 @@ def integrate(
     _check_state(z, blocks)
     if table.shape[:1] != (len(walk) - 1,):
         raise ValueError(f"the table has shape {tuple(table.shape)}; {len(walk) - 1} steps need as many rows")
-    if noises and generator is None:
+    if noises and generator is None and draw is None:
         raise ValueError("a stochastic scheme draws noise from a generator; pass one")
     report = reporter(progress)
 
@@ -307,7 +309,9 @@ def integrate(
         past = [step(z, ends[0], ends[0], primed.to(z.device, state), watch, None, past)[1]] * history
     for i, row in enumerate(rows):
         noise = None
-        if noises and generator is not None:
+        if noises and draw is not None:
+            noise = draw(i).to(z.device, state)
+        elif noises and generator is not None:
             noise = torch.randn(noise_shape, generator=generator, device=generator.device, dtype=state).to(z.device)
         if history:
             z, kept = step(z, ends[i], ends[i + 1], row, watch, noise, past)

@@ -1,12 +1,14 @@
 """What a network on one block may return, and what a scheme asks for: x_0, eps, v or the velocity of a straight path.
 
-Knows alpha and sigma of z = alpha x_0 + sigma eps as numbers; knows no schedule and no scheme. Exports carry this text.
+Knows alpha and sigma of z = alpha x_0 + sigma eps, as numbers or tensors; knows no schedule and no scheme. Exports
+carry this text.
 """
 
 import math
 from collections.abc import Callable
+from typing import Any
 
-PREDICTIONS: dict[str, Callable[[float, float], tuple[float, float]]] = {
+PREDICTIONS: dict[str, Callable[[Any, Any], tuple[Any, Any]]] = {
     "epsilon": lambda alpha, sigma: (0.0, 1.0),
     "sample": lambda alpha, sigma: (1.0, 0.0),
     "v_prediction": lambda alpha, sigma: (-sigma, alpha),
@@ -15,7 +17,7 @@ PREDICTIONS: dict[str, Callable[[float, float], tuple[float, float]]] = {
 """name -> (p, q) with output = p x_0 + q eps, as functions of alpha and sigma. Names are those of diffusers."""
 
 
-def from_state(given: str, asked: str, alpha: float, sigma: float) -> tuple[float, float]:
+def from_state(given: str, asked: str, alpha: Any, sigma: Any) -> tuple[Any, Any]:
     """(skip, scale): what ``asked`` names is skip z + scale output, for an output of the kind that ``given`` names.
 
     Raises ZeroDivisionError where z and the output do not determine it: eps at sigma = 0 from x_0, x_0 at alpha = 0

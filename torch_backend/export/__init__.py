@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from torch_backend.export.diffusers import check_schedulable, scheduler_module
+from torch_backend.export.kdiffusion import check_on_sigmas, sampler_function
 from torch_backend.export.module import standalone_module
 
-__all__ = ["FORMATS", "Format", "scheduler_module", "standalone_module"]
+__all__ = ["FORMATS", "Format", "sampler_function", "scheduler_module", "standalone_module"]
 
 
 class Format(NamedTuple):
@@ -22,4 +23,5 @@ class Format(NamedTuple):
 FORMATS: Mapping[str, Format] = {
     "module": Format(standalone_module, lambda source: None, "one Python file that needs torch alone"),
     "diffusers": Format(scheduler_module, check_schedulable, "a scheduler class for diffusers"),
+    "k-diffusion": Format(sampler_function, check_on_sigmas, "a function on sigmas, for k-diffusion and ComfyUI"),
 }

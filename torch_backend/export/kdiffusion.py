@@ -1,0 +1,81 @@
+"""A sampler in the contract of k-diffusion: one Python file that needs torch alone, and that ComfyUI can load.
+
+Knows the face of that file; computes nothing.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch_backend.export.text import check_certified, header, join, pieces
+from torch_backend.source import module_from_source
+
+__all__ = ["check_on_sigmas", "sampler_function", "sampler_name"]
+
+NEEDS = """Needs Python 3.11 and torch. With k-diffusion: sample_{name}(model, x, sigmas, ...).
+In ComfyUI: put this file into the folder custom_nodes; the sampler is then in the list as {name}.
+"""
+
+FACE = '''
+
+SCHEME = SimpleNamespace(**globals())
+
+
+def sample_{name}(
+    model: Any,
+    x: Tensor,
+    sigmas: Tensor | Sequence[float],
+    extra_args: Mapping[str, Any] | None = None,
+    callback: Callable[[dict[str, Any]], object] | None = None,
+    disable: bool | None = None,{parameter}
+) -> Tensor:
+    """{spec} on sigmas: model(x, sigma, **extra_args) returns the denoised x_0. See ``sample_on_sigmas``."""
+    return sample_on_sigmas(SCHEME, model, x, sigmas, extra_args, callback, disable{argument})
+
+
+NODE_CLASS_MAPPINGS: dict[str, Any] = {{}}
+add_to_comfyui("{name}", sample_{name})
+
+if __name__ == "__main__":
+    state = "as certified" if source_hash() == CERTIFIED_HASH else "NOT the code that was certified"
+    print(f"{{SPEC}}: order {{ORDER}}, {{NFE_PER_STEP}} evaluation(s) per step; the source is {{state}}")
+    sys.exit(state != "as certified")
+'''
+
+
+def sampler_name(spec: str) -> str:
+    """What follows ``sample_``; the process stands first, so that no sampler of k-diffusion is replaced.
+
+    >>> sampler_name("edm/DPM-Solver++2M")
+    'edm_dpm_solver_pp_2m'
+    """
+    return re.sub(r"[^0-9a-z]+", "_", spec.lower().replace("++", "-pp-")).strip("_")
+
+
+def check_on_sigmas(source: str) -> None:
+    """Raise ValueError, one sentence, for a scheme that has no sigmas to walk."""
+    module = module_from_source(source, "torch_backend_export_candidate")
+    if module.PROCESS != "edm":
+        other = "edm/" + module.SPEC.partition("/")[2]
+        raise ValueError(f"{module.SPEC}: k-diffusion walks x_0 + sigma noise; export the scheme on edm, as in {other}")
+    if hasattr(module, "B"):
+        raise ValueError(f"{module.SPEC} takes a B for every step, which no caller passes; export a module")
+
+
+def sampler_function(source: str, certificate: Mapping[str, Any]) -> str:
+    """The text of the exported file: header, loop, contract, the certified scheme, ``sample_NAME``.
+
+    Raises ValueError as ``check_on_sigmas`` does, and if the certificate was made for another source.
+    """
+    check_on_sigmas(source)
+    certified = check_certified(source, certificate)
+    module = module_from_source(source, "torch_backend_export_candidate")
+    name = sampler_name(module.SPEC)
+    imports, before = pieces(["loop.py", "prediction.py", "sigmas.py"])
+    imports = "\n".join(sorted({*imports.splitlines(), "from types import SimpleNamespace"}))
+    parameter = "\n    noise_sampler: NoiseSampler | None = None," if module.NOISES else ""
+    argument = ", noise_sampler" if module.NOISES else ""
+    face = FACE.format(name=name, spec=module.SPEC, parameter=parameter, argument=argument)
+    return join(
+        header(source, certificate, NEEDS.format(name=name).splitlines()), imports, certified, before, source, face
+    )
