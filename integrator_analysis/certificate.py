@@ -142,12 +142,17 @@ def _json(value: Any) -> Any:
 
 def write_text(path: str | Path, text: str) -> Path:
     """Write to a temporary name beside ``path``, then rename. Raises InputError if that is not possible."""
+    return write_bytes(path, text.encode())
+
+
+def write_bytes(path: str | Path, data: bytes) -> Path:
+    """As ``write_text``, for data of any kind."""
     target = Path(path)
     temporary = None
     try:
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".partial")
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
         os.chmod(temporary, 0o644)
         os.replace(temporary, target)
     except OSError as error:

@@ -35,7 +35,7 @@ Json = Annotated[bool, typer.Option("--json", help="print the facts as JSON")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="the file to write")]
 Files = Annotated[list[Path], typer.Option("--file", help="a TOML file with a process or a scheme; repeatable")]
 Set = Annotated[list[str], typer.Option("--set", help="a parameter, NAME=NUMBER, such as Gamma=0.02; repeatable")]
-FORMATS_HELP = "module, diffusers or k-diffusion; see docs/export.md"
+FORMATS_HELP = "module, diffusers, k-diffusion or torch-export; see docs/export.md"
 
 
 def main() -> None:
@@ -272,12 +272,16 @@ def export(
     form: Annotated[str, typer.Option("--format", help=FORMATS_HELP)] = "module",
     files: Files = [],  # noqa: B006
     settings: Set = [],  # noqa: B006
+    steps: Annotated[int | None, typer.Option(help="steps of the time grid, for torch-export")] = None,
+    grid: Annotated[str, typer.Option(help="time grid, for torch-export")] = "uniform",
 ) -> None:
     """Write a standalone sampler that carries its certificate's claims and hash; exit 1 if a claim fails."""
     _check_target(output)
     _load(files)
     try:
-        print(_derive(spec, settings).export(output, format=form))
+        integrator = _derive(spec, settings)
+        times = None if steps is None else integrator.to_torch().times(steps, grid)
+        print(integrator.export(output, format=form, times=times))
     except ArithmeticError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(FAILED) from error

@@ -22,7 +22,7 @@ from integrator_analysis.analysis.problems import MixtureProblem
 from integrator_analysis.analysis.recall import facts_of, kept
 from integrator_analysis.analysis.stability import Stability
 from integrator_analysis.cache import find, key_of
-from integrator_analysis.certificate import Certificate, certify, check_names, write_text
+from integrator_analysis.certificate import Certificate, certify, check_names, write_bytes
 from integrator_analysis.codegen import module_name, scheme_source
 from integrator_analysis.derivation import Derivation, derivation_of
 from integrator_analysis.program import StepProgram
@@ -189,18 +189,22 @@ class Integrator:
         """Measure the generated source, or the ``source`` given, against the derived claims."""
         return certify(self, source)
 
-    def export(self, path: str | Path, format: str = "module") -> Path:
+    def export(self, path: str | Path, format: str = "module", times: Sequence[float] | None = None) -> Path:
         """Write this sampler to ``path`` in a form that runs without this project; see docs/export.md.
 
         ``format``: "module", one Python file that needs torch alone; "diffusers", a scheduler class; "k-diffusion", a
-        function on sigmas, which ComfyUI loads too. The file carries the claims of a certificate made on the spot, and
-        the hash of the code. Raises InputError for an unknown format, a scheme that cannot take it, or a path that
-        cannot be written, ArithmeticError if a claim does not hold.
+        function on sigmas, which ComfyUI loads too; "torch-export", a step as an ExportedProgram, for the grid
+        ``times`` or 50 uniform steps. The file carries the claims of a certificate made on the spot, and the hash of
+        the code. Raises InputError for an unknown format, a scheme that cannot take it, times where the format needs
+        none, or a path that cannot be written, ArithmeticError if a claim does not hold.
         """
         from torch_backend.export import FORMATS
 
         if format not in FORMATS:
             raise did_you_mean(format, FORMATS, "export format")
+        options = {} if times is None else {"times": times}
+        if options and not FORMATS[format].on_a_grid:
+            raise InputError(f"a file of format {format!r} computes its coefficients for any grid; leave times out")
         try:
             FORMATS[format].check(self.source)
         except ValueError as error:
@@ -209,7 +213,8 @@ class Integrator:
         if not certificate.passed:
             failed = ", ".join(c.name for c in certificate.claims if not c.passed)
             raise ArithmeticError(f"{self.spec} fails its verification ({failed}); nothing is exported")
-        return write_text(path, FORMATS[format].write(self.source, certificate.as_dict()))
+        content = FORMATS[format].write(self.source, certificate.as_dict(), **options)
+        return write_bytes(path, content if isinstance(content, bytes) else content.encode())
 
 
 def derive(spec: str, *, budget: float = BUDGET, **parameters: float) -> Integrator:

@@ -252,6 +252,30 @@ class _Watch:
         )
 
 
+def take_steps(
+    step: Step,
+    rows: Sequence[Tensor],
+    ends: Sequence[Tensor],
+    network: Network,
+    z: Tensor,
+    past: Sequence[Tensor],
+    noise: Callable[[int], Tensor | None],
+    after: Callable[[int, Tensor], object],
+) -> Tensor:
+    """The loop and nothing else: z after one ``step`` per row; tensor operations only, so that it can be traced.
+
+    ``past`` is empty for a scheme without history; ``noise(i)`` gives the draws of step i, ``after(i, z)`` its end.
+    """
+    for i, row in enumerate(rows):
+        if past:
+            z, kept = step(z, ends[i], ends[i + 1], row, network, noise(i), past)
+            past = [kept, *past[:-1]]
+        else:
+            z = step(z, ends[i], ends[i + 1], row, network, noise(i))
+        after(i, z)
+    return z
+
+
 def integrate(
     step: Step,
     table: Tensor,
@@ -307,21 +331,21 @@ def integrate(
     past = [torch.zeros_like(z)] * history
     if primed is not None:
         past = [step(z, ends[0], ends[0], primed.to(z.device, state), watch, None, past)[1]] * history
-    for i, row in enumerate(rows):
-        noise = None
+
+    def noise(i: int) -> Tensor | None:
         if noises and draw is not None:
-            noise = draw(i).to(z.device, state)
-        elif noises and generator is not None:
-            noise = torch.randn(noise_shape, generator=generator, device=generator.device, dtype=state).to(z.device)
-        if history:
-            z, kept = step(z, ends[i], ends[i + 1], row, watch, noise, past)
-            past = [kept, *past[:-1]]
-        else:
-            z = step(z, ends[i], ends[i + 1], row, watch, noise)
-        watch.close_step(z)
+            return draw(i).to(z.device, state)
+        if noises and generator is not None:
+            return torch.randn(noise_shape, generator=generator, device=generator.device, dtype=state).to(z.device)
+        return None
+
+    def after(i: int, reached: Tensor) -> None:
+        watch.close_step(reached)
         if callback is not None:
-            callback(i, walk[i + 1], z)
+            callback(i, walk[i + 1], reached)
         report(i + 1, len(walk) - 1)
+
+    z = take_steps(step, rows, ends, watch, z, past, noise, after)
     watch.settle()
     return z.to(dtype)
 

@@ -59,11 +59,7 @@ def resume(
 
 
 def evaluation_times(scheme: Any, t: float, s: float, row: Tensor) -> list[float]:
-    """The times of the evaluations of the step from t to s, found by taking it on zeros.
-
-    Raises ValueError for a scheme whose first evaluation is not at the state and the time that the step starts from,
-    which no caller can make before the step begins.
-    """
+    """The times of the evaluations of the step from t to s, found by taking it on zeros."""
     z = torch.zeros(1, len(scheme.BLOCKS), dtype=torch.float64)
     noise = torch.ones(scheme.NOISES, 1, 1, dtype=torch.float64) if scheme.NOISES else None
     start, end = torch.tensor([t, s], dtype=torch.float64).unbind()
@@ -73,8 +69,18 @@ def evaluation_times(scheme: Any, t: float, s: float, row: Tensor) -> list[float
         stage = resume(scheme, z, start, end, row.double(), [z] * len(times), noise, past)
         if stage.time is None:
             return times
-        if not times and (float(stage.time) != t or not torch.equal(stage.state, z)):
-            raise ValueError(
-                f"{scheme.SPEC} moves the state before its first evaluation; nothing outside can evaluate there"
-            )
         times.append(float(stage.time))
+
+
+def check_starts_with_evaluation(scheme: Any, t: float, s: float, row: Tensor) -> None:
+    """Raise ValueError unless a step's first evaluation is at the state and the time that the step starts from.
+
+    Any other is one that no caller can make before the step begins.
+    """
+    z, ends = torch.ones(1, len(scheme.BLOCKS), dtype=torch.float64), torch.tensor([t, s], dtype=torch.float64)
+    noise = torch.ones(scheme.NOISES, 1, 1, dtype=torch.float64) if scheme.NOISES else None
+    stage = resume(scheme, z, ends[0], ends[1], row.double(), [], noise, [z] * scheme.HISTORY)
+    if stage.time is None or float(stage.time) != t or not torch.equal(stage.state, z):
+        raise ValueError(
+            f"{scheme.SPEC} moves the state before its first evaluation; nothing outside can evaluate there"
+        )

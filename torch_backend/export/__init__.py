@@ -1,27 +1,31 @@
 """Exports of a generated scheme to forms that run without this project. FORMATS maps a name to its writer."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch_backend.export.diffusers import check_schedulable, scheduler_module
 from torch_backend.export.kdiffusion import check_on_sigmas, sampler_function
 from torch_backend.export.module import standalone_module
+from torch_backend.export.program import check_program, step_program
 
-__all__ = ["FORMATS", "Format", "sampler_function", "scheduler_module", "standalone_module"]
+__all__ = ["FORMATS", "Format", "sampler_function", "scheduler_module", "standalone_module", "step_program"]
 
 
 class Format(NamedTuple):
     """One form of export."""
 
-    write: Callable[[str, Mapping[str, Any]], str]
-    """(generated source, certificate as plain data) -> the text of the exported file."""
+    write: Callable[..., str | bytes]
+    """(generated source, certificate as plain data) -> the content of the exported file."""
     check: Callable[[str], None]
     """Raises ValueError, one sentence, for a generated source that cannot take this form; costs no verification."""
     what: str
+    on_a_grid: bool = False
+    """Whether the file holds for one grid, which ``write`` then takes as ``times``."""
 
 
 FORMATS: Mapping[str, Format] = {
     "module": Format(standalone_module, lambda source: None, "one Python file that needs torch alone"),
     "diffusers": Format(scheduler_module, check_schedulable, "a scheduler class for diffusers"),
     "k-diffusion": Format(sampler_function, check_on_sigmas, "a function on sigmas, for k-diffusion and ComfyUI"),
+    "torch-export": Format(step_program, check_program, "a step as an ExportedProgram in a .pt2 file", on_a_grid=True),
 }

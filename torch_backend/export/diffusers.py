@@ -10,7 +10,7 @@ from typing import Any
 from torch_backend.export.text import check_certified, header, join, pieces
 from torch_backend.loop import tabulate
 from torch_backend.source import module_from_source
-from torch_backend.stages import evaluation_times
+from torch_backend.stages import check_starts_with_evaluation
 
 __all__ = ["check_schedulable", "class_name", "scheduler_module"]
 
@@ -73,7 +73,7 @@ def check_schedulable(source: str) -> None:
         raise ValueError(f"{spec} takes a B for every step, which no pipeline passes; export a module")
     t, s = module.T_MAX * 0.75, module.T_MAX / 2
     row = tabulate(module.coefficients, [t, s], module.HISTORY)[0]
-    evaluation_times(module, t, s, row)
+    check_starts_with_evaluation(module, t, s, row)
 
 
 def scheduler_module(source: str, certificate: Mapping[str, Any]) -> str:
