@@ -22,6 +22,7 @@ from integrator_analysis.analysis.problems import MixtureProblem
 from integrator_analysis.analysis.recall import facts_of, kept
 from integrator_analysis.analysis.stability import Stability
 from integrator_analysis.cache import find, key_of
+from integrator_analysis.analysis.trial import trial_of
 from integrator_analysis.certificate import Certificate, certify, check_names, write_bytes
 from integrator_analysis.codegen import module_name, scheme_source
 from integrator_analysis.derivation import Derivation, derivation_of
@@ -202,7 +203,7 @@ class Integrator:
 
         if format not in FORMATS:
             raise did_you_mean(format, FORMATS, "export format")
-        options = {} if times is None else {"times": times}
+        options: dict[str, Any] = {} if times is None else {"times": times}
         if options and not FORMATS[format].on_a_grid:
             raise InputError(f"a file of format {format!r} computes its coefficients for any grid; leave times out")
         try:
@@ -213,6 +214,8 @@ class Integrator:
         if not certificate.passed:
             failed = ", ".join(c.name for c in certificate.claims if not c.passed)
             raise ArithmeticError(f"{self.spec} fails its verification ({failed}); nothing is exported")
+        if FORMATS[format].on_trial and not self.stochastic and "B = (" not in self.source:
+            options["trial"] = trial_of(self.process)
         content = FORMATS[format].write(self.source, certificate.as_dict(), **options)
         return write_bytes(path, content if isinstance(content, bytes) else content.encode())
 

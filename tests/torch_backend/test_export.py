@@ -8,13 +8,23 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy.integrate import solve_ivp
 
 import integrator_analysis as ia
+from integrator_analysis.analysis.trial import trial_of
 from torch_backend import load
 from torch_backend.export import standalone_module
 from torch_backend.source import module_from_source
+
+PRIORS = {"vp": 1.0, "psld": 1.0, "flow": 1.0, "edm": 80.0}
+BY_HAND = {  # F and G G^T over beta(t), from the papers
+    "vp": (np.array([[-0.5]]), np.array([[1.0]])),
+    "psld": (np.array([[-0.01, 4.0], [-1.0, -4.01]]) / 2, np.diag([0.01, 4.01 / 4])),
+    "edm": (np.array([[0.0]]), np.array([[1.0]])),
+}
 
 SPECS = ("vp/DDIM", "psld/RVV", "vp/EM", "vp/UniPC-2")
 
@@ -72,6 +82,7 @@ def test_docstring_carries_claims_and_hash(exported: tuple[str, Path]) -> None:
     assert "Do not edit: `integrator-analysis generate`" not in text
 
 
+@pytest.mark.parametrize("exported", ["vp/DDIM"], indirect=True)
 def test_an_edited_file_says_that_it_is_not_what_was_certified(exported: tuple[str, Path], tmp_path: Path) -> None:
     _, path = exported
     text = path.read_text(encoding="utf-8")
@@ -81,7 +92,39 @@ def test_an_edited_file_says_that_it_is_not_what_was_certified(exported: tuple[s
     for file, status in ((path, 0), (edited, 1)):
         done = subprocess.run([sys.executable, "-I", file], capture_output=True, text=True)
         assert done.returncode == status, done.stderr
+        assert "1 is due" in done.stdout
         assert ("NOT the code that was certified" in done.stdout) == bool(status)
+
+
+def test_a_file_measures_its_own_order_and_sees_a_wrong_coefficient(exported: tuple[str, Path]) -> None:
+    spec, path = exported
+    text, name = path.read_text(encoding="utf-8"), path.parent.name
+    assert module_from_source(text, f"right_{name}").converges()
+    if not load(spec).stochastic:
+        begin = text.index('"""', text.index("One step from t to s"))
+        wrong = text[:begin] + text[begin:].replace(" * ", " * 1.001 * ", 1)
+        assert not module_from_source(wrong, f"wrong_{name}").converges()
+
+
+@pytest.mark.parametrize("name", ["vp", "psld", "flow", "edm"])
+def test_the_answer_of_the_trial_is_that_of_the_kernels_drift(name: str) -> None:
+    """scipy's other high-order solver, on the velocity -score G G^T/2 + F z with the kernel's numbers by hand."""
+    process = ia.process(name)
+    trial = trial_of(process)
+    k = len(process.blocks)
+
+    def slope(time: float, flat: np.ndarray) -> np.ndarray:
+        z = flat.reshape(-1, k)
+        output = (0.5 + time / process.t_max) * np.sin(z / PRIORS[name]) + 0.2
+        if name == "flow":
+            return output.ravel()
+        beta = {"vp": 0.1 + 19.9 * time, "psld": 8.0, "edm": 2 * time}[name]
+        drift, diffusion = BY_HAND[name]
+        score = -np.linalg.solve(np.linalg.cholesky(process.covariance(time)).T, output.T).T
+        return (beta * (z @ drift.T - score @ diffusion.T / 2)).ravel()
+
+    solved = solve_ivp(slope, trial["times"], np.ravel(trial["start"]), method="Radau", rtol=1e-9, atol=1e-9)
+    assert np.abs(solved.y[:, -1] - np.ravel(trial["end"])).max() < 1e-6 * np.abs(trial["end"]).max()
 
 
 def test_prior_of_the_exported_module_equals_the_samplers(exported: tuple[str, Path]) -> None:

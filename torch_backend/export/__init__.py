@@ -21,10 +21,12 @@ class Format(NamedTuple):
     what: str
     on_a_grid: bool = False
     """Whether the file holds for one grid, which ``write`` then takes as ``times``."""
+    on_trial: bool = False
+    """Whether the file measures its own order, on a problem that ``write`` then takes as ``trial``."""
 
 
 FORMATS: Mapping[str, Format] = {
-    "module": Format(standalone_module, lambda source: None, "one Python file that needs torch alone"),
+    "module": Format(standalone_module, lambda source: None, "one Python file that needs torch alone", on_trial=True),
     "diffusers": Format(scheduler_module, check_schedulable, "a scheduler class for diffusers"),
     "k-diffusion": Format(sampler_function, check_on_sigmas, "a function on sigmas, for k-diffusion and ComfyUI"),
     "torch-export": Format(step_program, check_program, "a step as an ExportedProgram in a .pt2 file", on_a_grid=True),

@@ -42,20 +42,72 @@ def prior(n: int, shape: Iterable[int], seed: int, device: str = "cpu", dtype: t
     return draw_prior(sys.modules[__name__], n, shape, seed, device, dtype)
 
 
+TRIAL: dict[str, Any] | None = {trial}
+"""A problem with a known answer: float64 states at a start time, and the exact flow's at an end time, by scipy's DOP853
+on the process's equation with ``trial_network`` in it. None where noise is drawn: errors then need the data's law."""
+
+
+def trial_network(z: Tensor, t: Tensor) -> Tensor:
+    """A network that is neither linear nor constant in time, on points (n, len(BLOCKS))."""
+    return (0.5 + t / T_MAX)[:, None] * torch.sin(z / PRIOR_STD[0]) + 0.2
+
+
+def trial_errors(counts: Sequence[int] = (8, 16, 32, 64, 128), seconds: float = 1.0) -> list[float]:
+    """The largest error at the end of TRIAL after so many equal steps; at least three, no more after ``seconds``."""
+    import time
+
+    if TRIAL is None:
+        return []
+    start, end = (torch.tensor(TRIAL[name], dtype=torch.float64) for name in ("start", "end"))
+    (first, last), began, errors = TRIAL["times"], time.monotonic(), []
+    for n in counts:
+        times = [first + (last - first) * i / n for i in range(n)] + [last]
+        errors.append(float((sample(trial_network, start, times=times) - end).abs().max()))
+        if len(errors) > 2 and time.monotonic() - began > seconds:
+            break
+    return errors
+
+
+def converges() -> bool:
+    """Print the errors on TRIAL and the order between the finest of them; whether it is what it should be.
+
+    A multistep scheme begins with steps of order one, which leaves order two over all. Below 1e-11 rounding is seen.
+    """
+    errors, due = trial_errors(), min(ORDER, 2) if HISTORY else ORDER
+    if not errors:
+        print("stochastic: convergence is not checked here, see the certificate above")
+        return True
+    print("errors after 8, 16, 32, ... steps: " + ", ".join(f"{{error:.2e}}" for error in errors))
+    seen = [error for error in errors if error > 1e-11]
+    if len(seen) < 2:
+        return len(seen) < len(errors)
+    order = math.log2(seen[-2] / seen[-1])
+    print(f"order {{order:.2f}} between the finest; {{due}} is due")
+    return order > due - 0.25
+
+
 if __name__ == "__main__":
     state = "as certified" if source_hash() == CERTIFIED_HASH else "NOT the code that was certified"
-    print(f"{SPEC}: order {ORDER}, {NFE_PER_STEP} evaluation(s) per step; the source is {state}")
-    sys.exit(state != "as certified")
+    print(f"{{SPEC}}: order {{ORDER}}, {{NFE_PER_STEP}} evaluation(s) per step; the source is {{state}}")
+    sys.exit(not converges() or state != "as certified")
 '''
 
 
-def standalone_module(source: str, certificate: Mapping[str, Any]) -> str:
+def standalone_module(source: str, certificate: Mapping[str, Any], trial: Mapping[str, Any] | None = None) -> str:
     """The text of the exported file: header with claims and hash, the loop, the certified scheme, ``sample``.
 
-    ``source`` is the generated scheme, ``certificate`` the plain data of its certificate. Raises ValueError if the
-    certificate was made for another source.
+    ``source`` is the generated scheme, ``certificate`` the plain data of its certificate, ``trial`` the problem on
+    which the file measures its order when it is run: times, and float64 states (n, k) at the start and at the end.
+    Raises ValueError if the certificate was made for another source.
     """
     certified = check_certified(source, certificate)
     imports, loop = pieces(["loop.py"])
     docstring = header(source, certificate, ["Needs Python 3.11 and torch, nothing else."])
-    return join(docstring, imports, certified, loop, source, FACE)
+    problem = None if trial is None else dict(trial)
+    return join(docstring, imports, certified, loop, source, FACE.format(trial=_laid_out(problem)))
+
+
+def _laid_out(problem: Mapping[str, Any] | None) -> str:
+    if problem is None:
+        return "None"
+    return "{\n" + "".join(f'    "{name}": {value!r},\n' for name, value in problem.items()) + "}"
