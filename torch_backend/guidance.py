@@ -1,46 +1,20 @@
 """Guidance, conditions and inpainting around a network: each gives a network(z, t) again, for any sampler.
 
 Knows networks that return eps, and the kernel of a process; knows no scheme, so that no scheme has to know of guidance.
-Conditional networks are network(z, t, condition), with one condition per sample.
+Conditions and classifier-free guidance are in ``conditions``, and offered here too.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from torch_backend.conditions import classifier_free, conditioned
 from torch_backend.loop import Network
 from torch_backend.scores.exact import Kernel
 from torch_backend.scores.gaussian import GaussianScore
 
 __all__ = ["classifier_free", "classifier_guided", "conditioned", "inpainting"]
-
-ConditionalNetwork = Callable[[Tensor, Tensor, Any], Tensor]
-
-
-def conditioned(network: ConditionalNetwork, condition: Any) -> Network:
-    """network(z, t, condition) as a network(z, t): labels, prompts or whatever the network takes, passed through."""
-    return lambda z, t: network(z, t, condition)
-
-
-def classifier_free(network: ConditionalNetwork, condition: Tensor, null: Tensor, scale: float) -> Network:
-    """(1 - scale) n(z, t, null) + scale n(z, t, condition), in one call on a batch of twice the size.
-
-    Ho and Salimans, arXiv 2207.12598, with scale = 1 + w: 0 is unconditional, 1 conditional. Right for eps, x_0, v and
-    velocity alike, which are affine in each other. ``condition`` and ``null`` have one entry per sample.
-    """
-    if condition.shape != null.shape:
-        raise ValueError(f"condition has shape {tuple(condition.shape)}, null {tuple(null.shape)}; the same is needed")
-    both = torch.cat([null, condition])
-
-    def guided(z: Tensor, t: Tensor) -> Tensor:
-        if 2 * z.shape[0] != both.shape[0]:
-            raise ValueError(f"{both.shape[0] // 2} conditions for {z.shape[0]} samples; one each is needed")
-        free, bound = network(torch.cat([z, z]), torch.cat([t, t]), both).chunk(2)
-        return torch.lerp(free, bound, scale)
-
-    return guided
 
 
 def classifier_guided(

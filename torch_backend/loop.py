@@ -322,15 +322,16 @@ def integrate(
     report = reporter(progress)
 
     dtype, state = z.dtype, torch.float64 if z.dtype == torch.float64 else torch.float32
-    ends = torch.tensor(walk, dtype=torch.float64).to(z.device, state).unbind()  # all uploads are before the loop
-    rows = table.to(z.device, state).unbind()
+    # all uploads are before the loop, and cast before: not every device has float64
+    ends = torch.tensor(walk, dtype=torch.float64).to(state).to(z.device).unbind()
+    rows = table.to(state).to(z.device).unbind()
     noise_shape = (noises, z.shape[0], z.shape[1] // blocks, *z.shape[2:])
     watch = _Watch(network, dtype, walk)
     z = z.to(state)
     watch.close_step(z)
     past = [torch.zeros_like(z)] * history
     if primed is not None:
-        past = [step(z, ends[0], ends[0], primed.to(z.device, state), watch, None, past)[1]] * history
+        past = [step(z, ends[0], ends[0], primed.to(state).to(z.device), watch, None, past)[1]] * history
 
     def noise(i: int) -> Tensor | None:
         if noises and draw is not None:

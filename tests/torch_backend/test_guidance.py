@@ -75,7 +75,9 @@ def test_inpainting_keeps_the_known_and_completes_the_rest(spec: str) -> None:
 
 
 def test_shapes_that_do_not_fit_are_one_sentence() -> None:
-    with pytest.raises(ValueError, match="the same is needed"):
+    with pytest.raises(ValueError, match="they must agree"):
         classifier_free(of_label, torch.zeros(3), torch.zeros(2), 2.0)
+    with pytest.raises(ValueError, match="same names"):
+        classifier_free(of_label, {"a": torch.zeros(3)}, {"b": torch.zeros(3)}, 2.0)
     with pytest.raises(ValueError, match="3 conditions for 2 samples"):
         classifier_free(of_label, torch.zeros(3), torch.zeros(3), 2.0)(torch.zeros(2, 2), torch.ones(2))

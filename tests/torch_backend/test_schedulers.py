@@ -25,7 +25,10 @@ from torch import Tensor
 
 import integrator_analysis as ia
 from tests.torch_backend.exporting import exported_text
+from torch_backend import load
 from torch_backend.export.diffusers import class_name
+from torch_backend.sampler import available
+from torch_backend.schedulers.table import TableScheduler
 
 TABLE = ("vp/DPM-Solver++2M", "vp/DPM-Solver++2S", "vp/EDM-Heun", "vp/UniPC-2")
 EVERY = ("vp/DDIM", "vp/DPM-Solver++2M", "vp/EDM-Heun", "vp/DDIM-eta", "flow/Heun")
@@ -103,6 +106,40 @@ def test_samples_are_those_of_sampler_on_the_table(scheduler_class: Any, spec: s
     expected = (near - (1 - bar).sqrt() * predicted(near, starts[-1])) / bar.sqrt()
     # float32 holds the time steps inside a step: to 6e-5 of an index
     assert relative(drive(scheduler, x), expected) < (1e-6 if spec == "vp/DPM-Solver++2S" else 1e-10)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "scaled_linear", "squaredcos_cap_v2"])
+@pytest.mark.parametrize("spec", [spec for spec in available() if spec.startswith("vp/") and spec != "vp/SSCS"])
+def test_every_member_takes_its_steps_on_the_table(spec: str, schedule: str) -> None:
+    """Schemes in t walk the certified time: the reference is Sampler on vp, at the times where the log-SNR agrees."""
+    sampler, seen = load(spec), []
+
+    class Scheduler(TableScheduler):
+        scheme, order = sampler.module, sampler.nfe_per_step
+
+    scheduler = Scheduler(beta_schedule=schedule)
+    scheduler.set_timesteps(timesteps=[950, 700.5, 420, 111, 30, 4])
+    bars = torch.cumprod(1 - scheduler.betas.double(), 0)
+    times = [ratio_time(index, bars) for index in scheduler.timesteps[:: scheduler.order]]
+
+    def network(z: Tensor, t: Tensor) -> Tensor:
+        seen.append(t[:1])
+        return torch.sin(z + 3 * t[:1].clamp(max=1))
+
+    x, seed = noise(3, 5), 6
+    near = sampler.sample(network, x, times=times, seed=seed if sampler.stochastic else None)
+    expected = (near - (1 - bars[4]).sqrt() * network(near, torch.tensor(times[-1:]))) / bars[4].sqrt()
+    at = iter(list(seen))
+    found = drive(scheduler, x, lambda z, t: network(z, next(at)), generator=torch.Generator().manual_seed(seed))
+    assert relative(found, expected) < 1e-5
+    assert next(at, None) is None
+
+
+def ratio_time(index: Tensor, bars: Tensor) -> float:
+    """The time of vp, with beta from 0.1 to 20, at which alpha^2 is the table's: the root of its quadratic integral."""
+    below = index.long()
+    log_bar = torch.lerp(bars[below].log(), bars[below + 1].log(), index.double() - below)
+    return float(2 * -log_bar / (0.1 + torch.sqrt(0.01 + 2 * 19.9 * -log_bar)))
 
 
 def _their_ddim(eta: float = 0.0) -> Any:
@@ -451,7 +488,7 @@ def test_bad_calls_are_one_sentence(scheduler_class: Any) -> None:
 @pytest.mark.parametrize(
     ("spec", "sentence"),
     [
-        ("psld/RVV", "processes vp and flow only"),
+        ("ve/DDIM", "vp, flow and phase space only"),
         ("ddpm/DDIM", "export the scheme on vp"),
         ("vp/SSCS", "moves the state before its first evaluation"),
         ("vp/conjugate(B=table)", "takes a B for every step"),

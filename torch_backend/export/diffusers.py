@@ -14,13 +14,24 @@ from torch_backend.stages import check_starts_with_evaluation
 
 __all__ = ["check_schedulable", "class_name", "scheduler_module"]
 
-KINDS = {"vp": ("table", "TableScheduler"), "flow": ("flow", "FlowScheduler")}
-"""process -> the module in ``schedulers`` and the class in it."""
+IMAGES = ("loop.py", "prediction.py", "stages.py", "schedulers/engine.py")
+KINDS = {
+    "vp": ((*IMAGES, "schedulers/table.py"), "TableScheduler", ""),
+    "flow": ((*IMAGES, "schedulers/flow.py"), "FlowScheduler", ""),
+}
+PHASE = ("loop.py", "conditions.py", "schedulers/phase.py"), "PhaseSpaceScheduler", ', "PhaseSpacePipeline"'
+"""The modules whose text goes into the file, the base class, and what else the file offers."""
 
 NEEDS = """Needs Python 3.11, torch, numpy and diffusers. In a pipeline:
     from {module} import {name}
     pipeline.scheduler = {name}.from_config(pipeline.scheduler.config)
 The file must be importable by its name for pipeline.save_pretrained and from_pretrained to find the class again.
+"""
+
+PHASE_NEEDS = """Needs Python 3.11, torch, numpy and diffusers. A pipeline for a network on position and momentum:
+    from {module} import {name}, PhaseSpacePipeline
+    images = PhaseSpacePipeline(unet, {name}(timestep_scale=1.0))(batch_size=4, num_inference_steps=50).images
+The file must be importable by its name for save_pretrained and from_pretrained to find the classes again.
 """
 
 FACE = '''
@@ -36,7 +47,7 @@ class {name}({base}):
     order = NFE_PER_STEP
 
 
-__all__ = ["{name}"]
+__all__ = ["{name}"{more}]
 
 if __name__ == "__main__":
     state = "as certified" if source_hash() == CERTIFIED_HASH else "NOT the code that was certified"
@@ -54,8 +65,8 @@ def class_name(spec: str) -> str:
     'FlowHeunScheduler'
     """
     process, _, scheme = spec.partition("/")
-    process = process.upper() if process == "vp" else process.capitalize()
-    return process + re.sub(r"[^0-9A-Za-z]", "", scheme.replace("+", "P")) + "Scheduler"
+    process = process.capitalize() if process == "flow" else process.upper()
+    return re.sub(r"[^0-9A-Za-z]", "", process + scheme.replace("+", "P")) + "Scheduler"
 
 
 def check_schedulable(source: str) -> None:
@@ -64,13 +75,15 @@ def check_schedulable(source: str) -> None:
     spec, process = module.SPEC, module.PROCESS
     if process == "ddpm":
         raise ValueError(f"{spec}: export the scheme on vp; its scheduler takes the table of betas from the config")
-    if process not in KINDS:
-        accepted = " and ".join(KINDS)
-        raise ValueError(f"{spec}: diffusers has schedulers for the processes {accepted} only, not for {process}")
-    if getattr(module, "PRIMED", False):
-        raise ValueError(f"{spec} needs an evaluation before its first step, which no pipeline makes; export a module")
     if hasattr(module, "B"):
         raise ValueError(f"{spec} takes a B for every step, which no pipeline passes; export a module")
+    if len(module.BLOCKS) > 1:
+        return  # its pipeline hands over the network
+    if process not in KINDS:
+        accepted = ", ".join(KINDS)
+        raise ValueError(f"{spec}: diffusers has schedulers for {accepted} and phase space only, not for {process}")
+    if getattr(module, "PRIMED", False):
+        raise ValueError(f"{spec} needs an evaluation before its first step, which no pipeline makes; export a module")
     t, s = module.T_MAX * 0.75, module.T_MAX / 2
     row = tabulate(module.coefficients, [t, s], module.HISTORY)[0]
     check_starts_with_evaluation(module, t, s, row)
@@ -84,9 +97,8 @@ def scheduler_module(source: str, certificate: Mapping[str, Any]) -> str:
     check_schedulable(source)
     certified = check_certified(source, certificate)
     module = module_from_source(source, "torch_backend_export_candidate")
-    kind, base = KINDS[module.PROCESS]
+    parts, base, more = KINDS.get(module.PROCESS, PHASE)
     name = class_name(module.SPEC)
-    parts = ["loop.py", "prediction.py", "stages.py", "schedulers/engine.py", f"schedulers/{kind}.py"]
     imports, before = pieces(parts)
     imports = "\n".join(sorted({*imports.splitlines(), "from types import SimpleNamespace"}))
     face = FACE.format(
@@ -97,6 +109,8 @@ def scheduler_module(source: str, certificate: Mapping[str, Any]) -> str:
         kind="Weak order" if module.STOCHASTIC else "Order",
         order_of_accuracy=module.ORDER,
         nfe=module.NFE_PER_STEP,
+        more=more,
     )
-    needs = NEEDS.format(module=re.sub(r"[^0-9A-Za-z]+", "_", module.SPEC).strip("_").lower(), name=name)
+    file = re.sub(r"[^0-9A-Za-z]+", "_", module.SPEC).strip("_").lower()
+    needs = (PHASE_NEEDS if more else NEEDS).format(module=file, name=name)
     return join(header(source, certificate, needs.splitlines()), imports, certified, before, source, face)
