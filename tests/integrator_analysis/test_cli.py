@@ -148,6 +148,14 @@ def test_export_writes_a_module(command, tmp_path: Path) -> None:
     compile(target.read_text(), "rvv.py", "exec")
 
 
+def test_export_writes_a_step_for_the_grid_that_is_asked_for(command, tmp_path: Path) -> None:
+    target = tmp_path / "step.pt2"
+    arguments = ("--format", "torch-export", "--steps", "4", "--grid", "quadratic", "-o", target)
+    assert command("export", "vp/DDIM", *arguments)[0] == 0
+    assert target.stat().st_size > 0
+    assert list(tmp_path.iterdir()) == [target]
+
+
 PLOTTED = {
     "stability": ["vp/DDIM"],
     "region": ["vp/DDIM", "vp/EDM-Heun"],
@@ -223,6 +231,10 @@ def test_sample_writes_digits_and_is_reproducible(command, tmp_path: Path) -> No
         (["verify", "psld/RVV", "-o", "no"], "not a folder"),
         (["export", "vp/DDIM", "-o", "no/x.py"], "writable folder"),
         (["export", "vp/DDIM", "-o", "x.py", "--format", "difusers"], "unknown export format"),
+        (["export", "psld/SPS-2M", "-o", "x.pt2", "--format", "torch-export"], "before its first step"),
+        (["export", "ve/DDIM", "-o", "x.py", "--format", "diffusers"], "vp, flow and phase space only"),
+        (["export", "vp/DDIM", "-o", "x.py", "--format", "k-diffusion"], "as in edm/DDIM"),
+        (["export", "vp/DDIM", "-o", "x.py", "--steps", "5"], "leave times out"),
         (["sample", "vp/DDIM", "-o", "x.gif"], r"\.png or \.npy"),
         (["sample", "vp(beta_max=1e300)/DDIM", "-o", "x.png", "-n", "1", "--steps", "2"], "parameters nearer"),
         (["sample", "vp/DDIM", "-o", "no/x.png"], "writable folder"),
