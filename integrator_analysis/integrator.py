@@ -26,6 +26,7 @@ from integrator_analysis.analysis.trial import trial_of
 from integrator_analysis.certificate import Certificate, certify, check_names, write_bytes
 from integrator_analysis.codegen import module_name, scheme_source
 from integrator_analysis.derivation import Derivation, derivation_of
+from integrator_analysis.codegen.lower import table_of
 from integrator_analysis.program import StepProgram
 from integrator_analysis.spec import Spec, parse
 from integrator_analysis.symbols import InputError, did_you_mean
@@ -214,7 +215,7 @@ class Integrator:
         if not certificate.passed:
             failed = ", ".join(c.name for c in certificate.claims if not c.passed)
             raise ArithmeticError(f"{self.spec} fails its verification ({failed}); nothing is exported")
-        if FORMATS[format].on_trial and not self.stochastic and "B = (" not in self.source:
+        if FORMATS[format].on_trial and not self.stochastic and not len(table_of(self.program.lowered())):
             options["trial"] = trial_of(self.process)
         content = FORMATS[format].write(self.source, certificate.as_dict(), **options)
         return write_bytes(path, content if isinstance(content, bytes) else content.encode())

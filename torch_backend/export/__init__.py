@@ -18,7 +18,6 @@ class Format(NamedTuple):
     """(generated source, certificate as plain data) -> the content of the exported file."""
     check: Callable[[str], None]
     """Raises ValueError, one sentence, for a generated source that cannot take this form; costs no verification."""
-    what: str
     on_a_grid: bool = False
     """Whether the file holds for one grid, which ``write`` then takes as ``times``."""
     on_trial: bool = False
@@ -26,8 +25,8 @@ class Format(NamedTuple):
 
 
 FORMATS: Mapping[str, Format] = {
-    "module": Format(standalone_module, lambda source: None, "one Python file that needs torch alone", on_trial=True),
-    "diffusers": Format(scheduler_module, check_schedulable, "a scheduler class for diffusers"),
-    "k-diffusion": Format(sampler_function, check_on_sigmas, "a function on sigmas, for k-diffusion and ComfyUI"),
-    "torch-export": Format(step_program, check_program, "a step as an ExportedProgram in a .pt2 file", on_a_grid=True),
+    "module": Format(standalone_module, lambda source: None, on_trial=True),
+    "diffusers": Format(scheduler_module, check_schedulable),
+    "k-diffusion": Format(sampler_function, check_on_sigmas),
+    "torch-export": Format(step_program, check_program, on_a_grid=True),
 }

@@ -87,9 +87,8 @@ def converges() -> bool:
 
 
 if __name__ == "__main__":
-    state = "as certified" if source_hash() == CERTIFIED_HASH else "NOT the code that was certified"
-    print(f"{{SPEC}}: order {{ORDER}}, {{NFE_PER_STEP}} evaluation(s) per step; the source is {{state}}")
-    sys.exit(not converges() or state != "as certified")
+    verdicts = is_certified(), converges()
+    sys.exit(not all(verdicts))
 '''
 
 

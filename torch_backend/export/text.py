@@ -17,7 +17,7 @@ __all__ = ["BEGIN", "END", "check_certified", "header", "join", "pieces"]
 BEGIN = "# ---- certified source: begin ----"
 END = "# ---- certified source: end ----"
 
-SOURCE_HASH = '''
+FOOT = '''
 
 def source_hash() -> str:
     """The sha256 of the certified source as it stands in this file; equal to CERTIFIED_HASH unless it was edited."""
@@ -27,6 +27,13 @@ def source_hash() -> str:
         text = stream.read()
     begin, end = ("# ---- certified source" + mark + " ----" for mark in (": begin", ": end"))
     return "sha256:" + hashlib.sha256(text.split(begin, 1)[1].split(end, 1)[0].encode()).hexdigest()
+
+
+def is_certified() -> bool:
+    """Print what this file is, and whether its source is the one that was certified."""
+    state = "as certified" if source_hash() == CERTIFIED_HASH else "NOT the code that was certified"
+    print(f"{SPEC}: order {ORDER}, {NFE_PER_STEP} evaluation(s) per step; the source is {state}")
+    return state == "as certified"
 '''
 
 
@@ -72,7 +79,7 @@ def join(docstring: str, imports: str, certified: str, before: str, source: str,
     """The file: docstring, imports, hash, the code before the certified source, that source, the code after it."""
     body = source.split('"""', 2)[2]
     constant = f'CERTIFIED_HASH = "{certified}"'
-    return f"{docstring}\n\n{imports}\n\n{constant}\n\n{before}\n\n\n{BEGIN}{body}{END}\n{SOURCE_HASH}{after}"
+    return f"{docstring}\n\n{imports}\n\n{constant}\n\n{before}\n\n\n{BEGIN}{body}{END}\n{FOOT}{after}"
 
 
 def _without_file_lines(text: str) -> list[str]:
