@@ -6,6 +6,8 @@ written here in numpy and in the exported file in torch (``trial_network`` in to
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -44,10 +46,19 @@ def trial_of(process: Process) -> dict[str, Any]:
         output = (0.5 + time / process.t_max) * np.sin(z / deviations[0]) + 0.2
         return (z @ drift.T + output @ eta.T).ravel()
 
-    # on a table the clock has a kink at every entry: nothing above order one is exported, and errors stay above 1e-4
-    rtol = 1e-9 if process.tables else 2.3e-14
-    solved = solve_ivp(slope, times, start.ravel(), method="DOP853", rtol=rtol, atol=rtol / 100)
-    if not solved.success:
-        raise ArithmeticError(f"no reference solution from t = {times[0]:g} to {times[1]:g}: {solved.message}")
-    end = solved.y[:, -1].reshape(start.shape)
-    return {"times": times, "start": start.tolist(), "end": end.tolist()}
+    state, first, last = start.ravel(), *times
+    knots = range(math.floor(first), math.ceil(last) - 1, -1) if process.tables else ()  # where the clock has a kink
+    for begin, end in pairwise(sorted({first, *map(float, knots), last}, reverse=True)):
+        inside = np.nextafter(end, first)  # the rate at a kink is that of the piece below it
+        solved = solve_ivp(
+            lambda u, flat, low=inside: slope(max(u, low), flat),
+            (begin, end),
+            state,
+            "DOP853",
+            rtol=2.3e-14,
+            atol=1e-16,
+        )
+        if not solved.success:
+            raise ArithmeticError(f"no reference solution from t = {begin:g} to {end:g}: {solved.message}")
+        state = solved.y[:, -1]
+    return {"times": times, "start": start.tolist(), "end": state.reshape(start.shape).tolist()}
