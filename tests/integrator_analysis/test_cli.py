@@ -231,7 +231,7 @@ def test_sample_writes_digits_and_is_reproducible(command, tmp_path: Path) -> No
         (["verify", "psld/RVV", "-o", "no"], "not a folder"),
         (["export", "vp/DDIM", "-o", "no/x.py"], "writable folder"),
         (["export", "vp/DDIM", "-o", "x.py", "--format", "difusers"], "unknown export format"),
-        (["export", "psld/SPS-2M", "-o", "x.pt2", "--format", "torch-export"], "before its first step"),
+        (["export", "vp/conjugate(B=table)", "-o", "x.pt2", "--format", "torch-export"], "takes a B for every step"),
         (["export", "ve/DDIM", "-o", "x.py", "--format", "diffusers"], "vp, flow and phase space only"),
         (["export", "vp/DDIM", "-o", "x.py", "--format", "k-diffusion"], "as in edm/DDIM"),
         (["export", "vp/DDIM", "-o", "x.py", "--steps", "5"], "leave times out"),

@@ -14,10 +14,9 @@ REPORTS = Path(__file__).parents[2] / "reports" / "certificates"
 def exported_text(spec, form):
     name = re.sub(r"[^0-9A-Za-z]+", "_", spec).strip("_")
     source, kept = GENERATED / f"{name}.py", REPORTS / f"{name}.json"
-    if source.exists() and kept.exists():
-        text, certificate = source.read_text(encoding="utf-8"), json.loads(kept.read_text(encoding="utf-8"))
-        if certificate["evidence"]["source_hash"] == f"sha256:{body_hash(text)}":
-            return FORMATS[form].write(text, certificate)
-    text = ia.derive(spec).source
-    evidence = {"source_hash": f"sha256:{body_hash(text)}", "versions": {}, "dtype": "", "device": "", "seed": 0}
-    return FORMATS[form].write(text, {"passed": True, "evidence": evidence, "claims": []})
+    text = source.read_text(encoding="utf-8") if source.exists() else ia.derive(spec).source
+    certificate = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else None
+    if certificate is None or certificate["evidence"]["source_hash"] != f"sha256:{body_hash(text)}":
+        evidence = {"source_hash": f"sha256:{body_hash(text)}", "versions": {}, "dtype": "", "device": "", "seed": 0}
+        certificate = {"passed": True, "evidence": evidence, "claims": []}
+    return FORMATS[form].write(text, certificate)

@@ -98,7 +98,7 @@ def scheduler_module(source: str, certificate: Mapping[str, Any]) -> str:
     parts, base, more = KINDS.get(module.PROCESS, PHASE)
     name = class_name(module.SPEC)
     imports, before = pieces(parts)
-    imports = "\n".join(sorted({*imports.splitlines(), "from types import SimpleNamespace"}))
+    imports.add("from types import SimpleNamespace")
     face = FACE.format(
         name=name,
         base=base,

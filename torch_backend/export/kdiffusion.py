@@ -70,7 +70,7 @@ def sampler_function(source: str, certificate: Mapping[str, Any]) -> str:
     module = module_from_source(source, "torch_backend_export_candidate")
     name = sampler_name(module.SPEC)
     imports, before = pieces(["loop.py", "prediction.py", "sigmas.py"])
-    imports = "\n".join(sorted({*imports.splitlines(), "from types import SimpleNamespace"}))
+    imports.add("from types import SimpleNamespace")
     parameter = "\n    noise_sampler: NoiseSampler | None = None," if module.NOISES else ""
     argument = ", noise_sampler" if module.NOISES else ""
     face = FACE.format(name=name, spec=module.SPEC, parameter=parameter, argument=argument)

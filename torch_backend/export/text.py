@@ -6,6 +6,7 @@ the file byte for byte between two marks, so that its hash can be checked on the
 
 import ast
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
@@ -46,8 +47,8 @@ def check_certified(source: str, certificate: Mapping[str, Any]) -> str:
     return certified
 
 
-def pieces(names: Sequence[str]) -> tuple[str, str]:
-    """The import lines that the package's modules need from elsewhere, sorted, and the modules' texts below them.
+def pieces(names: Sequence[str]) -> tuple[set[str], str]:
+    """The imports that the package's modules need from elsewhere, one name a line, and the modules' texts below them.
 
     ``names`` are paths in the package, such as "loop.py", in an order in which each can run after those before it.
     """
@@ -61,12 +62,32 @@ def pieces(names: Sequence[str]) -> tuple[str, str]:
             if not (isinstance(node, ast.ImportFrom) and str(node.module).startswith("torch_backend")):
                 imports |= _one_a_line(node)
         texts.append("\n".join(lines[max(node.end_lineno or 0 for node in nodes) :]).strip("\n"))
-    return "\n".join(sorted(imports)), "\n\n\n".join(texts)
+    return imports, "\n\n\n".join(texts)
 
 
 def _one_a_line(node: ast.Import | ast.ImportFrom) -> set[str]:
     start = f"from {node.module} import " if isinstance(node, ast.ImportFrom) else "import "
     return {start + name.name + (f" as {name.asname}" if name.asname else "") for name in node.names}
+
+
+def _import_block(lines: set[str]) -> str:
+    """The import lines, those of the standard library first, names of one module together."""
+    whole = {line.removeprefix("import ") for line in lines if line.startswith("import ")}
+    parts: dict[str, list[str]] = {}
+    for line in sorted(lines):
+        if line.startswith("from "):
+            module, _, name = line.removeprefix("from ").partition(" import ")
+            parts.setdefault(module, []).append(name)
+    blocks = []
+    for standard in (True, False):
+
+        def here(module: str, standard: bool = standard) -> bool:
+            return (module.partition(".")[0].partition(" ")[0] in sys.stdlib_module_names) == standard
+
+        block = [f"import {module}" for module in sorted(whole) if here(module)]
+        block += [f"from {module} import {', '.join(parts[module])}" for module in sorted(parts) if here(module)]
+        blocks.append("\n".join(block))
+    return "\n\n".join(blocks)
 
 
 def header(source: str, certificate: Mapping[str, Any], needs: Sequence[str]) -> str:
@@ -75,11 +96,11 @@ def header(source: str, certificate: Mapping[str, Any], needs: Sequence[str]) ->
     return '"""' + "\n".join(lines) + '\n"""'
 
 
-def join(docstring: str, imports: str, certified: str, before: str, source: str, after: str) -> str:
+def join(docstring: str, imports: set[str], certified: str, before: str, source: str, after: str) -> str:
     """The file: docstring, imports, hash, the code before the certified source, that source, the code after it."""
     body = source.split('"""', 2)[2]
     constant = f'CERTIFIED_HASH = "{certified}"'
-    return f"{docstring}\n\n{imports}\n\n{constant}\n\n{before}\n\n\n{BEGIN}{body}{END}\n{FOOT}{after}"
+    return f"{docstring}\n\n{_import_block(imports)}\n\n{constant}\n\n{before}\n\n\n{BEGIN}{body}{END}\n{FOOT}{after}"
 
 
 def _without_file_lines(text: str) -> list[str]:
