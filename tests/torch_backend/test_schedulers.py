@@ -323,7 +323,7 @@ def test_noise_is_added_as_the_table_says(scheduler_class: Any) -> None:
     torch.testing.assert_close(quarter, 0.75 * x + 0.25 * e, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+@pytest.mark.parametrize("spacing", ["linspace", "leading", "trailing"])
 @pytest.mark.parametrize("schedule", ["linear", "scaled_linear", "squaredcos_cap_v2"])
 def test_betas_and_time_steps_are_those_of_diffusers(scheduler_class: Any, schedule: str, spacing: str) -> None:
     theirs = diffusers.DDIMScheduler(beta_schedule=schedule, timestep_spacing=spacing, steps_offset=1)

@@ -180,5 +180,7 @@ def test_bad_sigmas_and_models_are_one_sentence(sampler: Any) -> None:
         sample(lambda x, sigma: x[:, :1], x, SIGMAS)
     with pytest.raises(ia.InputError, match="as in edm/DDIM"):
         ia.derive("vp/DDIM").export("x.py", format="k-diffusion")
+    with pytest.raises(ValueError, match="knows no momentum"):
+        exported_text("psld/RVV", "k-diffusion")
     with pytest.raises(ia.InputError, match="takes a B"):
         ia.derive("edm/conjugate(B=table)").export("x.py", format="k-diffusion")

@@ -53,6 +53,8 @@ def sampler_name(spec: str) -> str:
 def check_on_sigmas(source: str) -> None:
     """Raise ValueError, one sentence, for a scheme that has no sigmas to walk."""
     module = module_from_source(source, "torch_backend_export_candidate")
+    if len(module.BLOCKS) > 1:
+        raise ValueError(f"{module.SPEC}: k-diffusion walks x_0 + sigma noise and knows no momentum; export a module")
     if module.PROCESS != "edm":
         other = "edm/" + module.SPEC.partition("/")[2]
         raise ValueError(f"{module.SPEC}: k-diffusion walks x_0 + sigma noise; export the scheme on edm, as in {other}")
