@@ -21,12 +21,12 @@ from integrator_analysis.analysis.modified import ModifiedODE, ModifiedSDE, modi
 from integrator_analysis.analysis.problems import MixtureProblem
 from integrator_analysis.analysis.recall import facts_of, kept
 from integrator_analysis.analysis.stability import Stability
-from integrator_analysis.cache import find, key_of
 from integrator_analysis.analysis.trial import trial_of
+from integrator_analysis.cache import find, key_of
 from integrator_analysis.certificate import Certificate, certify, check_names, write_bytes
 from integrator_analysis.codegen import module_name, scheme_source
-from integrator_analysis.derivation import Derivation, derivation_of
 from integrator_analysis.codegen.lower import table_of
+from integrator_analysis.derivation import Derivation, derivation_of
 from integrator_analysis.program import StepProgram
 from integrator_analysis.spec import Spec, parse
 from integrator_analysis.symbols import InputError, did_you_mean
