@@ -55,7 +55,9 @@ CONSTANT_POINTS = 5
 CONSTANT_DIGITS = 20
 LAMBDAS = tuple(float(v) for v in np.linspace(-3, 3, 24))  # an even number: at 0 the expansion has other terms
 GAMMAS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-MAP_TIMES, MAP_NODES = tuple(float(v) for v in np.linspace(0.04, 0.96, 16)), {1: 4, 2: 2}
+MAP_TIMES = tuple(float(v) for v in np.linspace(0.04, 0.96, 16))
+MAP_NODES, MAP_TOLERANCE = 2, 0.1
+"""A colour on a logarithmic scale shows no more."""
 SOURCE_TIMES = 160
 SHOWN_IMAGES = 12
 
@@ -394,7 +396,7 @@ def _constant_map(spec: str, integrator: ia.Integrator) -> tuple[str, np.ndarray
     columns = []
     for error in family:
         problem = MixtureProblem(error.program.process)
-        laws = [problem.nodes(x, MAP_NODES[len(error.program.blocks)]) for x in times]
+        laws = [problem.nodes(x, MAP_NODES, MAP_TOLERANCE) for x in times]
         columns.append(np.sqrt(_mean_squares(error, problem, times, laws)))
     return name, values, times, np.stack(columns, axis=1)
 
