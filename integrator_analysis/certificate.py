@@ -10,19 +10,24 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import scipy
 import sympy
 
+from integrator_analysis.analysis.exactness import ExactProblem, exact_problems
 from integrator_analysis.analysis.gaussian import affine_step, gaussian_eps, marginal
 from integrator_analysis.analysis.problems import MixtureProblem, WaveObservable, normal_nodes
+from integrator_analysis.codegen.source import package_version
+from integrator_analysis.document import check, read_json
 from integrator_analysis.parametrisation import network_from_eps
 from integrator_analysis.program import Combine
 from integrator_analysis.symbols import InputError
@@ -30,7 +35,9 @@ from integrator_analysis.symbols import InputError
 if TYPE_CHECKING:
     from integrator_analysis.integrator import Integrator
 
-__all__ = ["Certificate", "Claim", "certify", "check_names", "write_text"]
+__all__ = ["Certificate", "Claim", "certify", "check_names", "first_failure", "schema", "versions", "write_text"]
+
+T = TypeVar("T")
 
 CONSTANT_TOLERANCES = (1e-4, 1e-4, 1e-4, 1e-3)
 """By order, relative to a block's largest constant over the points. Extrapolation reaches about 1e-8, 1e-6, 5e-5 and
@@ -46,8 +53,17 @@ SLOPE_TOLERANCE = 0.05
 MAP_TOLERANCE = 1e-10
 """Relative to the largest entry of the one-step map. Coefficients agree to about 1e-13."""
 
+RADIUS_TOLERANCE = 1e-6
+"""Relative: an eigenvalue of a map that is nearly defective, as at critical damping, moves by the root of rounding."""
+
+SHORTEST = 1e-9
+"""A step of this share of t: functions such as phi_3 lose nine digits in it where they are not summed as a series."""
+
 LAYOUT_TOLERANCE = 1e-12
 """Absolute, on states of size one: the same operations in another arrangement."""
+
+LOG_SNR_TIMES, LOG_SNR_TOLERANCE = (0.01, 0.1, 0.5, 0.97), 1e-10
+"""Fractions of t_max, and the absolute error; measured is 2e-15."""
 
 TIMES = (0.1, 0.4)
 """Fractions of t_max at which steps are measured. Later, near equilibrium, factors such as 1 + d_x s_x vanish and take
@@ -59,6 +75,10 @@ WEAK_TIMES = (0.35, 0.7)
 WEAK_NODES, WEAK_TOLERANCE = 8, 1e-7
 """Gauss-Hermite nodes of what z_t does not say about the data, and the accuracy of the rule for what it says, for the
 derived constants: ``MixtureProblem.nodes``. 164 points on PSLD, 390 with M = 2, whose score is steeper."""
+
+STIFF = (0.5, 0.25, -20.0)
+"""Start and size of a step, in fractions of t_max, and the slope of a linear score at which its radius is measured:
+data of width 0.2, whose score no step of that size follows."""
 
 POINTS = 4
 SEED = 20231011
@@ -128,15 +148,84 @@ class Certificate:
             {key: _json(value) for key, value in asdict(c).items()} | {"passed": c.passed, "margin": _json(c.margin)}
             for c in self.claims
         ]
-        return {"spec": self.spec, "passed": self.passed, "claims": claims, "evidence": dict(self.evidence)}
+        evidence = {key: _json(value) for key, value in self.evidence.items()}
+        return {"format": 1, "spec": self.spec, "passed": self.passed, "claims": claims, "evidence": evidence}
 
     def save(self, path: str | Path) -> Path:
         """Write the certificate as JSON. Raises InputError if the path cannot be written; nothing is left half-done."""
         return write_text(path, json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n")
 
+    @classmethod
+    def load(cls, path: str | Path) -> Certificate:
+        """The certificate that ``save`` wrote. Raises InputError, one sentence, for a file that is none.
+
+        What the file says of its claims is recomputed: a file whose verdicts are not those of its numbers is refused.
+        """
+        document = read_json(path)
+        try:
+            check(document, schema(), "the certificate")
+            claims = tuple(_claim(entry) for entry in document["claims"])
+            loaded = cls(document["spec"], claims, document["evidence"])
+            said = [document["passed"], *(entry["passed"] for entry in document["claims"])]
+            if said != [loaded.passed, *(claim.passed for claim in claims)]:
+                raise InputError("its verdicts are not those of its errors and tolerances; verify anew")
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+        return loaded
+
+    def check_source(self, source: str) -> None:
+        """Raise InputError, one sentence, unless ``source`` is the text that was measured, header aside."""
+        from torch_backend.source import body_hash
+
+        try:
+            found = f"sha256:{body_hash(source)}"
+        except ValueError as error:
+            raise InputError(f"{error}, so that it is not what the certificate of {self.spec} is about") from error
+        if found != self.evidence.get("source_hash"):
+            raise InputError(
+                f"the code is not the code that was certified: the certificate of {self.spec} is for "
+                f"{self.evidence.get('source_hash')}, the code has {found}; verify it anew"
+            )
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of saved certificates, which ships with the package."""
+    text = files("integrator_analysis").joinpath("certificate.schema.json").read_text(encoding="utf-8")
+    return dict(json.loads(text))
+
+
+def versions() -> dict[str, str]:
+    """Of this project, of Python and of the packages that a measurement goes through."""
+    import torch
+
+    packages = {module.__name__: module.__version__ for module in (torch, sympy, np, scipy)}
+    return {"integrator-analysis": package_version(), "python": platform.python_version(), **packages}
+
+
+def _claim(entry: Mapping[str, Any]) -> Claim:
+    error = np.inf if entry["error"] is None else float(entry["error"])
+    tolerance = float(entry["tolerance"])
+    return Claim(entry["name"], entry["derived"], entry["measured"], error, tolerance, entry["problem"])
+
+
+def _radius(matrix: np.ndarray) -> float:
+    """The spectral radius: the limit of the n-th root of the norm of the n-th power, n = 2**40."""
+    log, square = 0.0, matrix
+    for k in range(40):
+        size = float(np.abs(square).max())
+        if not 0.0 < size < np.inf:
+            return 0.0 if size == 0.0 else np.inf
+        log += np.log(size) / 2.0**k
+        square = (square / size) @ (square / size)
+    return float(np.exp(log))
+
 
 def _json(value: Any) -> Any:
     """JSON has no infinity and no NaN: None stands for both."""
+    if isinstance(value, Mapping):
+        return {key: _json(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(entry) for entry in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
@@ -167,7 +256,13 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
 def check_names(stochastic: bool) -> tuple[str, ...]:
     """What ``certify`` measures, in words, for the header of generated source."""
     first = ("weak order", "leading weak error") if stochastic else ("order", "leading local error")
-    return (*first, "network evaluations per step", "one-step map on Gaussian data", "tensor layout", "stated facts")
+    return (
+        *first,
+        "network evaluations per step",
+        "one-step map on Gaussian data",
+        "tensor layout",
+        "stated facts",
+    )
 
 
 def certify(integrator: Integrator, source: str | None = None) -> Certificate:
@@ -175,26 +270,23 @@ def certify(integrator: Integrator, source: str | None = None) -> Certificate:
 
     Source that cannot be run, or that yields no asymptotic regime, fails its claims; it does not raise.
     """
-    from torch_backend.measurement import one_thread
-
     laboratory = _Laboratory(integrator, integrator.source if source is None else source)
-    claims: list[Claim] = []
-    for measure in (laboratory.stated, laboratory.local, laboratory.evaluations, laboratory.maps, laboratory.layout):
-        try:
-            with one_thread():
-                claims += measure()
-        except Exception as error:  # whatever a source under test raises is a verdict on it
-            reason = f"{type(error).__name__}: {error}"
-            claims.append(Claim(measure.__name__, "measurable", reason, np.inf, 0.0, "source"))
-    return Certificate(integrator.spec, tuple(claims), laboratory.evidence)
+    claims = tuple(laboratory.claims())
+    return Certificate(integrator.spec, claims, laboratory.evidence)
+
+
+def first_failure(integrator: Integrator, source: str) -> Claim | None:
+    """The first claim that ``source`` fails, the cheap ones tried first; None if it passes them all.
+
+    What ``certify`` decides, without the measurements that follow a failure.
+    """
+    return next((claim for claim in _Laboratory(integrator, source).claims() if not claim.passed), None)
 
 
 class _Laboratory:
     """One source under test: its module, the network with the exact score, and the evidence gathered."""
 
     def __init__(self, integrator: Integrator, source: str) -> None:
-        import torch
-
         self.integrator, self.source = integrator, source
         self.program, self.process = integrator.program, integrator.process
         self.problem = MixtureProblem(self.process)
@@ -202,18 +294,43 @@ class _Laboratory:
         self.evidence: dict[str, Any] = {
             "source_hash": None,
             "terms_hash": self.program.lowered().terms_hash,
-            "versions": {
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "sympy": sympy.__version__,
-                "numpy": np.__version__,
-            },
+            "versions": versions(),
             "device": "cpu",
             "dtype": "float64",
             "seed": SEED,
             "problem": "exact score of 0.35 N(-0.9, 0.09) + 0.65 N(0.6, 0.25), one dimension per block",
             "reference": "scipy DOP853, rtol 2.3e-14" if not self.program.stochastic else "closed-form expectations",
+            "times": [float(time) for time in self._starts(WEAK_TIMES if self.program.stochastic else TIMES)],
         }
+
+    def claims(self) -> Iterator[Claim]:
+        """Every claim with its measurement, in order of cost; what cannot be measured is a claim that fails."""
+        from torch_backend.measurement import one_thread
+
+        for measure in (
+            self.stated,
+            self.evaluations,
+            self.noise_ratio,
+            self.maps,
+            self.stability,
+            self.layout,
+            self.exactness,
+            self.local,
+        ):
+            try:
+                with one_thread():
+                    measured = measure()
+            except Exception as error:  # whatever a source under test raises is a verdict on it
+                reason = f"{type(error).__name__}: {error}"
+                measured = [Claim(measure.__name__, "measurable", reason, np.inf, 0.0, "source")]
+            yield from measured
+
+    def _once(self, *key: Any, find: Callable[[], T]) -> T:
+        """What ``find`` gives; found once for an integrator, whose reference solutions do not depend on the source."""
+        known = self.integrator.references
+        if key not in known:
+            known[key] = find()
+        return known[key]
 
     @cached_property
     def module(self) -> ModuleType:
@@ -296,12 +413,10 @@ class _Laboratory:
         for n, start in enumerate(self._starts()):
             z = self.problem.sample(POINTS, start, SEED + n)
             ends = list(start - h)
-            exact = self.problem.solve(z, start, ends[::-1])[::-1]  # the solver walks away from the start
-            pasts = [self._past(z, start, step) for step in h]
+            exact, pasts = self._once("solutions", start, find=partial(self._solutions, z, start, h))
             mending = self._mending() if self.program.cycle else None
             errors.append(local_errors(self.module, self.network, z, start, ends, exact, pasts, mending))
-            field_ = self.problem.field(self.program.unknown)
-            derived.append([[error.evaluate(p, start, field_)[b] for b in self.program.blocks] for p in z])
+            derived.append(self._once("constants", start, find=partial(self._constants, z, start)))
         all_errors, constants = np.concatenate(errors, axis=1), np.concatenate(derived)
         claims = []
         for i, block in enumerate(self.program.blocks):
@@ -309,6 +424,15 @@ class _Laboratory:
                 block, h, all_errors[..., i], constants[:, i], error.exponents[block], "mixture, one step"
             )
         return claims
+
+    def _solutions(self, z: np.ndarray, start: float, h: np.ndarray) -> tuple[np.ndarray, list[Any]]:
+        """The exact states after each step, and the exact past before it."""
+        exact = self.problem.solve(z, start, list(start - h)[::-1])[::-1]  # the solver walks away from the start
+        return exact, [self._past(z, start, step) for step in h]
+
+    def _constants(self, z: np.ndarray, start: float) -> list[list[float]]:
+        error, field_ = self.integrator.local_error, self.problem.field(self.program.unknown)
+        return [[error.evaluate(p, start, field_)[b] for b in self.program.blocks] for p in z]
 
     def _past(self, z: np.ndarray, start: float, h: float) -> Any:
         """The exact states at start + h, start + 2 h, ..., as many as the scheme reads; None for a one-step scheme."""
@@ -360,11 +484,7 @@ class _Laboratory:
                     exact,
                 )
             )
-            nodes, weights = self.problem.nodes(start, WEAK_NODES, WEAK_TOLERANCE)
-            field_ = self.problem.field(self.program.unknown)
-            for f in observables:
-                values = [error.evaluate(z, start, field_, f, WEAK_DIGITS)["f"] for z in nodes]
-                derived.append(float(weights @ np.array(values)))
+            derived += self._once("weak constants", start, find=partial(self._weak_constants, start, observables))
         exponent = error.exponents["f"]
         after = self._after_startup() if error.startup else []
         return after + self._compare(
@@ -375,6 +495,14 @@ class _Laboratory:
             exponent,
             "mixture, E cos(a.z + b) after one step",
         )
+
+    def _weak_constants(self, start: float, observables: Sequence[WaveObservable]) -> list[float]:
+        error, field_ = self.integrator.local_error, self.problem.field(self.program.unknown)
+        nodes, weights = self.problem.nodes(start, WEAK_NODES, WEAK_TOLERANCE)
+        return [
+            float(weights @ np.array([error.evaluate(z, start, field_, f, WEAK_DIGITS)["f"] for z in nodes]))
+            for f in observables
+        ]
 
     def _after_startup(self) -> list[Claim]:
         """The slope of the global error in the covariance of Gaussian data, by the measured maps of all steps."""
@@ -413,18 +541,21 @@ class _Laboratory:
     def _compare(
         self, name: str, h: np.ndarray, errors: np.ndarray, constants: np.ndarray, exponent: int, problem: str
     ) -> list[Claim]:
-        from torch_backend.convergence import leading_constant, observed_order
+        from torch_backend.convergence import consecutive_slopes, leading_constant, observed_order
 
-        slope = observed_order(h, np.abs(errors).max(axis=1), tolerance=SLOPE_TOLERANCE, floor=1e-14 * self._size)
+        floor, largest_error = 1e-14 * self._size, np.abs(errors).max(axis=1)
+        slope = observed_order(h, largest_error, tolerance=SLOPE_TOLERANCE, floor=floor)
         measured = leading_constant(h, errors, exponent, rounding=2.0**-52 * self._size)
         scale = np.abs(constants).max()
         distance = float(np.abs(measured.value - constants).max() / scale)
         self.evidence[f"errors[{name}]"] = {
             "h": h.tolist(),
-            "largest_error": np.abs(errors).max(axis=1).tolist(),
+            "largest_error": largest_error.tolist(),
+            "rounding_floor": floor,
             "constants_derived": constants.tolist(),
             "constants_measured": measured.value.tolist(),
             "constants_uncertainty": measured.uncertainty.tolist(),
+            "slopes": consecutive_slopes(h, largest_error),
             "window": list(slope.window),
             "slope_interval": [slope.low, slope.high],
         }
@@ -471,9 +602,11 @@ class _Laboratory:
         network = self._converted(GaussianScore(self.kernel, data[0], data[1]))
         eps = gaussian_eps(self.process, mean, variance)
         worst, shown = 0.0, (0.0, 0.0)
-        for start, end in self._steps():
-            past = [start + 0.005 * (j + 1) * self.t_max for j in range(self.program.history)]
-            derived = affine_step(self.program, self.integrator.table, start, end, eps, past)
+        for start, end, past in self._steps_with_pasts():
+            derived = self._once(
+                *("map", start, end, *past),
+                find=partial(affine_step, self.program, self.integrator.table, start, end, eps, past),
+            )
             measured = affine_map(self.module, network, start, end, past)
             for a, b in zip(
                 (derived.matrix, derived.offset, derived.noise @ derived.noise.T),
@@ -485,8 +618,90 @@ class _Laboratory:
                     distance = np.inf if np.isnan(distance) else distance
                     worst, at = distance, np.unravel_index(np.argmax(np.abs(a - b)), a.shape)
                     shown = (float(a[at]), float(b[at]))
-        problem = f"N({mean}, {variance}), {len(self._steps())} steps, worst entry"
-        return [Claim("gaussian_map", *shown, worst, MAP_TOLERANCE, problem)]
+        pasts = ", with every length of past" if self.program.history else ""
+        problem = f"N({mean}, {variance}), {len(self._steps())} steps{pasts}, worst entry"
+        return [Claim("gaussian_map", *shown, worst, MAP_TOLERANCE, problem), *self._fewer_read()]
+
+    def _fewer_read(self) -> list[Claim]:
+        """Of a predictor-corrector: the row of a step that reads fewer earlier steps than its mending does."""
+        if not self.program.cycle:
+            return []
+        mends, _ = self._mending()
+        shown, worst = (0.0, 0.0), 0.0
+        for start, end, past in self._steps_with_pasts():
+            for read in range(len(past)):
+                whole, fewer = (np.array(self.integrator.table(start, end, p), float) for p in (past, past[:read]))
+                derived = np.where(mends, whole, fewer)
+                apart = np.abs(np.array(self.module.coefficients(start, end, past, read)) - derived)
+                distance = float(apart.max() / max(1.0, np.abs(derived).max()))
+                if not distance < worst:
+                    worst, at = np.inf if np.isnan(distance) else distance, int(np.argmax(apart))
+                    shown = (float(derived[at]), float(derived[at] + apart[at]))
+        return [
+            Claim("lower_order_row", *shown, worst, MAP_TOLERANCE, "steps that read fewer steps, worst coefficient")
+        ]
+
+    def noise_ratio(self) -> list[Claim]:
+        """The log-SNR on which time grids are measured: half the log of Psi_1^T Sigma^{-1} Psi_1."""
+        worst, shown = 0.0, (0.0, 0.0)
+        for time in (self.process.t_min, *(f * self.t_max for f in LOG_SNR_TIMES)):
+            psi, sigma = self.process.mean(time)[:, 0], self.process.covariance(time)
+            derived, measured = float(np.log(psi @ np.linalg.solve(sigma, psi)) / 2), float(self.module.log_snr(time))
+            distance = abs(measured - derived)
+            if not distance < worst:
+                worst, shown = np.inf if np.isnan(distance) else distance, (derived, measured)
+        return [Claim("log_snr", *shown, worst, LOG_SNR_TOLERANCE, f"{1 + len(LOG_SNR_TIMES)} times, the worst")]
+
+    def stability(self) -> list[Claim]:
+        """The spectral radius of one step for a stiff linear score, by repeated squaring of the measured map."""
+        import torch
+
+        from torch_backend.measurement import affine_map
+
+        stability, (at, by, eigenvalue) = self.integrator.stability, STIFF
+        start, h = at * self.t_max, by * self.t_max
+        past = [start + (j + 1) * h for j in range(self.program.history)]
+
+        def network(z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            return z @ torch.from_numpy(stability.score_jacobian(eigenvalue, float(t[0]))).T
+
+        matrix, _, _ = affine_map(self.module, network, start, start - h, past)
+        derived = self._once("radius", find=lambda: stability.radius(h, eigenvalue, start))
+        measured = _radius(matrix)
+        problem = f"score of slope {eigenvalue:g}, from t = {start:g} to {start - h:g}"
+        distance = abs(measured - derived) / max(1.0, derived)
+        return [Claim("spectral_radius", derived, measured, distance, RADIUS_TOLERANCE, problem)]
+
+    def exactness(self) -> list[Claim]:
+        """Problems on which the derived step is exact, whatever its size: the source's steps there, from an exact past.
+
+        Tried are constant eps, and the Gaussian data of the anchor's variance; where the derived step is not exact, no
+        claim is made.
+        """
+        import torch
+
+        from torch_backend.measurement import Past, take_step
+
+        claims = []
+        for problem in self._once("exact problems", find=lambda: exact_problems(self.program, self.integrator.table)):
+
+            def network(z: torch.Tensor, t: torch.Tensor, problem: ExactProblem = problem) -> torch.Tensor:
+                matrix, offset = map(torch.from_numpy, problem.eps(float(t[0])))
+                return z @ matrix.T + offset
+
+            worst, cases = 0.0, problem.steps(self.program.history)
+            for z, start, end, times in cases:
+                states, exact = self._once(
+                    *("exact", problem.name, start),
+                    find=partial(problem.solution, z, start, end, times),
+                )
+                past = Past(times, [torch.from_numpy(state) for state in states]) if times else None
+                found = take_step(self.module, network, torch.from_numpy(z), start, end, past=past).numpy()
+                distance = float(np.abs(found - exact).max() / max(1.0, np.abs(exact).max()))
+                worst = max(worst, np.inf if np.isnan(distance) else distance)
+            text = f"{len(cases)} long steps, against scipy DOP853"
+            claims.append(Claim(f"exact[{problem.name}]", 0.0, worst, worst, MAP_TOLERANCE, text))
+        return claims
 
     def layout(self) -> list[Claim]:
         """A step on images of two channels is the step on each of their entries: blocks lie on dimension 1."""
@@ -514,5 +729,21 @@ class _Laboratory:
         return [np.floor(time) + 0.5 for time in times] if self.process.tables else times
 
     def _steps(self) -> Sequence[tuple[float, float]]:
-        low, high = self.process.t_min, 0.97 * self.t_max
-        return [(high, 0.9 * high), (0.5 * self.t_max, 0.499 * self.t_max), (0.1 * self.t_max, low)]
+        low, high, whole = self.process.t_min, 0.97 * self.t_max, self.t_max
+        short = [(high, 0.9 * high), (0.5 * whole, 0.499 * whole), (0.1 * whole, low)]
+        return [
+            *short,
+            (0.35 * whole, 0.1 * whole),
+            (0.04 * whole, 0.03 * whole),
+            (0.3 * whole, 0.3 * whole * (1 - SHORTEST)),
+        ]
+
+    def _steps_with_pasts(self) -> Iterator[tuple[float, float, list[float]]]:
+        """Steps with every length of past, close by and far away: none at the start of a walk, then one more a step."""
+        history = self.program.history
+        for start, end in self._steps():
+            for gap in (min(0.005 * self.t_max, start - end), (self.t_max - start) / (history + 1)):
+                for known in range(history + 1):
+                    yield start, end, [start + gap * (j + 1) for j in range(known)]
+                if not history:
+                    break

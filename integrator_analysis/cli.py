@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
+    from integrator_analysis.certificate import Certificate
     from integrator_analysis.integrator import Integrator
     from integrator_analysis.program import StepProgram
     from integrator_analysis.textfile import Loaded
@@ -186,39 +188,58 @@ def _definitions(lowered: StepProgram) -> dict[str, str]:
 def verify(
     specs: Annotated[list[str] | None, typer.Argument(help="specs; all of the catalogue if none")] = None,
     files: Files = [],  # noqa: B006
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="folder for the certificates")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="folder: certificates and claims.md")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="keep those in the folder that still hold")] = False,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=256, help="processes")] = 1,
+    html: Annotated[Path | None, typer.Option("--html", help="a .html file: the certificates as a page")] = None,
     as_json: Json = False,
 ) -> None:
     """Measure the generated source of schemes against every derived claim; exit 1 if one fails."""
     from rich.console import Console
+    from rich.progress import track
+
+    import integrator_analysis as ia
+    from integrator_analysis.certificate import write_text
+    from integrator_analysis.report.verification import certificates, claims_table, page
+
+    if output is not None and not output.is_dir():
+        raise ia.InputError(f"{output} is not a folder; make it first, or name another")
+    if resume and output is None:
+        raise ia.InputError("--resume takes up certificates that are in a folder; name it with --output")
+    if html is not None:
+        _check_target(html, ".html")
+    _load(files)
+    chosen = [_derive(spec).spec for spec in specs] if specs else list(ia.catalogue())
+    found = []
+    console = Console(stderr=True)
+    work = certificates(chosen, files, output, resume, jobs)
+    quiet = not console.is_terminal
+    for certificate in track(work, "verifying", len(chosen), console=console, transient=True, disable=quiet):
+        found.append(certificate)
+    if output is not None:
+        write_text(output / "claims.md", claims_table(found))
+    if html is not None:
+        write_text(html, page(found))
+    if as_json:
+        _dump([certificate.as_dict() for certificate in found])
+    else:
+        _print_claims(found)
+    if not all(certificate.passed for certificate in found):
+        raise typer.Exit(FAILED)
+
+
+def _print_claims(found: Sequence[Certificate]) -> None:
+    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    import integrator_analysis as ia
-
-    _load(files)
-    integrators = [_derive(spec) for spec in specs or ia.catalogue()]
-    console = Console(stderr=True)
-    if output is not None and not output.is_dir():
-        raise ia.InputError(f"{output} is not a folder; make it first, or name another")
     table = Table("scheme", "claim", "derived", "measured", "error", "tolerance", "verdict")
-    certificates = []
-    for integrator in integrators:
-        with console.status(f"verifying {integrator.spec}"):
-            certificate = integrator.verify()
-        certificates.append(certificate)
-        if output is not None:
-            certificate.save(output / f"{integrator.name}.json")
+    for certificate in found:
         for c in certificate.claims:
             numbers = (_short(c.derived), _short(c.measured), f"{c.error:.1e}", f"{c.tolerance:.0e}")
             verdict = "passed" if c.passed else "FAILED"
             table.add_row(*map(escape, (certificate.spec, c.name, *numbers, verdict)))
-    if as_json:
-        _dump([certificate.as_dict() for certificate in certificates])
-    else:
-        Console().print(table)
-    if not all(certificate.passed for certificate in certificates):
-        raise typer.Exit(FAILED)
+    Console().print(table)
 
 
 def _short(value: object) -> str:

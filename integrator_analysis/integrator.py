@@ -52,6 +52,8 @@ class Integrator:
         self.scheme = spec.scheme
         self.budget = budget
         self._record = find(key_of(spec))
+        self.references: dict[Any, Any] = {}
+        """Reference solutions and derived numbers that every verification of this scheme compares with."""
         if not self._record.facts:
             _ = self.program  # a spec that cannot be lowered is refused now
 

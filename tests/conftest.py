@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import hypothesis
+import pytest
 import torch
 
 os.environ["INTEGRATOR_ANALYSIS_CACHE"] = ""  # a test that replaces a part of a derivation must neither read nor write
@@ -12,3 +13,7 @@ os.environ["INTEGRATOR_ANALYSIS_CACHE"] = ""  # a test that replaces a part of a
 hypothesis.settings.register_profile("project", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("project")
 torch.set_num_threads(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fuzz-cases", type=int, default=600, help="cases for each reader of text from outside")

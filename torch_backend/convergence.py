@@ -86,6 +86,17 @@ def observed_order(
     return _fit(x[start:stop], y[start:stop], slopes[start : stop - 1], (start, stop))
 
 
+def consecutive_slopes(h: ArrayLike, error: ArrayLike) -> list[float]:
+    """The slopes of log error over log h between neighbours, NaN or infinite where an error is zero.
+
+    >>> [round(slope, 9) for slope in consecutive_slopes([4.0, 2.0, 1.0], [16.0, 8.0, 0.0])]
+    [1.0, inf]
+    """
+    steps, errors = _columns(h, error)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return [float(slope) for slope in np.diff(np.log(errors)) / np.diff(np.log(steps))]
+
+
 def _fit(
     x: NDArray[np.float64], y: NDArray[np.float64], slopes: NDArray[np.float64], window: tuple[int, int]
 ) -> OrderEstimate:

@@ -17,6 +17,10 @@ GENERATED = Path(__file__).parent / "generated"
 """The folder of the committed generated source."""
 
 
+BEGIN, END = "# ---- certified source: begin ----", "# ---- certified source: end ----"
+"""Between these marks an exported module holds the body of the scheme that it was made from, byte for byte."""
+
+
 class UncertifiedSourceWarning(UserWarning):
     """The code about to run is not the code that was certified."""
 
@@ -41,12 +45,19 @@ def body_hash(text: str) -> str:
 
 
 def warn_unless_certified(text: str, where: str) -> None:
-    """Issue an UncertifiedSourceWarning where the header's body hash is missing or is not the hash of the body."""
-    claimed = re.search(r"^\s*Body hash: sha256:([0-9a-f]{64})\s*$", _split(text)[0], re.MULTILINE)
+    """Issue an UncertifiedSourceWarning where the header's body hash is missing or is not the hash of the body.
+
+    The body of an exported module is what stands between its marks.
+    """
+    header, body = _split(text)
+    claimed = re.search(r"^\s*(?:Body hash|Certified source): sha256:([0-9a-f]{64})\s*$", header, re.MULTILINE)
+    if BEGIN in body and END in body:
+        body = body.split(BEGIN, 1)[1].split(END, 1)[0]
+    actual = hashlib.sha256(body.encode()).hexdigest()
     if claimed is None:
         reason = "its header carries no body hash"
-    elif claimed[1] != body_hash(text):
-        reason = f"its body has sha256 {body_hash(text)[:12]}..., its header says {claimed[1][:12]}..."
+    elif claimed[1] != actual:
+        reason = f"its body has sha256 {actual[:12]}..., its header says {claimed[1][:12]}..."
     else:
         return
     warnings.warn(

@@ -11,11 +11,9 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from integrator_analysis.certificate import SEED, Certificate, write_text
 from integrator_analysis.report import pictures
 from integrator_analysis.report.digits import BANDWIDTH, digits_networks, probability_flow_drift
 from integrator_analysis.report.generate import generated_folder, generated_sources, write_generated
+from integrator_analysis.report.verification import certificates, claims_table
 
 __all__ = ["build_report"]
 
@@ -119,6 +118,7 @@ def build_report(output: Path, console: Console, specs: Sequence[str] | None = N
         _sample_digits(run)
     with run.stage("render the page"):
         write_text(output / "catalogue.md", _catalogue_table(run))
+        write_text(output / "claims.md", claims_table(list(run.certificates.values())))
         if specs is None:
             _update_readme(output.parent / "README.md", _catalogue_table(run))
     write_text(output / "index.html", _render(run))
@@ -131,20 +131,14 @@ def build_report(output: Path, console: Console, specs: Sequence[str] | None = N
     return not failed
 
 
-def _certify(spec: str) -> Certificate:
-    return ia.verify(spec)
-
-
 def _verify(run: _Run) -> None:
     folder = run.output / "certificates"
     folder.mkdir(exist_ok=True)
     # Stochastic claims take longest, so they are handed out first.
     order = sorted(run.integrators, key=lambda spec: not run.integrators[spec].stochastic)
-    with ProcessPoolExecutor(max_workers=min(len(order), os.cpu_count() or 1), mp_context=get_context("spawn")) as pool:
-        results = pool.map(_certify, order)
-        for spec, certificate in zip(order, run.track(results, "verify", len(order)), strict=True):
-            certificate.save(folder / f"{run.integrators[spec].name}.json")
-            run.certificates[spec] = certificate
+    found = certificates(order, folder=folder, jobs=os.cpu_count() or 1)
+    for spec, certificate in zip(order, run.track(found, "verify", len(order)), strict=True):
+        run.certificates[spec] = certificate
     run.certificates = {spec: run.certificates[spec] for spec in run.integrators}
 
 

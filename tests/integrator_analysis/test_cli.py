@@ -88,7 +88,25 @@ def test_verify_passes_and_saves_certificates(command, tmp_path: Path) -> None:
     status, out, _ = command("verify", "vp/DDIM", "psld/RVV", "-o", tmp_path, "--json")
     assert status == 0
     assert [c["passed"] for c in json.loads(out)] == [True, True]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["psld_RVV.json", "vp_DDIM.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["claims.md", "psld_RVV.json", "vp_DDIM.json"]
+    assert "| psld/RVV | order[x] | 1 | " in (tmp_path / "claims.md").read_text()
+
+
+def test_verify_resumes_what_still_holds_and_writes_a_page(
+    command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same sources in two processes, then again: only the certificate that was tampered with is made anew."""
+    once = command("verify", "vp/DDIM", "vp/Euler", "-o", tmp_path, "--jobs", "2", "--json")
+    assert once[0] == 0
+    kept = tmp_path / "vp_DDIM.json"
+    kept.write_text(kept.read_text().replace('"seed": 20231011', '"seed": 1'))
+    other = tmp_path / "vp_Euler.json"
+    other.write_text(re.sub(r"sha256:[0-9a-f]{64}", "sha256:" + 64 * "0", other.read_text(), count=1))
+    page = tmp_path / "page.html"
+    again = command("verify", "vp/DDIM", "vp/Euler", "-o", tmp_path, "--resume", "--json", "--html", page)
+    assert [c["evidence"]["seed"] for c in json.loads(again[1])] == [1, 20231011]
+    assert json.loads(other.read_text()) == json.loads(once[1])[1]
+    assert "Certificates of 2 schemes" in page.read_text()
 
 
 def test_an_unmeasurable_claim_is_null_in_json_and_its_text_is_not_markup(
@@ -229,6 +247,8 @@ def test_sample_writes_digits_and_is_reproducible(command, tmp_path: Path) -> No
         (["plot", "stability", "psld/RVV", "-o", "x.pdf"], r"ends in \.png"),
         (["plot", "stability", "psld/RVV", "-o", "no/x.png"], "writable folder"),
         (["verify", "psld/RVV", "-o", "no"], "not a folder"),
+        (["verify", "psld/RVV", "--resume"], "name it with --output"),
+        (["verify", "psld/RVV", "--html", "page.txt"], "ends in .html"),
         (["export", "vp/DDIM", "-o", "no/x.py"], "writable folder"),
         (["export", "vp/DDIM", "-o", "x.py", "--format", "difusers"], "unknown export format"),
         (["export", "vp/conjugate(B=table)", "-o", "x.pt2", "--format", "torch-export"], "takes a B for every step"),

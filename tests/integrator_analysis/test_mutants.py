@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +16,9 @@ import pytest
 import torch
 
 import integrator_analysis as ia
-from torch_backend.measurement import take_step
+from integrator_analysis.certificate import first_failure
+from integrator_analysis.codegen.mutants import KINDS, mutants
+from torch_backend.measurement import step_distance, take_step
 from torch_backend.source import module_from_source
 
 RVV: dict[str, tuple[str, str]] = {
@@ -142,7 +145,92 @@ def test_saved_rejections_are_json_too(tmp_path: Path) -> None:
     assert json.loads(certificate.save(tmp_path / "c.json").read_text())["passed"] is False
 
 
-# -- what the examination does not see yet --------------------------------------------------------------------------
+# -- mutants by the dozen: a sample of what benchmarks/mutants.py makes of the whole catalogue -------------------------
+SAMPLED = ("vp/DDIM", "vp/UniPC-2", "vp/SDE-DPM-Solver++2M", "psld/RVV", "psld/SPS-2M")
+
+
+@cache
+def derived(spec: str) -> ia.Integrator:
+    return ia.derive(spec)
+
+
+def distance(spec: str, source: str) -> float:
+    true = module_from_source(derived(spec).source, "mutants_true")
+    return step_distance(true, module_from_source(source, "mutants_changed"), seed=7)
+
+
+@pytest.mark.parametrize("spec", SAMPLED)
+def test_seeded_mutants_are_rejected(spec: str) -> None:
+    made = mutants(derived(spec).source, 5, seed=zlib.crc32(spec.encode()))
+    assert len({m.kind for m in made}) == 5
+    changed = [m for m in made if m.kind == "stated fact" or distance(spec, m.source) > 1e-12]
+    assert [m for m in changed if first_failure(derived(spec), m.source) is None] == []
+    assert changed
+
+
+def test_mutants_are_seeded_single_edits_of_every_kind() -> None:
+    """PSLD's SDE-like step has all kinds but one: only words of a predictor-corrector read earlier outputs."""
+    source = derived("psld/SPS-2M").source
+    made = mutants(source, 60, seed=3)
+    assert made == mutants(source, 60, seed=3)
+    assert made != mutants(source, 60, seed=4)
+    assert {m.kind for m in made} == set(KINDS) - {"dropped noise", "reused noise"}
+    assert {m.kind for m in mutants(derived("psld/ROBA").source, 60, seed=3)} >= {"dropped noise", "reused noise"}
+    for m in made:
+        assert source.count("\n") == m.source.count("\n") + m.before.count("\n") - m.after.count("\n")
+        assert m.after in m.source
+        compile(m.source, m.kind, "exec")
+
+
+def edited(spec: str, old: str, new: str) -> str:
+    source = derived(spec).source
+    assert source.count(old) == 1, source.count(old)
+    return source.replace(old, new)
+
+
+FOUND = {
+    "log-SNR": ("vp/DDIM", "-math.log(ratio)", "math.log(ratio)", "log_snr"),
+    "start of a walk": (
+        "vp/UniPC-2",
+        "mend_11 * mend_line * psi_0_xx_p1_t",
+        "mend_12 * mend_line * psi_0_xx_p1_t",
+        "gaussian_map",
+    ),
+    "recurrence of phi, long steps": ("vp/UniPC-2", "for j in range(1, k):", "for j in range(2, k):", "gaussian_map"),
+    "fewer steps read": ("vp/UniPC-2", "past[:min(1, read)]", "past[:1]", "lower_order_row"),
+}
+"""Changes that passed until the claim named last was made, or made on more steps."""
+
+
+@pytest.mark.parametrize(("spec", "old", "new", "claim"), FOUND.values(), ids=FOUND)
+def test_changes_that_once_passed(spec: str, old: str, new: str, claim: str) -> None:
+    source = edited(spec, old, new)
+    assert distance(spec, source) > 1e-6
+    failed = first_failure(derived(spec), source)
+    assert failed is not None
+    assert failed.name == claim
+
+
+def test_the_distance_of_steps_sees_what_a_step_gives_and_nothing_else() -> None:
+    for spec in SAMPLED:
+        assert distance(spec, derived(spec).source) == 0
+    assert (
+        distance("psld/RVV", edited("psld/RVV", "coupling_mx_1 = h * beta_t / 4", "coupling_mx_1 = h * beta_s / 4"))
+        == 0
+    )
+    assert (
+        distance("psld/RVV", edited("psld/RVV", "    x, m = z.chunk", "    return None\n    x, m = z.chunk")) == np.inf
+    )
+
+
+def test_the_first_failure_is_one_that_a_certificate_shows() -> None:
+    source = edited("vp/DDIM", "decay_x = propagator_xx", "decay_x = 1.001 * propagator_xx")
+    failed = first_failure(derived("vp/DDIM"), source)
+    assert failed == derived("vp/DDIM").verify(source=source).claim("gaussian_map")
+    assert first_failure(derived("vp/DDIM"), derived("vp/DDIM").source) is None
+
+
+# -- sources that do not run, and what a certificate says beside its measurements --------------------------------------
 def not_a_constant(name: str) -> None:
     raise ValueError(f"JSON has no {name}")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,19 +48,18 @@ def test_a_failing_claim_fails_the_report(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(build, "DIGITS_SAMPLES", 8)
     monkeypatch.setattr("integrator_analysis.report.stability_pictures.POINTS", 4)
     monkeypatch.setattr("integrator_analysis.report.pictures.GLOBAL_STEPS", (16, 32, 64))
-    monkeypatch.setattr(build, "_certify", _failing)
+    monkeypatch.setattr(build, "certificates", _failing)
     assert not build.build_report(tmp_path, Console(quiet=True), ("vp/DDIM",))
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "0 of 1 schemes" in page
     assert "what failed" in page
 
 
-def _failing(spec: str) -> build.Certificate:
-    from dataclasses import replace
-
-    certificate = build.ia.verify(spec)
-    broken = replace(certificate.claims[0], error=1.0)
-    return replace(certificate, claims=(broken, *certificate.claims[1:]))
+def _failing(specs: Sequence[str], **_: object) -> Iterator[build.Certificate]:
+    for spec in specs:
+        certificate = build.ia.verify(spec)
+        broken = replace(certificate.claims[0], error=1.0)
+        yield replace(certificate, claims=(broken, *certificate.claims[1:]))
 
 
 def test_one_picture_is_of_one_process_with_one_set_of_parameters() -> None:

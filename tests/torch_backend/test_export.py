@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import integrator_analysis as ia
 from integrator_analysis.analysis.trial import trial_of
 from torch_backend import load
 from torch_backend.export import standalone_module
-from torch_backend.source import module_from_source
+from torch_backend.source import UncertifiedSourceWarning, module_from_source
 
 PRIORS = {"vp": 1.0, "psld": 1.0, "flow": 1.0, "edm": 80.0}
 BY_HAND = {  # F and G G^T over beta(t), from the papers
@@ -125,6 +126,28 @@ def test_the_answer_of_the_trial_is_that_of_the_kernels_drift(name: str) -> None
 
     solved = solve_ivp(slope, trial["times"], np.ravel(trial["start"]), method="Radau", rtol=1e-9, atol=1e-9)
     assert np.abs(solved.y[:, -1] - np.ravel(trial["end"])).max() < 1e-6 * np.abs(trial["end"]).max()
+
+
+def test_an_edited_byte_is_said_when_the_file_is_imported_or_loaded(exported: tuple[str, Path], tmp_path: Path) -> None:
+    _, path = exported
+    data = path.read_bytes()
+    edited = tmp_path / "edited.py"
+    spot = data.index(b"One step", data.index(b"def step("))
+    edited.write_bytes(data[:spot] + b"A" + data[spot + 1 :])  # one byte, and none that changes what is computed
+    unmarked = tmp_path / "unmarked.py"
+    unmarked.write_bytes(data.replace(b"# ---- certified source: end ----", b"# ---- the end ----", 1))
+    code = f"import sys; sys.path[:0] = [{str(path.parent)!r}, {str(tmp_path)!r}]; import exported, edited, unmarked"
+    done = subprocess.run([sys.executable, "-W", "always", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said = re.findall(r"(\w+)\.py: the code is not the code that was certified", done.stderr)
+    assert said == ["edited", "unmarked"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load(path).spec == exported[0]
+    for file in (edited, unmarked):
+        with pytest.warns(UserWarning, match="not the code that was certified") as said:
+            load(file)
+        assert said[0].category is UncertifiedSourceWarning  # before it runs; the file's own warning follows
 
 
 def test_prior_of_the_exported_module_equals_the_samplers(exported: tuple[str, Path]) -> None:

@@ -11,12 +11,9 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
-from torch_backend.source import body_hash
+from torch_backend.source import BEGIN, END, body_hash
 
 __all__ = ["BEGIN", "END", "check_certified", "header", "join", "pieces"]
-
-BEGIN = "# ---- certified source: begin ----"
-END = "# ---- certified source: end ----"
 
 FOOT = '''
 
@@ -35,6 +32,24 @@ def is_certified() -> bool:
     state = "as certified" if source_hash() == CERTIFIED_HASH else "NOT the code that was certified"
     print(f"{SPEC}: order {ORDER}, {NFE_PER_STEP} evaluation(s) per step; the source is {state}")
     return state == "as certified"
+
+
+def _say_unless_certified() -> None:
+    """Warn, as the file is imported, where the certified source in it was edited."""
+    import warnings
+
+    try:
+        certified = source_hash() == CERTIFIED_HASH
+    except (OSError, NameError):  # run without a file, from an archive or as text
+        return
+    except IndexError:  # a mark is gone
+        certified = False
+    if not certified:
+        warnings.warn(f"{__file__}: the code is not the code that was certified", stacklevel=2)
+
+
+if __name__ != "__main__":
+    _say_unless_certified()
 '''
 
 
