@@ -33,9 +33,9 @@ def test_nested_calls_are_those_of_the_formula_written_out(backend: str) -> None
         def grown(x: mpmath.mpf) -> mpmath.mpf:
             return mpmath.exp(x / 2)
 
-        step = mpmath.mpf("0.3")
+        step = mpmath.mpf("0.3")  # h is the first time less the second: 0.3 here, 2/3 of the time inside k
         wanted = [
-            (grown(at) - grown(at / 3) * step) ** 2 + grown(grown(at)) + grown(at) - grown(to) * step,
+            (grown(at) - grown(at / 3) * (at - at / 3)) ** 2 + grown(grown(at)) + grown(at) - grown(to) * step,
             2 * (grown(at) - grown(to)),
             grown(at) / step,
         ]
