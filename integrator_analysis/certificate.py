@@ -736,6 +736,7 @@ class _Laboratory:
             (0.35 * whole, 0.1 * whole),
             (0.04 * whole, 0.03 * whole),
             (0.3 * whole, 0.3 * whole * (1 - SHORTEST)),
+            *([(0.98 * whole, low)] if len(self.process.blocks) == 1 else []),  # phi functions of large arguments
         ]
 
     def _steps_with_pasts(self) -> Iterator[tuple[float, float, list[float]]]:
