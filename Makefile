@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report test lint format generate benchmark constraints clean
+.PHONY: help setup report test fresh lint format generate benchmark constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  \1\t\2/' | expand -t 16
@@ -26,6 +26,9 @@ report: setup  ## derive, verify and draw everything into reports/index.html
 
 test: setup  ## run the whole suite: unit tests, properties, doctests, notebooks
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -q $(PYTEST_ARGS)
+
+fresh: setup  ## exported files in fresh environments with torch alone, and with torch and diffusers alone
+	@sh tests/fresh_environments.sh $(BIN)/python
 
 lint: setup  ## style, types and the arrows between the rooms
 	$(BIN)/ruff check
