@@ -104,9 +104,15 @@ class StepWithoutNetwork(nn.Module):
         return torch.stack(states), end, kept
 
 
-def export_loop(loop: SamplingLoop, z: Tensor, noise: Tensor | None = None) -> ExportedProgram:
-    """The loop as an ExportedProgram for states of z's shape, any number of them."""
-    n = Dim("n", min=1)
+def export_loop(
+    loop: SamplingLoop, z: Tensor, noise: Tensor | None = None, largest: int | None = None
+) -> ExportedProgram:
+    """The loop as an ExportedProgram for states of z's shape, any number of them or at most ``largest``.
+
+    A network that branches on the size of the batch needs a ``largest`` on one side of it, or torch.export refuses:
+    upsampling in diffusers' UNets does at 64, so 63 is what they take.
+    """
+    n = Dim("n", min=1, max=largest)
     if noise is None:
         return torch.export.export(loop, (z,), dynamic_shapes=({0: n},))
     return torch.export.export(loop, (z, noise), dynamic_shapes=({0: n}, {2: n}))
