@@ -3,7 +3,8 @@
     python benchmarks/mutants.py [--count 8] [--seed 20231011] [--jobs 1] [SPEC ...]
 
 Writes reports/mutants.json as it goes (a scheme whose source, seed and count are those of the file is not judged again,
-so that an interrupted run goes on where it stopped) and reports/mutants.md. Exit status 1 if a mutant survives.
+so that an interrupted run goes on where it stopped) and reports/mutants.md. Exit status 1 if a mutant survives that is
+not explained here.
 """
 
 from __future__ import annotations
@@ -40,9 +41,8 @@ EXPLAINED = {
     (
         "2 * abs(d) < abs(a)",
         "not (2 * abs(d) < abs(a))",
-    ): "It takes the rounded difference where the exact one is at hand: "
-    "1e-16 t/h of a weight, below the 1e-10 to which one-step maps are certified; tests/integrator_analysis/"
-    "test_exponential.py holds such digits against 40-digit arithmetic.",
+    ): "It swaps two ways to form a difference, each taken where the "
+    "other loses digits; what is lost stays below the 1e-10 to which one-step maps are certified.",
     ("1e-13 + 1e-16 * count", "(1e-13)"): "It changes when the halving of sub-steps stops, not what it tends to: from "
     "t = 0.9 to 0.1 the coefficients differ by 5e-15 and take 17 s of computing in place of 0.2 s. Certificates hold "
     "numbers, and no claim is about time.",
@@ -227,7 +227,7 @@ def main() -> None:
     ordered = [found[spec] for spec in chosen]
     section = "## Generated sources\n\n" + page(ordered)
     write_text(OUTPUT / "mutants.md", replaced(OUTPUT / "mutants.md", BEGIN, END, section))
-    sys.exit(bool(survivors(ordered)))
+    sys.exit(any((row["before"], row["after"]) not in EXPLAINED for row in survivors(ordered)))
 
 
 if __name__ == "__main__":
