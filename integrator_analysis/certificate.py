@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from importlib.resources import files
@@ -208,6 +208,28 @@ def _claim(entry: Mapping[str, Any]) -> Claim:
     return Claim(entry["name"], entry["derived"], entry["measured"], error, tolerance, entry["problem"])
 
 
+def _relative(derived: np.ndarray) -> float:
+    """What a distance from ``derived`` is measured in: its largest entry, or one."""
+    return max(1.0, float(np.abs(derived).max()))
+
+
+def _farthest(
+    pairs: Iterable[tuple[np.ndarray, np.ndarray]], size: Callable[[np.ndarray], float] = _relative
+) -> tuple[float, tuple[float, float]]:
+    """The largest distance of derived and measured arrays, and the two entries that are as far apart.
+
+    A NaN counts as the worst.
+    """
+    worst, shown = 0.0, (0.0, 0.0)
+    for derived, measured in pairs:
+        apart = np.abs(derived - measured)
+        distance = float(apart.max() / size(derived))
+        if not distance < worst:
+            worst, at = np.inf if np.isnan(distance) else distance, np.unravel_index(np.argmax(apart), apart.shape)
+            shown = (float(derived[at]), float(measured[at]))
+    return worst, shown
+
+
 def _radius(matrix: np.ndarray) -> float:
     """The spectral radius: the limit of the n-th root of the norm of the n-th power, n = 2**40."""
     log, square = 0.0, matrix
@@ -256,13 +278,7 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
 def check_names(stochastic: bool) -> tuple[str, ...]:
     """What ``certify`` measures, in words, for the header of generated source."""
     first = ("weak order", "leading weak error") if stochastic else ("order", "leading local error")
-    return (
-        *first,
-        "network evaluations per step",
-        "one-step map on Gaussian data",
-        "tensor layout",
-        "stated facts",
-    )
+    return (*first, "network evaluations per step", "one-step map on Gaussian data", "tensor layout", "stated facts")
 
 
 def certify(integrator: Integrator, source: str | None = None) -> Certificate:
@@ -601,23 +617,19 @@ class _Laboratory:
         data = torch.tensor([[mean], [variance]], dtype=torch.float64)
         network = self._converted(GaussianScore(self.kernel, data[0], data[1]))
         eps = gaussian_eps(self.process, mean, variance)
-        worst, shown = 0.0, (0.0, 0.0)
-        for start, end, past in self._steps_with_pasts():
-            derived = self._once(
-                *("map", start, end, *past),
-                find=partial(affine_step, self.program, self.integrator.table, start, end, eps, past),
-            )
-            measured = affine_map(self.module, network, start, end, past)
-            for a, b in zip(
-                (derived.matrix, derived.offset, derived.noise @ derived.noise.T),
-                (measured[0], measured[1], measured[2] @ measured[2].T),
-                strict=True,
-            ):
-                distance = float(np.abs(a - b).max() / max(1.0, np.abs(a).max()))
-                if not distance < worst:  # NaN counts as the worst
-                    distance = np.inf if np.isnan(distance) else distance
-                    worst, at = distance, np.unravel_index(np.argmax(np.abs(a - b)), a.shape)
-                    shown = (float(a[at]), float(b[at]))
+
+        def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for start, end, past in self._steps_with_pasts():
+                derived = self._once(
+                    *("map", start, end, *past),
+                    find=partial(affine_step, self.program, self.integrator.table, start, end, eps, past),
+                )
+                matrix, offset, noise = affine_map(self.module, network, start, end, past)
+                yield derived.matrix, matrix
+                yield derived.offset, offset
+                yield derived.noise @ derived.noise.T, noise @ noise.T
+
+        worst, shown = _farthest(pairs())
         pasts = ", with every length of past" if self.program.history else ""
         problem = f"N({mean}, {variance}), {len(self._steps())} steps{pasts}, worst entry"
         return [Claim("gaussian_map", *shown, worst, MAP_TOLERANCE, problem), *self._fewer_read()]
@@ -627,29 +639,28 @@ class _Laboratory:
         if not self.program.cycle:
             return []
         mends, _ = self._mending()
-        shown, worst = (0.0, 0.0), 0.0
-        for start, end, past in self._steps_with_pasts():
-            for read in range(len(past)):
-                whole, fewer = (np.array(self.integrator.table(start, end, p), float) for p in (past, past[:read]))
-                derived = np.where(mends, whole, fewer)
-                apart = np.abs(np.array(self.module.coefficients(start, end, past, read)) - derived)
-                distance = float(apart.max() / max(1.0, np.abs(derived).max()))
-                if not distance < worst:
-                    worst, at = np.inf if np.isnan(distance) else distance, int(np.argmax(apart))
-                    shown = (float(derived[at]), float(derived[at] + apart[at]))
+
+        def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for start, end, past in self._steps_with_pasts():
+                for read in range(len(past)):
+                    whole, fewer = (np.array(self.integrator.table(start, end, p), float) for p in (past, past[:read]))
+                    yield np.where(mends, whole, fewer), np.array(self.module.coefficients(start, end, past, read))
+
+        worst, shown = _farthest(pairs())
         return [
             Claim("lower_order_row", *shown, worst, MAP_TOLERANCE, "steps that read fewer steps, worst coefficient")
         ]
 
     def noise_ratio(self) -> list[Claim]:
         """The log-SNR on which time grids are measured: half the log of Psi_1^T Sigma^{-1} Psi_1."""
-        worst, shown = 0.0, (0.0, 0.0)
-        for time in (self.process.t_min, *(f * self.t_max for f in LOG_SNR_TIMES)):
-            psi, sigma = self.process.mean(time)[:, 0], self.process.covariance(time)
-            derived, measured = float(np.log(psi @ np.linalg.solve(sigma, psi)) / 2), float(self.module.log_snr(time))
-            distance = abs(measured - derived)
-            if not distance < worst:
-                worst, shown = np.inf if np.isnan(distance) else distance, (derived, measured)
+
+        def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for time in (self.process.t_min, *(f * self.t_max for f in LOG_SNR_TIMES)):
+                psi, sigma = self.process.mean(time)[:, 0], self.process.covariance(time)
+                derived = np.log(psi @ np.linalg.solve(sigma, psi)) / 2
+                yield np.array([derived]), np.array([float(self.module.log_snr(time))])
+
+        worst, shown = _farthest(pairs(), size=lambda derived: 1.0)
         return [Claim("log_snr", *shown, worst, LOG_SNR_TOLERANCE, f"{1 + len(LOG_SNR_TIMES)} times, the worst")]
 
     def stability(self) -> list[Claim]:

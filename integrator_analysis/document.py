@@ -1,4 +1,4 @@
-"""JSON documents held against a JSON schema: one sentence that says where a document is not what the schema asks.
+"""Text files of bounded size, and JSON documents held against a schema: one sentence says where one is not as asked.
 
 Knows the keywords that this project's schemas use, and refuses a schema with others; knows no document's meaning.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 from integrator_analysis.symbols import InputError
 
-__all__ = ["check", "read_json"]
+__all__ = ["check", "read_json", "read_utf8"]
 
 MAX_FILE = 4_194_304
 """Bytes. A certificate has a few thousand."""
@@ -30,27 +30,32 @@ TYPES: Mapping[str, Callable[[Any], bool]] = {
 }
 
 
-def read_json(path: str | Path) -> Any:
-    """The document in a file: UTF-8, at most MAX_FILE bytes, without NaN and without numbers beyond float64.
-
-    Raises InputError, one sentence that begins with the file's name.
-    """
+def read_utf8(path: str | Path, most: int) -> str:
+    """The text of a file of at most ``most`` bytes in UTF-8. Raises InputError that begins with the file's name."""
     source = Path(path)
     try:
         if not source.is_file():
             raise InputError(f"{source}: there is no such file")
         with source.open("rb") as stream:
-            data = stream.read(MAX_FILE + 1)
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{str(source)!r}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
-    if len(data) > MAX_FILE:
-        raise InputError(f"{source}: the file has more than {MAX_FILE} bytes")
+            data = stream.read(most + 1)
+    except OSError as error:
+        raise InputError(f"{source}: cannot be read ({error.strerror or error})") from error
+    if len(data) > most:
+        raise InputError(f"{source}: the file has more than {most} bytes")
     try:
-        return json.loads(data.decode("utf-8"), parse_constant=_refuse, parse_float=_finite, parse_int=_integer)
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{source}: is not text in UTF-8 (byte {error.start + 1})") from error
+
+
+def read_json(path: str | Path) -> Any:
+    """The document in a file: UTF-8, at most MAX_FILE bytes, without NaN and without numbers beyond float64.
+
+    Raises InputError, one sentence that begins with the file's name.
+    """
+    source, text = Path(path), read_utf8(path, MAX_FILE)
+    try:
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_integer)
     except RecursionError as error:
         raise InputError(f"{source}: is nested too deeply") from error
     except ValueError as error:

@@ -22,6 +22,7 @@ from integrator_analysis.catalogue import SCHEMES, Scheme, register
 from integrator_analysis.catalogue.bases import BASES
 from integrator_analysis.catalogue.entry import Method
 from integrator_analysis.conjugation import FAMILY_NAMES, Conjugate, has_strength, is_family
+from integrator_analysis.document import read_utf8
 from integrator_analysis.expression import MAX_LENGTH, kind_of, read_expression
 from integrator_analysis.parametrisation import PARAMETRISATIONS, parametrisation
 from integrator_analysis.processes import FAMILIES, Process, ProcessFamily, register_process
@@ -78,21 +79,11 @@ def load_text(path: str | Path) -> Loaded:
     Raises InputError, one sentence that begins with the file's name, for a file that cannot be read or used, and for a
     name that is taken; then nothing is registered.
     """
-    source = Path(path)
+    text = read_utf8(path, MAX_FILE)
     try:
-        if not source.is_file():
-            raise InputError("there is no such file")
-        with source.open("rb") as stream:
-            data = stream.read(MAX_FILE + 1)
-        if len(data) > MAX_FILE:
-            raise InputError(f"the file has more than {MAX_FILE} bytes")
-        return read_text(data.decode("utf-8"))
-    except OSError as error:
-        raise InputError(f"{source}: cannot be read ({error.strerror or 'no such file'})") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{source}: is not text in UTF-8 (byte {error.start + 1})") from error
+        return read_text(text)
     except InputError as error:
-        raise InputError(f"{source}: {error}") from error
+        raise InputError(f"{Path(path)}: {error}") from error
 
 
 def read_text(text: str) -> Loaded:

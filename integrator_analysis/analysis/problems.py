@@ -160,6 +160,11 @@ class MixtureProblem:
 
     def score_numpy(self, z: np.ndarray, time: float) -> np.ndarray:
         """The score at z, float64 (n, k)."""
+        shares, pulls = self._pulls(z, time)
+        return np.einsum("cn,cnk->nk", shares, pulls)
+
+    def _pulls(self, z: np.ndarray, time: float) -> tuple[np.ndarray, np.ndarray]:
+        """Of each component, what it weighs at z (c, n) and its own score there (c, n, k)."""
         logs, pulls = [], []
         for weight, mean, covariance in self.marginals(time):
             residual = z - mean
@@ -168,7 +173,7 @@ class MixtureProblem:
             pulls.append(pull)
         top = np.max(logs, axis=0)
         shares = np.exp(np.array(logs) - top)
-        return np.einsum("cn,cnk->nk", shares / shares.sum(axis=0), np.array(pulls))
+        return shares / shares.sum(axis=0), np.array(pulls)
 
     def solve(self, z: np.ndarray, start: float, ends: Sequence[float]) -> np.ndarray:
         """The probability-flow ODE from z (n, k) at ``start`` to each of ``ends`` (decreasing): (len(ends), n, k).
@@ -195,19 +200,13 @@ class MixtureProblem:
             found.append(state.reshape(shape))
         return np.array(found)
 
-    def score_jacobian_numpy(self, z: np.ndarray, time: float) -> np.ndarray:
-        """The derivative of the score by z, float64 (n, k, k): [.., i, j] is that of component i by z_j."""
-        logs, pulls, bends = [], [], []
-        for weight, mean, covariance in self.marginals(time):
-            precision = np.linalg.inv(covariance)
-            pull = (mean - z) @ precision
-            logs.append(np.log(weight) - np.linalg.slogdet(covariance)[1] / 2 + np.sum((z - mean) * pull, axis=1) / 2)
-            pulls.append(pull)
-            bends.append(np.einsum("ni,nj->nij", pull, pull) - precision)
-        shares = np.exp(np.array(logs) - np.max(logs, axis=0))
-        shares = shares / shares.sum(axis=0)
-        score = np.einsum("cn,cnk->nk", shares, np.array(pulls))
-        return np.einsum("cn,cnij->nij", shares, np.array(bends)) - np.einsum("ni,nj->nij", score, score)
+    def _score_and_jacobian(self, z: np.ndarray, time: float) -> tuple[np.ndarray, np.ndarray]:
+        """The score at z (n, k) and its derivative by z (n, k, k): [.., i, j] is that of component i by z_j."""
+        shares, pulls = self._pulls(z, time)
+        precisions = np.array([np.linalg.inv(covariance) for _, _, covariance in self.marginals(time)])
+        score = np.einsum("cn,cnk->nk", shares, pulls)
+        bends = np.einsum("cni,cnj->cnij", pulls, pulls) - precisions[:, None]
+        return score, np.einsum("cn,cnij->nij", shares, bends) - np.einsum("ni,nj->nij", score, score)
 
     def solve_with_tangent(self, z: np.ndarray, start: float, ends: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         """``solve`` and the derivative of each solution by z: (len(ends), n, k) and (len(ends), n, k, k).
@@ -222,13 +221,9 @@ class MixtureProblem:
         def slope(time: float, flat: np.ndarray) -> np.ndarray:
             state, tangent = flat[: n * k].reshape(n, k), flat[n * k :].reshape(n, k, k)
             drift, diffusion = np.array(values(time), dtype=float).reshape(2, k, k)
-            jacobian = drift - diffusion @ self.score_jacobian_numpy(state, time) / 2
-            return np.concatenate(
-                [
-                    (state @ drift.T - self.score_numpy(state, time) @ diffusion.T / 2).ravel(),
-                    (jacobian @ tangent).ravel(),
-                ]
-            )
+            score, bend = self._score_and_jacobian(state, time)
+            jacobian = drift - diffusion @ bend / 2
+            return np.concatenate([(state @ drift.T - score @ diffusion.T / 2).ravel(), (jacobian @ tangent).ravel()])
 
         initial = np.concatenate([z.ravel(), np.tile(np.eye(k), (n, 1, 1)).ravel()])
         out = solve_ivp(slope, (start, ends[-1]), initial, method="DOP853", t_eval=ends, rtol=1e-11, atol=1e-13)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from functools import cache
 from typing import Any
 
 import diffusers
@@ -13,24 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.torch_backend.exporting import exported_text
+from tests.torch_backend.exporting import exported_schedulers
 from torch_backend import load
 from torch_backend.export.diffusers import class_name
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    path = tmp_path_factory.mktemp("phase")
-    sys.path.insert(0, str(path))
-
-    @cache
-    def build(spec: str) -> Any:
-        name = f"exported_{class_name(spec).lower()}"
-        (path / f"{name}.py").write_text(exported_text(spec, "diffusers"), encoding="utf-8")
-        return importlib.import_module(name)
-
-    yield build
-    sys.path.remove(str(path))
+    with exported_schedulers(tmp_path_factory.mktemp("phase")) as build:
+        yield build
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,8 @@ import ast
 import copy
 import importlib.util
 import pickle
-import re
 import sys
 import warnings
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +22,8 @@ import torch
 from torch import Tensor
 
 import integrator_analysis as ia
-from tests.torch_backend.exporting import exported_text
+from tests.torch_backend.exporting import exported_schedulers
 from torch_backend import load
-from torch_backend.export.diffusers import class_name
 from torch_backend.sampler import available
 from torch_backend.schedulers.table import TableScheduler
 
@@ -35,23 +32,9 @@ EVERY = ("vp/DDIM", "vp/DPM-Solver++2M", "vp/EDM-Heun", "vp/DDIM-eta", "flow/Heu
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    path = tmp_path_factory.mktemp("schedulers")
-    sys.path.insert(0, str(path))
-    yield path
-    sys.path.remove(str(path))
-
-
-@pytest.fixture(scope="session")
-def scheduler_class(folder: Any) -> Any:
-    @cache
-    def build(spec: str) -> Any:
-        name = "exported_" + re.sub(r"\W", "", class_name(spec).lower())
-        (folder / f"{name}.py").write_text(exported_text(spec, "diffusers"), encoding="utf-8")
-        module = importlib.import_module(name)
-        return getattr(module, module.__all__[0])
-
-    return build
+def scheduler_class(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with exported_schedulers(tmp_path_factory.mktemp("schedulers")) as build:
+        yield lambda spec: getattr(build(spec), build(spec).__all__[0])
 
 
 BARS = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)

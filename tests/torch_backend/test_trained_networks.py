@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.torch_backend.exporting import exported_text
+from tests.torch_backend.exporting import exported_schedulers, exported_text
 from torch_backend import load
 from torch_backend.distances import sliced_wasserstein
 from torch_backend.export.diffusers import class_name
@@ -38,17 +36,8 @@ def trained(problem: str) -> Any:
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    folder = tmp_path_factory.mktemp("trained")
-    sys.path.insert(0, str(folder))
-
-    @cache
-    def build(spec: str) -> Any:
-        name = f"trained_{class_name(spec).lower()}"
-        (folder / f"{name}.py").write_text(exported_text(spec, "diffusers"), encoding="utf-8")
-        return importlib.import_module(name)
-
-    yield build
-    sys.path.remove(str(folder))
+    with exported_schedulers(tmp_path_factory.mktemp("trained"), "trained") as build:
+        yield build
 
 
 def close(found: Tensor, expected: Tensor, tolerance: float = 2e-5) -> bool:
