@@ -69,6 +69,10 @@ def judged(integrator: ia.Integrator, mutant: Mutant) -> dict[str, Any]:
     equivalent = moved < ROUNDING and mutant.kind != "stated fact"
     with time_limit(LONGEST if ends else PATIENCE):
         failed = None if equivalent else first_failure(integrator, mutant.source)
+    if failed is None and not ends:  # it passes every claim: is it the same step, only slower?
+        with time_limit(LONGEST):
+            moved = _moved(integrator, mutant)
+        equivalent = moved < ROUNDING
     raises = failed is not None and failed.derived == "measurable"
     return {
         "kind": mutant.kind,

@@ -208,11 +208,15 @@ class _Whole(_Conjugated):
         end: sympy.Expr,
         outputs: Sequence[tuple[tuple[str, sympy.Expr], sympy.Expr]],
     ) -> Update:
-        """zhat_i <- zhat_i - length (A_u B A_u^{-1} zhat)_i + (A_b psi(a, b) eps)_i, u the time of the evaluation."""
+        """zhat_i <- zhat_i - length (A_u B A_u^{-1} zhat)_i + (A_b psi(a, b) eps)_i, u the time of the evaluation.
+
+        A_b psi(a, b) = -A_a psi(b, a) by an integral towards the start, where A = I: the product would cancel, since
+        A_b shrinks what psi(a, b) has grown by.
+        """
         self.transformed = True
         a, b, at = self.time(start), self.time(end), outputs[0][0][1]
-        weights = self._carried(b, t) * sympy.Matrix(
-            self.k, self.k, lambda i, j: self.whole.moments[0][i, j].func(a, b)
+        weights = -self._carried(a, t) * sympy.Matrix(
+            self.k, self.k, lambda i, j: self.whole.moments[0][i, j].func(b, a)
         )
         linear = -weight * h * self._carried(at, t) * self.B * self._carried(t, at)
         terms = [Term(linear[row, j] + int(j == row), Block(block)) for j, block in enumerate(self.blocks)]

@@ -110,8 +110,9 @@ def _ordered_exponential(
         start = [float(i == j) for i in range(size) for j in range(size)]
         if t == s:
             return start
-        if backend == "mpmath":
-            return mpmath.odefun(slope, s, start)(t)
+        if backend == "mpmath":  # odefun goes forward only
+            sign = 1 if t > s else -1
+            return mpmath.odefun(lambda x, flat: [sign * y for y in slope(sign * x, flat)], sign * s, start)(sign * t)
         return solve_ivp(slope, (s, t), start, method="DOP853", rtol=2.3e-14, atol=1e-16).y[:, -1]
 
     return solved

@@ -174,17 +174,23 @@ def affine_map(
     """Matrix, offset and noise factor of one step with a network that is affine in z.
 
     For a multistep scheme with ``past`` times behind it, on z followed by the kept outputs: k (1 + history) in all.
+    Unit vectors are as long as the offset is large, in which they would be lost to rounding.
     """
     k, noises, history = len(module.BLOCKS), module.NOISES, module.HISTORY
     size = k * (1 + history)
-    inputs = torch.cat([torch.zeros(1, size), torch.eye(size), torch.zeros(noises, size)]).double()
-    noise = torch.zeros(noises, len(inputs), 1, dtype=torch.float64)
-    for j in range(noises):
-        noise[j, 1 + size + j] = 1.0
-    z, *kept = inputs.split(k, dim=1)
-    result = _call(module, network, z, start, end, past, noise, kept)
-    out = (torch.cat([*result, *kept[:-1]], dim=1) if history else result).numpy()
-    return (out[1 : 1 + size] - out[0]).T, out[0], (out[1 + size :] - out[0]).T
+
+    def images(units: Tensor) -> Array:
+        """What becomes of zero, of z and the kept outputs along ``units``, and of noises along them."""
+        inputs = torch.cat([torch.zeros(1, size), units[:size, :size], torch.zeros(noises, size)]).double()
+        noise = torch.cat([torch.zeros(1 + size, noises), units[:noises, :noises]]).double().T[..., None]
+        z, *kept = inputs.split(k, dim=1)
+        result = _call(module, network, z, start, end, past, noise, kept)
+        return (torch.cat([*result, *kept[:-1]], dim=1) if history else result).numpy()
+
+    offset = images(torch.eye(max(size, noises)))[0]
+    length = 2.0 ** np.ceil(np.log2(max(1.0, np.abs(offset).max())))
+    columns = (images(length * torch.eye(max(size, noises)))[1:] - offset).T / length
+    return columns[:, :size], offset, columns[:, size:]
 
 
 def layout_error(module: ModuleType, network: Network, start: float, end: float, seed: int) -> float:

@@ -42,15 +42,23 @@ class AffineMap:
 
 
 def affine_step(
-    program: StepProgram, table: CoefficientTable, start: float, end: float, eps: Eps, past: Sequence[float] = ()
+    program: StepProgram,
+    table: CoefficientTable,
+    start: float,
+    end: float,
+    eps: Eps,
+    past: Sequence[float] = (),
+    sizes: bool = False,
 ) -> AffineMap:
     """The map of one step from ``start`` to ``end`` when the network is affine in z; ``past`` as in the table.
 
     Where ``eps`` gives stacks of Jacobians (..., k, k) and offsets (..., k), the map is one of stacks too: the
-    coefficients are evaluated once for all of them.
+    coefficients are evaluated once for all of them. With ``sizes``, each entry is the sum of the absolute values of
+    what it is a sum of, of which rounding leaves a few 1e-16 (Higham, Accuracy and Stability of Numerical Algorithms,
+    section 3.1).
     """
-    lowered = table.program
-    values = dict(zip(table.names, table(start, end, past), strict=True))
+    lowered, part = table.program, np.abs if sizes else np.asarray
+    values = dict(zip(table.names, map(part, table(start, end, past)), strict=True))
     k, n = len(program.blocks), len(lowered.noises)
     size = k * (1 + lowered.history)
     rows = np.hstack([np.eye(size), np.zeros((size, 1 + n))]).astype(complex)
@@ -61,7 +69,7 @@ def affine_step(
     for st in lowered.statements:
         if isinstance(st, Evaluate):
             time = values.get(f"time_{st.name}", end if st.time == s else start)
-            jacobian, offset = eps(float(time))
+            jacobian, offset = map(part, eps(float(time)))
             result = jacobian @ _stack([state[b] for b in st.state or program.blocks])
             result[..., size] += offset
             outputs |= {(st.name, b): result[..., i, :] for i, b in enumerate(program.blocks)}

@@ -217,7 +217,7 @@ class _Coefficients:
         names = self.program.quadratures[0].functions[0]
         return SourceFunction(
             f"_integrands(u: float, s: float, h: float{self.tail.declared})",
-            f"The integrands of {_list(names)} at u = s + h, s < u < t.",
+            f"The integrands of {_list(names)} at u = s + h, between s and t.",
             tuple(lines),
         )
 

@@ -173,3 +173,15 @@ def test_orders(word: str, order: int, meaning: str) -> None:
     """B z is frozen at the start of a sub-flow: with B other than 0 the second order is lost."""
     assert ia.derive(f"psld/conjugate(B=0, meaning={meaning})+{word}").order == order
     assert ia.derive(f"psld/conjugate(B=lambda*ones, lambda=0.3, meaning={meaning})+{word}").order == 1
+
+
+@pytest.mark.parametrize("family", ["0", "lambda*ones, lambda=-0.4", "lambda*diag(1, -2), lambda=0.5"])
+def test_weights_of_almost_the_whole_interval_keep_their_digits(family: str) -> None:
+    """A shrinks by ten orders of magnitude: weights formed from what has grown by as much have lost four digits."""
+    process, start, end = PROCESSES["psld"], 0.98, 0.05
+    generator = FAMILIES[family] - process.drift
+    expected = -quad_vec(lambda u: expm(generator * (u - start)) @ process.eta(u), end, start, epsrel=1e-13)[0]
+    scheme = module(f"psld/conjugate(B={family}, meaning=whole)+BA(reduced)")
+    found = dict(zip(scheme.COEFFICIENTS, scheme.coefficients(start, end), strict=True))
+    weights = [found[f"weight_{row}{column}_{step}"] for row, step in (("x", 2), ("m", 1)) for column in ("x", "m")]
+    np.testing.assert_allclose(np.reshape(weights, (2, 2)), expected, rtol=1e-11)

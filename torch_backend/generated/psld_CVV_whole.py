@@ -23,12 +23,12 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
         2*M*eps_m*eta_xm*lambda - 2*M*eps_x*eta_xx*lambda - 2*M*lambda**2*m - 2*M*lambda**2*x - beta*d_x
         eps_m*eta_xm*m - beta*d_x eps_x*eta_xx*m + beta*lambda*x)/(4*M)
     m: -(d_m eps_m*eta_mm + lambda)*(eps_m*eta_mm + lambda*m + lambda*x)/4
-Operations: 399 on host scalars to tabulate a step (quadrature nodes not counted), 20 multiply-adds of a block to
+Operations: 381 on host scalars to tabulate a step (quadrature nodes not counted), 20 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/CVV-whole`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; tensor layout; stated facts.
-Terms hash: sha256:8601e51dbfef072aed341f55daa0df60da7d96c5ca0d0759fb9684234706566a
-Body hash: sha256:2e2e8e76b3191edf0143bf25f052f1f2f411bcfa892daffb0465c7308ed83e8b
+Terms hash: sha256:655fbc8a5e6d2413fd2d7b7355d61134f67a9a17b1bf3e7f32258a927eef4625
+Body hash: sha256:71ae2739cec349594322b342a194f88fe802365adacab2bc148cbae9d162d4e7
 """
 
 import math
@@ -283,20 +283,20 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
     h = t - s
     t_1 = t + 1 / 2 * (s - t)
-    propagator_xx_s_t, propagator_xm_s_t, propagator_mx_s_t, propagator_mm_s_t = _between(s, t, s - t)
+    _, _, propagator_mx_s_t, propagator_mm_s_t = _between(s, t, s - t)
+    psi_0_xx_s_t, psi_0_xm_s_t, _, _ = _integrate(s, t, s - t)
+    psi_0_xx_s_t_1, psi_0_xm_s_t_1, psi_0_mx_s_t_1, psi_0_mm_s_t_1 = _integrate(s, t_1, s - t_1)
     propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s, h)
-    psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm = _integrate(t, s, h)
-    psi_0_xx_t_t_1, psi_0_xm_t_t_1, psi_0_mx_t_t_1, psi_0_mm_t_t_1 = _integrate(t, t_1, t - t_1)
-    psi_0_xx_t_1_s, psi_0_xm_t_1_s, psi_0_mx_t_1_s, psi_0_mm_t_1_s = _integrate(t_1, s, t_1 - s)
     _, _, propagator_mx_t_1_t, propagator_mm_t_1_t = _between(t_1, t, t_1 - t)
+    _, _, psi_0_mx_t_1_t, psi_0_mm_t_1_t = _integrate(t_1, t, t_1 - t)
     coupling_mx_1 = -lambda_ * h / 2
     decay_m_1 = 1 - lambda_ * h / 2
-    weight_mx_1 = propagator_mm_t_1_t * psi_0_mx_t_t_1 + propagator_mx_t_1_t * psi_0_xx_t_t_1
-    weight_mm_1 = propagator_mm_t_1_t * psi_0_mm_t_t_1 + propagator_mx_t_1_t * psi_0_xm_t_t_1
+    weight_mx_1 = -psi_0_mx_t_1_t
+    weight_mm_1 = -psi_0_mm_t_1_t
     decay_x_2 = 1 - lambda_ * h
     coupling_xm_2 = -lambda_ * h
-    weight_xx_2 = propagator_xm_s_t * psi_0_mx + propagator_xx_s_t * psi_0_xx
-    weight_xm_2 = propagator_xm_s_t * psi_0_mm + propagator_xx_s_t * psi_0_xm
+    weight_xx_2 = -psi_0_xx_s_t
+    weight_xm_2 = -psi_0_xm_s_t
     decay_x_3 = propagator_xx
     coupling_xm_3 = propagator_xm
     coupling_mx_3 = propagator_mx
@@ -310,8 +310,8 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
         + (-lambda_ * h * propagator_mm_s_t / 2 - lambda_ * h * propagator_mx_s_t / 2) * propagator_xm
         + 1
     )
-    weight_mx_4 = propagator_mm_s_t * psi_0_mx_t_1_s + propagator_mx_s_t * psi_0_xx_t_1_s
-    weight_mm_4 = propagator_mm_s_t * psi_0_mm_t_1_s + propagator_mx_s_t * psi_0_xm_t_1_s
+    weight_mx_4 = -propagator_mm_t_1_t * psi_0_mx_s_t_1 - propagator_mx_t_1_t * psi_0_xx_s_t_1
+    weight_mm_4 = -propagator_mm_t_1_t * psi_0_mm_s_t_1 - propagator_mx_t_1_t * psi_0_xm_s_t_1
     decay_x_5 = propagator_xx
     coupling_xm_5 = propagator_xm
     coupling_mx_5 = propagator_mx
