@@ -35,8 +35,8 @@ OUTPUT = Path(__file__).parent.parent / "reports"
 COUNT = 8
 PATIENCE, LONGEST = 5.0, 900.0
 """Seconds of computing: ten random steps take a tenth of one; a whole certificate, with its references, a minute."""
-ROUNDING = 1e-12
-"""A step that moves by less, relative to a result of size one or more, is the same: coefficients agree to 1e-13."""
+ROUNDING = 1e-13
+"""A step that moves by less, relative to the largest term that a result is a sum of, is the same."""
 EXPLAINED = {
     (
         "2 * abs(d) < abs(a)",
@@ -162,8 +162,8 @@ def page(found: Iterable[dict[str, Any]]) -> str:
     lines = [
         f"{len(rows)} mutants of the generated sources of {len(found)} schemes, made by `python benchmarks/mutants.py` "
         f"(count {found[0]['count']}, seed {found[0]['seed']}). A mutant is one change of the text, equivalent if "
-        f"it moves no step by more than {ROUNDING:.0e}, relative to a result of size one or more, on ten random pairs "
-        "of times, with every length of past, a network that is not linear, and random states, noises and kept "
+        f"it moves no step by more than {ROUNDING:.0e} of the largest term that a result is a sum of, on ten random "
+        "pairs of times, with every length of past, a network that is not linear, and random states, noises and kept "
         "outputs; the log-SNR and the rows of lower order are compared too. Every other one is given to `verify`.",
         "",
         f"**{len(rejected)} of {len(changed)} mutants that are not equivalent are rejected ({share:.1f} %).**",

@@ -1,4 +1,6 @@
-"""Certificates: each derived claim about a sampler beside its measurement on the generated torch source, in float64.
+"""Certificates: each derived claim about a sampler beside its measurement on the generated torch source.
+
+Measured is in float64, but for what rounding costs in lower precision.
 
 Knows integrators, oracles (analysis.problems) and torch_backend.measurement; derives nothing and prints no source.
 Tolerances are stated where they stand, with the accuracy that the measurement reaches.
@@ -26,6 +28,7 @@ import sympy
 from integrator_analysis.analysis.exactness import ExactProblem, exact_problems
 from integrator_analysis.analysis.gaussian import affine_step, gaussian_eps, marginal
 from integrator_analysis.analysis.problems import MixtureProblem, WaveObservable, normal_nodes
+from integrator_analysis.analysis.rounding import NETWORK, ROUNDOFF, rounding_bound
 from integrator_analysis.codegen.source import package_version
 from integrator_analysis.document import check, read_json
 from integrator_analysis.parametrisation import network_from_eps
@@ -35,7 +38,17 @@ from integrator_analysis.symbols import InputError
 if TYPE_CHECKING:
     from integrator_analysis.integrator import Integrator
 
-__all__ = ["Certificate", "Claim", "certify", "check_names", "first_failure", "schema", "versions", "write_text"]
+__all__ = [
+    "Certificate",
+    "Claim",
+    "certify",
+    "check_names",
+    "first_failure",
+    "named",
+    "schema",
+    "versions",
+    "write_text",
+]
 
 T = TypeVar("T")
 
@@ -96,6 +109,9 @@ CUBATURE_POINTS = 400_000
 LAW_NODES, LAW_TOLERANCE, NOISE_NODES = 12, 1e-13, 16
 """The same for the measurement, whose smallest errors are of 1e-12; and Gauss-Hermite nodes of the noise: q leave an
 error of order h**q in a noise of size sqrt(h), so that four are enough where a scheme draws many."""
+
+ROUNDING_TIMES, ROUNDING_POINTS = (0.5, 0.45, 0.4, 0.35, 0.3), 64
+"""Fractions of t_max of the walk in low precision, and the number of states."""
 
 GLOBAL_STEPS = (40, 80, 160, 320)
 """Numbers of steps of the global error of a scheme whose local error is that of its start-up."""
@@ -281,15 +297,26 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
 def check_names(stochastic: bool) -> tuple[str, ...]:
     """What ``certify`` measures, in words, for the header of generated source."""
     first = ("weak order", "leading weak error") if stochastic else ("order", "leading local error")
-    return (*first, "network evaluations per step", "one-step map on Gaussian data", "tensor layout", "stated facts")
+    return (
+        *first,
+        "network evaluations per step",
+        "one-step map on Gaussian data",
+        "spectral radius for a stiff score",
+        "exactness where the step is exact",
+        "log-SNR",
+        "loss to rounding in float32 and bfloat16",
+        "tensor layout",
+        "stated facts",
+    )
 
 
-def certify(integrator: Integrator, source: str | None = None) -> Certificate:
+def certify(integrator: Integrator, source: str | None = None, device: str = "cpu") -> Certificate:
     """Measure ``source`` (the integrator's own generated source if None) against the integrator's derived claims.
 
-    Source that cannot be run, or that yields no asymptotic regime, fails its claims; it does not raise.
+    Steps are made on ``device``, references on the CPU. Source that cannot be run, or that yields no asymptotic regime,
+    fails its claims; it does not raise. Raises InputError for a device that is not there or has no float64.
     """
-    laboratory = _Laboratory(integrator, integrator.source if source is None else source)
+    laboratory = _Laboratory(integrator, integrator.source if source is None else source, device)
     claims = tuple(laboratory.claims())
     return Certificate(integrator.spec, claims, laboratory.evidence)
 
@@ -302,11 +329,24 @@ def first_failure(integrator: Integrator, source: str) -> Claim | None:
     return next((claim for claim in _Laboratory(integrator, source).claims() if not claim.passed), None)
 
 
+def named(device: str) -> str:
+    """The device in words, once it is known to do what certificates need. Raises InputError where it does not."""
+    import torch
+
+    from torch_backend.measurement import check_device
+
+    try:
+        check_device(device)
+    except ValueError as error:
+        raise InputError(f"{error}; accepted: cpu, or a device that torch finds here and that has float64") from error
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.startswith("cuda") else device
+
+
 class _Laboratory:
     """One source under test: its module, the network with the exact score, and the evidence gathered."""
 
-    def __init__(self, integrator: Integrator, source: str) -> None:
-        self.integrator, self.source = integrator, source
+    def __init__(self, integrator: Integrator, source: str, device: str = "cpu") -> None:
+        self.integrator, self.source, self.device = integrator, source, device
         self.program, self.process = integrator.program, integrator.process
         self.problem = MixtureProblem(self.process)
         self.t_max = self.process.t_max
@@ -314,7 +354,7 @@ class _Laboratory:
             "source_hash": None,
             "terms_hash": self.program.lowered().terms_hash,
             "versions": versions(),
-            "device": "cpu",
+            "device": named(device),
             "dtype": "float64",
             "seed": SEED,
             "problem": "exact score of 0.35 N(-0.9, 0.09) + 0.65 N(0.6, 0.25), one dimension per block",
@@ -333,6 +373,7 @@ class _Laboratory:
             self.maps,
             self.stability,
             self.layout,
+            self.rounding,
             self.exactness,
             self.local,
         ):
@@ -352,10 +393,17 @@ class _Laboratory:
         return known[key]
 
     @cached_property
-    def module(self) -> ModuleType:
+    def plain_module(self) -> ModuleType:
         from torch_backend.source import module_from_source
 
         return module_from_source(self.source, f"certified_{self.integrator.name}")
+
+    @cached_property
+    def module(self) -> ModuleType:
+        """The module, its steps made on the device from tensors on the CPU."""
+        from torch_backend.measurement import on_device
+
+        return self.plain_module if self.device == "cpu" else on_device(self.plain_module, self.device)
 
     @cached_property
     def kernel(self) -> ModuleType:
@@ -717,6 +765,37 @@ class _Laboratory:
                 worst = max(worst, np.inf if np.isnan(distance) else distance)
             text = f"{len(cases)} long steps, against scipy DOP853"
             claims.append(Claim(f"exact[{problem.name}]", 0.0, worst, worst, EXACT_TOLERANCE, text))
+        return claims
+
+    def rounding(self) -> list[Claim]:
+        """What a walk loses in lower precision, as a share of what its operations can lose at most; the largest."""
+        import torch
+
+        from torch_backend.measurement import walk_in_its_precision
+
+        scale, shift = NETWORK
+        times = self._starts(ROUNDING_TIMES)
+        steps, generator = len(times) - 1, torch.Generator().manual_seed(SEED)
+        drawn = torch.randn(ROUNDING_POINTS, len(self.program.blocks), generator=generator, dtype=torch.float64)
+        draws = torch.randn(steps, len(self.program.noises), ROUNDING_POINTS, generator=generator, dtype=torch.float64)
+        claims = []
+        for name in ROUNDOFF:
+            dtype = getattr(torch, name)
+            z, noise = (self._size * drawn).to(dtype), draws.to(dtype)
+            exact, bound = rounding_bound(
+                self.integrator.table, z.double().numpy(), times, noise.double().numpy(), name
+            )
+            found = walk_in_its_precision(
+                self.plain_module, lambda y, t: scale * y + shift, z.to(self.device), times, noise
+            )
+            lost = np.abs(found - exact)
+            share = lost / bound
+            at = np.unravel_index(np.argmax(share), share.shape)
+            text = (
+                f"network {scale:g} z + {shift:g}, {steps} steps from {times[0]:g} to {times[-1]:g}, in units of bound"
+            )
+            worst = np.inf if np.isnan(share).any() else float(share[at])
+            claims.append(Claim(f"rounding[{name}]", float(bound[at]), float(lost[at]), worst, 1.0, text))
         return claims
 
     def layout(self) -> list[Claim]:

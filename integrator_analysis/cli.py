@@ -191,6 +191,7 @@ def verify(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="folder: certificates and claims.md")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="keep those in the folder that still hold")] = False,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=256, help="processes")] = 1,
+    device: Annotated[str, typer.Option(help="where steps are made: cpu, cuda")] = "cpu",
     html: Annotated[Path | None, typer.Option("--html", help="a .html file: the certificates as a page")] = None,
     as_json: Json = False,
 ) -> None:
@@ -199,7 +200,7 @@ def verify(
     from rich.progress import track
 
     import integrator_analysis as ia
-    from integrator_analysis.certificate import write_text
+    from integrator_analysis.certificate import named, write_text
     from integrator_analysis.report.verification import certificates, claims_table, page
 
     if output is not None and not output.is_dir():
@@ -208,11 +209,12 @@ def verify(
         raise ia.InputError("--resume takes up certificates that are in a folder; name it with --output")
     if html is not None:
         _check_target(html, ".html")
+    named(device)
     _load(files)
     chosen = [_derive(spec).spec for spec in specs] if specs else list(ia.catalogue())
     found = []
     console = Console(stderr=True)
-    work = certificates(chosen, files, output, resume, jobs)
+    work = certificates(chosen, files, output, resume, jobs, device)
     quiet = not console.is_terminal
     for certificate in track(work, "verifying", len(chosen), console=console, transient=True, disable=quiet):
         found.append(certificate)

@@ -189,9 +189,12 @@ class Integrator:
         module = module_from_source(self.source, f"integrator_analysis_{self.name}")
         return Sampler(module, device=device, dtype=torch.float32 if dtype is None else dtype)
 
-    def verify(self, source: str | None = None) -> Certificate:
-        """Measure the generated source, or the ``source`` given, against the derived claims."""
-        return certify(self, source)
+    def verify(self, source: str | None = None, device: str = "cpu") -> Certificate:
+        """Measure the generated source, or the ``source`` given, against the derived claims, with steps on ``device``.
+
+        Raises InputError for a device that is not there or has no float64.
+        """
+        return certify(self, source, device)
 
     def export(self, path: str | Path, format: str = "module", times: Sequence[float] | None = None) -> Path:
         """Write this sampler to ``path`` in a form that runs without this project; see docs/export.md.
@@ -237,6 +240,6 @@ def derive(spec: str, *, budget: float = BUDGET, **parameters: float) -> Integra
     return Integrator(parse(spec, **parameters), budget)
 
 
-def verify(spec: str, **parameters: float) -> Certificate:
-    """Derive, generate, measure: the certificate of ``spec``."""
-    return derive(spec, **parameters).verify()
+def verify(spec: str, *, device: str = "cpu", **parameters: float) -> Certificate:
+    """Derive, generate, measure: the certificate of ``spec``, with steps on ``device``."""
+    return derive(spec, **parameters).verify(device=device)

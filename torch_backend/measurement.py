@@ -16,19 +16,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from torch_backend.loop import Network, integrate, primer, tabulate
+from torch_backend.loop import Network, integrate, primer, tabulate, tabulate_scheme
 
 __all__ = [
     "Past",
     "affine_map",
+    "check_device",
     "count_evaluations",
     "layout_error",
     "local_errors",
     "mended_step",
+    "on_device",
     "one_thread",
     "step_distance",
     "take_step",
     "trajectory",
+    "walk_in_its_precision",
     "weak_errors",
 ]
 
@@ -44,6 +47,36 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def check_device(device: str) -> None:
+    """Raises ValueError, in one sentence, for a device that is not there or does not compute in float64."""
+    try:
+        total = float(torch.ones(2, dtype=torch.float64, device=device).sum())
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:  # torch raises all of them
+        raise ValueError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+    if total != 2.0:
+        raise ValueError(f"device {device!r} adds 1 and 1 to {total}")
+
+
+def on_device(module: ModuleType, device: str) -> ModuleType:
+    """The module with its ``step`` made on ``device``: tensors go there and come back, the network stays on the CPU."""
+    moved = ModuleType(module.__name__)
+    vars(moved).update(vars(module))
+
+    def there(value: Any) -> Any:
+        return [v.to(device) for v in value] if isinstance(value, list) else value.to(device)
+
+    def step(z: Tensor, t: Tensor, s: Tensor, c: Tensor, network: Network, noise: Tensor | None, *kept: Any) -> Any:
+        def beside(y: Tensor, time: Tensor) -> Tensor:
+            return network(y.cpu(), time.cpu()).to(device)
+
+        draws = None if noise is None else there(noise)
+        result = module.step(*map(there, (z, t, s, c)), beside, draws, *map(there, kept))
+        return tuple(r.cpu() for r in result) if isinstance(result, tuple) else result.cpu()
+
+    vars(moved)["step"] = step
+    return moved
 
 
 class Past(NamedTuple):
@@ -118,12 +151,17 @@ def _call(
 ) -> Any:
     """The generated ``step`` on one row of coefficients, ``change`` applied to the row."""
     ends = torch.tensor([start, end], dtype=torch.float64)
-    values = module.coefficients(start, end, times) if module.HISTORY else module.coefficients(start, end)
+    values = _coefficients(module, start, end, times)
     if not all(map(math.isfinite, values)):
         raise ValueError(f"the coefficients of the step from {start!r} to {end!r} are not finite: {values}")
     row = change(torch.tensor(values, dtype=torch.float64))
     extra = (kept,) if module.HISTORY else ()
     return module.step(z, ends[0], ends[1], row, lambda y, t: network(y, t.expand(len(y))), noise, *extra)
+
+
+def _coefficients(module: ModuleType, start: float, end: float, times: Sequence[float]) -> Sequence[float]:
+    """The row of one step; ``times`` are those at which earlier ones started."""
+    return tuple(module.coefficients(start, end, times) if module.HISTORY else module.coefficients(start, end))
 
 
 def mended_step(
@@ -272,9 +310,9 @@ def weak_errors(
 
 
 def step_distance(first: ModuleType, second: ModuleType, seed: int, steps: int = 10) -> float:
-    """How far the steps of two modules are apart, relative to a result of size one or more; inf where one fails.
+    """How far the steps of two modules are apart, relative to the largest term of a result; inf where one fails.
 
-    On ``steps`` random pairs of times between T_MIN and T_MAX of ``first``, evenly in log t, with a smooth network that
+    That is the result itself, the largest coefficient, as states and outputs are of size one, or one. On ``steps`` random pairs of times between T_MIN and T_MAX of ``first``, evenly in log t, with a smooth network that
     is not linear, random states, noises and kept outputs, and a past of every length up to HISTORY. The log-SNR is
     compared too, and the rows of coefficients of a predictor-corrector whose steps read fewer earlier ones.
     """
@@ -300,7 +338,8 @@ def step_distance(first: ModuleType, second: ModuleType, seed: int, steps: int =
                 both = [
                     _everything(module, network, z, start, end, past[:known], noise, kept) for module in (first, second)
                 ]
-                apart = float(max(((a - b).abs() / a.abs().clamp(min=1.0)).max() for a, b in zip(*both, strict=True)))
+                unit = max(1.0, *map(abs, _coefficients(first, start, end, past[:known])))
+                apart = float(max(((a - b).abs() / a.abs().clamp(min=unit)).max() for a, b in zip(*both, strict=True)))
             except TimeoutError:  # the caller's patience, not the module's doing
                 raise
             except Exception:  # whatever a changed module raises sets it apart
@@ -341,6 +380,25 @@ def _walk(module: ModuleType, network: Network, z: Tensor, times: Sequence[float
         z, now = _call(module, network, z, times[i], times[i + 1], past, noise, kept)
         kept = [now, *kept[:-1]]
     return z
+
+
+def walk_in_its_precision(
+    module: ModuleType, network: Network, z: Tensor, times: Sequence[float], noise: Tensor
+) -> Array:
+    """A walk of z (n, k) as a sampler makes it, on z's device and in its dtype; ``noise`` (steps, noises, n)."""
+    z = integrate(
+        module.step,
+        tabulate_scheme(module, times),
+        times,
+        network,
+        z,
+        blocks=len(module.BLOCKS),
+        noises=module.NOISES,
+        history=module.HISTORY,
+        primed=primer(module, times),
+        draw=lambda i: noise[i, ..., None],
+    )
+    return z.double().cpu().numpy()
 
 
 def trajectory(module: ModuleType, network: Network, z: Array, times: Sequence[float]) -> Array:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import jinja2
 
 import integrator_analysis as ia
-from integrator_analysis.certificate import Certificate, versions
+from integrator_analysis.certificate import Certificate, named, versions
 from integrator_analysis.codegen import module_name
 from integrator_analysis.symbols import InputError
 
@@ -21,16 +22,22 @@ __all__ = ["certificates", "claims_table", "page"]
 
 
 def certificates(
-    specs: Sequence[str], files: Sequence[Path] = (), folder: Path | None = None, resume: bool = False, jobs: int = 1
+    specs: Sequence[str],
+    files: Sequence[Path] = (),
+    folder: Path | None = None,
+    resume: bool = False,
+    jobs: int = 1,
+    device: str = "cpu",
 ) -> Iterator[Certificate]:
     """The certificate of each spec, in order, saved in ``folder`` as soon as it is there.
 
     ``files`` are text files that a spec may need. With ``resume`` a certificate that is in ``folder`` already stands if
-    it is of the same source and was made with the same versions, and passed. ``jobs`` is the number of processes.
+    it is of the same source and was made with the same versions on that device, and passed. ``jobs`` is the number of
+    processes, ``device`` where steps are made.
     """
-    kept = {spec: _kept(spec, folder) for spec in specs} if resume and folder is not None else {}
+    kept = {spec: _kept(spec, folder, named(device)) for spec in specs} if resume and folder is not None else {}
     todo = [spec for spec in specs if kept.get(spec) is None]
-    made = _made(todo, files, jobs)
+    made = _made(todo, files, jobs, device)
     for spec in specs:
         certificate = kept.get(spec)
         if certificate is None:
@@ -40,13 +47,14 @@ def certificates(
         yield certificate
 
 
-def _made(specs: Sequence[str], files: Sequence[Path], jobs: int) -> Iterator[Certificate]:
+def _made(specs: Sequence[str], files: Sequence[Path], jobs: int, device: str) -> Iterator[Certificate]:
+    verify = partial(ia.verify, device=device)
     if jobs == 1 or len(specs) < 2:
-        yield from map(ia.verify, specs)
+        yield from map(verify, specs)
         return
     pool = ProcessPoolExecutor(min(jobs, len(specs)), get_context("spawn"), _load, (list(files),))
     try:
-        yield from pool.map(ia.verify, specs)
+        yield from pool.map(verify, specs)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
@@ -56,7 +64,7 @@ def _load(files: Sequence[Path]) -> None:
         ia.load_text(path)
 
 
-def _kept(spec: str, folder: Path) -> Certificate | None:
+def _kept(spec: str, folder: Path, device: str) -> Certificate | None:
     """The certificate in ``folder`` that need not be made again, if there is one."""
     integrator = ia.derive(spec)
     path = folder / f"{integrator.name}.json"
@@ -65,7 +73,8 @@ def _kept(spec: str, folder: Path) -> Certificate | None:
         certificate.check_source(integrator.source)
     except InputError:
         return None
-    same = certificate.spec == integrator.spec and certificate.evidence["versions"] == versions()
+    evidence = certificate.evidence
+    same = (certificate.spec, evidence["versions"], evidence["device"]) == (integrator.spec, versions(), device)
     return certificate if same and certificate.passed else None
 
 

@@ -38,9 +38,9 @@ def test_every_catalogue_entry_is_verified(spec: str) -> None:
     assert [claim for claim in certificate.claims if not claim.passed] == []
     names = {claim.name for claim in certificate.claims}
     blocks = ["f"] if ia.derive(spec).stochastic else list(ia.derive(spec).program.blocks)
-    expected = {"stated_facts", "nfe_per_step", "log_snr", "gaussian_map", "spectral_radius", "tensor_layout"} | {
-        f"{kind}[{b}]" for b in blocks for kind in ("order", "constant")
-    }
+    expected = {"stated_facts", "nfe_per_step", "log_snr", "gaussian_map", "spectral_radius", "tensor_layout"}
+    expected |= {f"{kind}[{b}]" for b in blocks for kind in ("order", "constant")}
+    expected |= {f"rounding[{dtype}]" for dtype in ("float32", "bfloat16")}
     if ia.derive(spec).program.cycle:
         expected.add("lower_order_row")
     process, scheme = spec.split("/")

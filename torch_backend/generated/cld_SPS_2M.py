@@ -31,7 +31,8 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 185 on host scalars to tabulate a step (quadrature nodes not counted), 16 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify cld/SPS-2M`: order; leading local error; network evaluations per step; one-
-    step map on Gaussian data; tensor layout; stated facts.
+    step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss
+    to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:4f93ad272218e7efa988d04952a2bc31eccba212481657b336151b959d6acd37
 Body hash: sha256:9978abeda2340045b7e8f0b9cd267c4f4b911795b99f747ada64c047a3245d69
 """

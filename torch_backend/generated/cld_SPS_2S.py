@@ -30,7 +30,8 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 180 on host scalars to tabulate a step (quadrature nodes not counted), 15 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify cld/SPS-2S`: order; leading local error; network evaluations per step; one-
-    step map on Gaussian data; tensor layout; stated facts.
+    step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss
+    to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:85863defa3d93a2c2f40506d49a4aa1fae4e31a8ee9cc9557385966e17b84846
 Body hash: sha256:2674d213545a9b7d10ee98dfa1940770c7ca1f5aa18298a0a3c32f336b3bc86b
 """

@@ -19,7 +19,8 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 316 on host scalars to tabulate a step (quadrature nodes not counted), 17 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify cld/SSCS`: weak order; leading weak error; network evaluations per step; one-
-    step map on Gaussian data; tensor layout; stated facts.
+    step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss
+    to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:18108300b2eece1896fa256b89a3ac2461d53f50834df58217d3622c41702f85
 Body hash: sha256:82c0ab848042b2add47fa6e3ec9e568629435a4b5695a7a4cebd26ad79cd2dbe
 """

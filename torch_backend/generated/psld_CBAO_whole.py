@@ -37,9 +37,10 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 340 on host scalars to tabulate a step (quadrature nodes not counted), 16 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/CBAO-whole`: weak order; leading weak error; network evaluations per
-    step; one-step map on Gaussian data; tensor layout; stated facts.
+    step; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-
+    SNR; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:d9363b88000430351a9aae1cc65528512d1002802d643fea67153b92e25a72a3
-Body hash: sha256:be2f07946a64e601fd75176b06195c27169e5a402391bb5d60797eb6ee6e60b7
+Body hash: sha256:a54ab3e4ea34fc15333e84dbd424c852940bdebcdb19f82b4b070e1709835e48
 """
 
 import math
@@ -264,7 +265,7 @@ def _between(t: float, s: float, h: float) -> tuple[float, ...]:
 
 
 def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
-    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, s < u < t."""
+    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, between s and t."""
     eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
     _, propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h)
     return (

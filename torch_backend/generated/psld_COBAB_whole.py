@@ -35,9 +35,10 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 413 on host scalars to tabulate a step (quadrature nodes not counted), 24 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/COBAB-whole`: weak order; leading weak error; network evaluations per
-    step; one-step map on Gaussian data; tensor layout; stated facts.
+    step; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-
+    SNR; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:397ab7f56984f90b73bcbeb932bf8efc07726c2704b506b1bb1653b1b1498bb8
-Body hash: sha256:b5662482480e89fb50a0c2398b1cc128583eb49b7ca97565a8e43aab988a065e
+Body hash: sha256:06d29c71521c0ab21ef6db19c9741f6767b72979263179e337ef026ae2c92171
 """
 
 import math
@@ -270,7 +271,7 @@ def _between(t: float, s: float, h: float) -> tuple[float, ...]:
 
 
 def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
-    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, s < u < t."""
+    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, between s and t."""
     eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
     _, propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h)
     return (

@@ -29,9 +29,10 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 314 on host scalars to tabulate a step (quadrature nodes not counted), 7 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/CSE-each`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:a5c276dced1daabb9e999165e12035fc6a2fd94316595721061947b486da57a7
-Body hash: sha256:d3fa40cb2bbd2e4db5a74089bc9fd1f77993be356410f42718ed4220b89d3bbd
+Body hash: sha256:0d6b3393de6c97b702ede34aa18ae50e7249e52bbe645aca115bd1505680c0cf
 """
 
 import math
@@ -159,7 +160,7 @@ def _between(t: float, s: float, h: float) -> tuple[float, ...]:
 
 
 def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
-    """The integrands of psi_x_eps_x, psi_x_eps_m, inflow_xm at u = s + h, s < u < t."""
+    """The integrands of psi_x_eps_x, psi_x_eps_m, inflow_xm at u = s + h, between s and t."""
     beta_u, eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
     carried_x, carried_m = _between(u, s, h)
     return (

@@ -30,9 +30,10 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 308 on host scalars to tabulate a step (quadrature nodes not counted), 12 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/CSE-whole`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:ee0c50d7d0691bcaf37a79d24f7eaaa7c6bdbb9080b5842f43005b26b28ad553
-Body hash: sha256:59c3996c582939215bee7b31201e55b17e2dff05cd292f695e91a314a233539a
+Body hash: sha256:764d34bc2801c35276e4432c5da395d13d94c18c733d5fcdd1605b9fa2a290f6
 """
 
 import math
@@ -252,7 +253,7 @@ def _between(t: float, s: float, h: float) -> tuple[float, ...]:
 
 
 def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
-    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, s < u < t."""
+    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, between s and t."""
     eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
     propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h)
     return (

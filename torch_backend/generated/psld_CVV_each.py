@@ -26,9 +26,10 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 329 on host scalars to tabulate a step (quadrature nodes not counted), 10 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/CVV-each`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:cf62e0ce47d5662d43d6b199dbb181d2f6e5eb2e358f38f21334714cb421552b
-Body hash: sha256:17416ef8d3b46908387198431a4df52b861725dd4d6d402fe333d6414b0121e0
+Body hash: sha256:ecb5691dbd8c0116543a09f5eade9b7d387a1f88a5c454f550fba9638e22251f
 """
 
 import math
@@ -159,7 +160,7 @@ def _between(t: float, s: float, h: float) -> tuple[float, ...]:
 
 
 def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
-    """The integrands of psi_x_eps_x, psi_x_eps_m, inflow_xm at u = s + h, s < u < t."""
+    """The integrands of psi_x_eps_x, psi_x_eps_m, inflow_xm at u = s + h, between s and t."""
     beta_u, eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
     carried_x, carried_m = _between(u, s, h)
     return (

@@ -26,9 +26,10 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 381 on host scalars to tabulate a step (quadrature nodes not counted), 20 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/CVV-whole`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:655fbc8a5e6d2413fd2d7b7355d61134f67a9a17b1bf3e7f32258a927eef4625
-Body hash: sha256:71ae2739cec349594322b342a194f88fe802365adacab2bc148cbae9d162d4e7
+Body hash: sha256:2ba861726c8c41d2111932087c847b58e22f89880ed8ba82a55d067b8e4f4f78
 """
 
 import math
@@ -256,7 +257,7 @@ def _between(t: float, s: float, h: float) -> tuple[float, ...]:
 
 
 def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
-    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, s < u < t."""
+    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, between s and t."""
     eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
     propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h)
     return (

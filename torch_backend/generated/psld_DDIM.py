@@ -28,9 +28,10 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 323 on host scalars to tabulate a step (quadrature nodes not counted), 8 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/DDIM`: order; leading local error; network evaluations per step; one-
-    step map on Gaussian data; tensor layout; stated facts.
+    step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss
+    to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:d2c36a073d49672908ccb872c27912e603ec441d614d28c6f996280e6beb0f37
-Body hash: sha256:aa8c1788c2102a2cd8eac89513fa07953bda8bbb91d9962da33e659feea26842
+Body hash: sha256:6743e428a301d3289ea7efb4c1e0b220e6cfb351b0c2c14c28c199409692ccab
 """
 
 import math
@@ -161,7 +162,7 @@ def _between(t: float, s: float, h: float) -> tuple[float, ...]:
 
 
 def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
-    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, s < u < t."""
+    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, between s and t."""
     eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
     propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h)
     return (

@@ -1170,9 +1170,10 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
 Operations: 659 on host scalars to tabulate a step (quadrature nodes not counted), 16 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/DEIS-rhoAB2`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:ad4bd6fad4ccbfc755643dc786bd03e21610a488121c7f487d000b86496656dc
-Body hash: sha256:70781ada8b324ebf6a0b9a856dcedb666e847b6fcbf2c5413d205a0a6fa4a922
+Body hash: sha256:76174acb594dc049e7d8f79fdabc85646b55665c2a227e0e15ceb1ae17e5d436
 """
 
 import math
@@ -1366,7 +1367,7 @@ def _between(t: float, s: float, h: float) -> tuple[float, ...]:
 
 
 def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
-    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, s < u < t."""
+    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, between s and t."""
     _, _, _, eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
     propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h)
     return (

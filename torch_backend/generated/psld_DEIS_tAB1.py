@@ -122,9 +122,10 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 360 on host scalars to tabulate a step (quadrature nodes not counted), 12 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/DEIS-tAB1`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:b943e7424faa5e0c06a66f237be503a3fdc26bf3b57d3e779a578a7bb4a6338c
-Body hash: sha256:6052f4a97fc8997137cbe4639d590754af90d098679e893ea9319881df07ea79
+Body hash: sha256:d29300a190225086a8f4761f69a690b79f983fbf9fe8896c08765d7a8426aab7
 """
 
 import math
@@ -281,7 +282,7 @@ def _between(t: float, s: float, h: float) -> tuple[float, ...]:
 
 
 def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
-    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, s < u < t."""
+    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, between s and t."""
     eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
     propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h)
     return (

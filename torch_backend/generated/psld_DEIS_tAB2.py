@@ -992,9 +992,10 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
 Operations: 416 on host scalars to tabulate a step (quadrature nodes not counted), 16 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/DEIS-tAB2`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:d8d129792c7a77365ba8dc0477b9c2852279975244642978ec1d2c45e92c39cc
-Body hash: sha256:84cb1c02f129ece93a68c084a71961edfc35e79a6c3337fa05d8a0d48be0176b
+Body hash: sha256:736a2b7cb559291f9a18214d58650e6bad1af177a866594b73fadf252f201b31
 """
 
 import math
@@ -1155,7 +1156,7 @@ def _between(t: float, s: float, h: float) -> tuple[float, ...]:
 
 
 def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
-    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, s < u < t."""
+    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, between s and t."""
     eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
     propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h)
     return (

@@ -151,9 +151,10 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 577 on host scalars to tabulate a step (quadrature nodes not counted), 16 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/DPM-Solver-2`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:21880665d29f2b0b4c743369e9ba34688b876afe0a2eb1ceb25da2b29f3cc6b9
-Body hash: sha256:73e19aa5037fc74606ac36571e30b3a180347b47a7273887181de2b62be93b15
+Body hash: sha256:1ddb55f927812c22f2ebdabe2d3a47dd52cfe9f47a8c86568325eeb3b5579cd1
 """
 
 import math
@@ -377,7 +378,7 @@ def _between(t: float, s: float, h: float) -> tuple[float, ...]:
 
 
 def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
-    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, s < u < t."""
+    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, between s and t."""
     _, _, _, eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
     propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h)
     return (

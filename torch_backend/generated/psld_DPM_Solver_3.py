@@ -1332,9 +1332,10 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
 Operations: 633 on host scalars to tabulate a step (quadrature nodes not counted), 32 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/DPM-Solver-3`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:10697760bd8ffcbf569e82269667791d10d4af1c718cd6c17c19882c367322bc
-Body hash: sha256:c59c48ee261e52eed796ef46fc6330a3a23048dda9b14f4e62170bc9be39efc8
+Body hash: sha256:78a1cb316ca2029206d4cc0d0df17a6f4b633896676afc26e47799a340cac6cf
 """
 
 import math
@@ -1575,7 +1576,7 @@ def _between(t: float, s: float, h: float) -> tuple[float, ...]:
 
 
 def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
-    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, s < u < t."""
+    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, between s and t."""
     _, _, _, eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
     propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h)
     return (

@@ -154,7 +154,8 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 667 on host scalars to tabulate a step (quadrature nodes not counted), 19 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/EDM-Heun`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:a6fe3f32742b18eefa828d5330572bca76514390154888f7ae2df5a8858258b7
 Body hash: sha256:ccba85af77e69f120500206ec14a9c5dac3a2e594b271aeb23b980b304cd4b52
 """

@@ -22,7 +22,8 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 292 on host scalars to tabulate a step (quadrature nodes not counted), 9 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/EM`: weak order; leading weak error; network evaluations per step; one-
-    step map on Gaussian data; tensor layout; stated facts.
+    step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss
+    to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:bff7f571897d5fa5a60a65664942154c72478ca7b829fbc2a4e27219f4a4ff87
 Body hash: sha256:2d1a939915aac4c4889c92e2b68d023f70822c0321838efcb916e5b9d3bd9a80
 """

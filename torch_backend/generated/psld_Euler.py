@@ -19,7 +19,8 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 274 on host scalars to tabulate a step (quadrature nodes not counted), 7 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/Euler`: order; leading local error; network evaluations per step; one-
-    step map on Gaussian data; tensor layout; stated facts.
+    step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss
+    to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:7de7dd722356daa99a24164d45aa8619497aa254231f0c8a09200e4acaf0733e
 Body hash: sha256:269e9c6026809eb801266ae21b624a429ac05efca92f6d0bf6cc122281ba4421
 """

@@ -27,7 +27,8 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 305 on host scalars to tabulate a step (quadrature nodes not counted), 24 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/Heun`: order; leading local error; network evaluations per step; one-
-    step map on Gaussian data; tensor layout; stated facts.
+    step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss
+    to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:171c138a43e9b9287b084495d8ab28a33a4c41f588e424ac3c2b02fbde704e39
 Body hash: sha256:24682b5151a12164aa7d1a86139c49bdfe260c74bed7c9a19df1e3d35fd18e9f
 """

@@ -20,7 +20,8 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 305 on host scalars to tabulate a step (quadrature nodes not counted), 18 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/NABOBA`: weak order; leading weak error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:a150078e813257af7848e560f725ca764e38d3d7fb436aa61629366f6c7ec04e
 Body hash: sha256:78ba27cacf1e0640f5f2625f20a845ef970404f6d8186258301eec422c5cca0c
 """

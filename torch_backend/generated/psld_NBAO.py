@@ -26,7 +26,8 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 300 on host scalars to tabulate a step (quadrature nodes not counted), 11 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/NBAO`: weak order; leading weak error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:93949bd6aa5b68163ba331fc12d8540442463949cc44d1b52c447fb4d03b2567
 Body hash: sha256:f162d4d3345fabcd7567c71e134b21de52cb4a61a51c64959a330dd0fe8eb5b7
 """

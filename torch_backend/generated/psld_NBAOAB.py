@@ -20,7 +20,8 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 305 on host scalars to tabulate a step (quadrature nodes not counted), 18 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/NBAOAB`: weak order; leading weak error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:a41aa59f8bef0d1a11ceb8106c81878ed9e91174f81cfeea901e9b1a433d2e24
 Body hash: sha256:ad7b9e45c5d844efdb0f6415611ac6d29b4a266f9ee477b6310b8000a0bfa7ea
 """

@@ -26,7 +26,8 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 300 on host scalars to tabulate a step (quadrature nodes not counted), 11 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/NOBA`: weak order; leading weak error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:fa2e7d3a28c4844128dcae00a3124cab17c506f7b556414ebb23252cd034f1d0
 Body hash: sha256:3e05fa42bbb3306ea85430c7ee28a930bd69206f46f9aef1022673fc135110c1
 """

@@ -23,7 +23,8 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 302 on host scalars to tabulate a step (quadrature nodes not counted), 14 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/NOBAB`: weak order; leading weak error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:6e53ef6a35fbc7240250bbfb93c04ed2b5b3e49b2f857321b26a75b749d9477b
 Body hash: sha256:324aa0298c80fba1380fed8c1c5a4f90fdf6ef1535dd440825a90a4ef23003a2
 """

@@ -21,7 +21,8 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 274 on host scalars to tabulate a step (quadrature nodes not counted), 7 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/NSE`: order; leading local error; network evaluations per step; one-step
-    map on Gaussian data; tensor layout; stated facts.
+    map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss to
+    rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:d00cef94c796a845c7793a4a65257ea2f2fb072be58d7afc7f5769e038cfdcf6
 Body hash: sha256:d464782bb0b41f60724ff75f67e642a6a05e9dbd978f281b957919fc2f23e38e
 """

@@ -20,7 +20,8 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 274 on host scalars to tabulate a step (quadrature nodes not counted), 10 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/NVV`: order; leading local error; network evaluations per step; one-step
-    map on Gaussian data; tensor layout; stated facts.
+    map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss to
+    rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:c7c7c07577970b4f092542b29591dd9b32d13ea85564c923b8b41b75c7f71157
 Body hash: sha256:138c9b2ecb5cefebdb416909cc9c078391af5c39454e3ec8c97522dfcaf5d506
 """

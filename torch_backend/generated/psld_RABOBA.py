@@ -22,7 +22,8 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 348 on host scalars to tabulate a step (quadrature nodes not counted), 18 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/RABOBA`: weak order; leading weak error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:f9b98f252219fd4bc09f76df5bf6ab8fa9e2a76a767a638ba0f976bb022abad0
 Body hash: sha256:e37f21c01744991736611c92c0d926f476fc99cf0a8417c552117b372367c15c
 """

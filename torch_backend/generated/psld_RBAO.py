@@ -26,7 +26,8 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 300 on host scalars to tabulate a step (quadrature nodes not counted), 11 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/RBAO`: weak order; leading weak error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:54e144c4c14225f919af7dfb91a6aa7faf385bb6354b303673593405cc5ccf55
 Body hash: sha256:76c1a610b20c3404da751dd874b45af71bcdea44000108b2b616b064c7c11d6e
 """

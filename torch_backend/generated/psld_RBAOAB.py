@@ -22,7 +22,8 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 348 on host scalars to tabulate a step (quadrature nodes not counted), 18 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/RBAOAB`: weak order; leading weak error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:a967d7e9acde446e4effea333b999d49dfae66f8d5233caf6c660175fdb82258
 Body hash: sha256:b06720f878071a35248f593b7337e6fda285336951df0eeaa82c5f63a56ac2c4
 """

@@ -27,7 +27,8 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 300 on host scalars to tabulate a step (quadrature nodes not counted), 11 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/ROBA`: weak order; leading weak error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:8b66ce27d5dc7fcd70d8747d6495a60c368e7e8f275049b9993fbb3c33bc64fd
 Body hash: sha256:83a87ff95f399c3aa36db147b5bc82684b882bf27a0b799049e6d0de13c23753
 """

@@ -24,7 +24,8 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 318 on host scalars to tabulate a step (quadrature nodes not counted), 14 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/ROBAB`: weak order; leading weak error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:03a8fe65832b6daf5fa667e2f1de63ff7801133972ad32ad31aa3a5627a8003f
 Body hash: sha256:70ae7b74a3fea1f66c0883070378740228c28bdd678cb3174d0aa24da70b3764
 """

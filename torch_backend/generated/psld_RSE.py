@@ -21,7 +21,8 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 274 on host scalars to tabulate a step (quadrature nodes not counted), 7 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/RSE`: order; leading local error; network evaluations per step; one-step
-    map on Gaussian data; tensor layout; stated facts.
+    map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss to
+    rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:2cc8c53ef343a4406cf65ca568af02dd92955e1038fa98441e76ea0df026e8bc
 Body hash: sha256:c525f5b62322e9066fba2c462310a9cf8c0d2acf4d88bed45176128f544d389f
 """

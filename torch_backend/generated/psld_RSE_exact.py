@@ -24,7 +24,8 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 293 on host scalars to tabulate a step (quadrature nodes not counted), 7 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/RSE-exact`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:ae891d2dc11c148cf4f3f1cb346b1a69e0186952bfbee406199f1408c8ef9b31
 Body hash: sha256:25573f8672655603cddb6984083dfcb979ba90f88e4221aa32fdabca37dff289
 """

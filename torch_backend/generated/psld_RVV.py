@@ -20,7 +20,8 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 290 on host scalars to tabulate a step (quadrature nodes not counted), 10 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/RVV`: order; leading local error; network evaluations per step; one-step
-    map on Gaussian data; tensor layout; stated facts.
+    map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss to
+    rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:33e15c76c47777fad717a8110e07a95f04c079ca93d501026b54fa6652bc84f6
 Body hash: sha256:7eb5200a8e70534f713b67d8962d4d89a517e1ee428738a974f4954f6b2bf271
 """

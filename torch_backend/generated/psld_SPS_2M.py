@@ -56,7 +56,8 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 277 on host scalars to tabulate a step (quadrature nodes not counted), 19 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/SPS-2M`: order; leading local error; network evaluations per step; one-
-    step map on Gaussian data; tensor layout; stated facts.
+    step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss
+    to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:bfce8a0a23b727b9b18fc52ec64c80acf71d3c50b8cdf43f8a4bbbaf9e11c7f2
 Body hash: sha256:7dd30e417a28c855c61f8ee68d725a3560d631fd94c0d50c14d33e39bdc4405e
 """

@@ -55,7 +55,8 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 288 on host scalars to tabulate a step (quadrature nodes not counted), 24 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/SPS-2S`: order; leading local error; network evaluations per step; one-
-    step map on Gaussian data; tensor layout; stated facts.
+    step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss
+    to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:6349733653c21e0357fbc9d88973f5612fd3f52c614544d3a240b9668a662890
 Body hash: sha256:1d913caeb413134264f0a65a7f6ac662ec8d8bdbae2d279229a80982b89ee131
 """

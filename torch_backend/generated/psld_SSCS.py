@@ -20,7 +20,8 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 473 on host scalars to tabulate a step (quadrature nodes not counted), 19 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/SSCS`: weak order; leading weak error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:09685898302fc64145517aaf7cc12b327549f365472d244c3a1394223ff35b95
 Body hash: sha256:ff132f493c6eb23d2db8835c9a53f0dfa0f500789f6067f3cfc7825d0800f5cf
 """

@@ -1161,9 +1161,10 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
 Operations: 873 on host scalars to tabulate a step (quadrature nodes not counted), 26 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/UniPC-eps-2`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:16069c4a9d7d4e45e10d151e78f91c4d5497a644e81633b70c5c871800493600
-Body hash: sha256:d11917ebdc72ac6a756fe368b65f9a5bc6e652985b36802f7a87257fd76119dc
+Body hash: sha256:23c717412ac4a638a6740e12fde503d72dad66bbe43db27f075f720123178228
 """
 
 import math
@@ -1398,7 +1399,7 @@ def _between(t: float, s: float, h: float) -> tuple[float, ...]:
 
 
 def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
-    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, s < u < t."""
+    """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, between s and t."""
     _, _, _, eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
     propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h)
     return (

@@ -244,9 +244,10 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 954 on host scalars to tabulate a step (quadrature nodes not counted), 16 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/anchored-AB2`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:545f4ac9fcbf5c34b889c54b63c95f8a9c2eacf4e5c5ec57fc84a004d785b1ec
-Body hash: sha256:722fcbc03a2792a484374aa4559494b0d81752e4d15851fd8c737e4ef5928bb0
+Body hash: sha256:fae8398a9a0afede5abe3b9638b3ee4b28b25a7b38745ff7962e1a10e0226396
 """
 
 import math
@@ -541,7 +542,7 @@ def _between(t: float, s: float, h: float, v: float) -> tuple[float, ...]:
 
 
 def _integrands(u: float, s: float, h: float, v: float) -> tuple[float, ...]:
-    """The integrands of psi_1_xx, psi_1_xm, psi_1_mx, psi_1_mm at u = s + h, s < u < t."""
+    """The integrands of psi_1_xx, psi_1_xm, psi_1_mx, psi_1_mm at u = s + h, between s and t."""
     _, _, _, _, _, _, _, _, _, _, eta_xx_u, eta_xm_u, eta_mx_u, eta_mm_u = _at(u, v)
     propagator_xx, propagator_xm, propagator_mx, propagator_mm, _, _, _, _ = _between(u, s, h, v)
     return (

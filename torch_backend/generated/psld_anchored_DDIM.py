@@ -37,7 +37,8 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 762 on host scalars to tabulate a step (quadrature nodes not counted), 8 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/anchored-DDIM`: order; leading local error; network evaluations per
-    step; one-step map on Gaussian data; tensor layout; stated facts.
+    step; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-
+    SNR; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:6ffe45f6d23a46acfbe55933612aa37c0992bf3080d8037708353d647b9b5292
 Body hash: sha256:1904e0f23aa71aa83d50953e71b0f202a24531155ee1a25f54d29820e2df5c54
 """

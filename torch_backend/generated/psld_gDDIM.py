@@ -38,7 +38,8 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 705 on host scalars to tabulate a step (quadrature nodes not counted), 8 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify psld/gDDIM`: order; leading local error; network evaluations per step; one-
-    step map on Gaussian data; tensor layout; stated facts.
+    step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss
+    to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:ae77792e09f98eb2f042c1efdbd4991ac21bd44c99f852ba78bf3cd200e39ef6
 Body hash: sha256:1f84ac097ef32b29a80916f3516d88cba9142a4d8feca665d758b3887b9dbed2
 """

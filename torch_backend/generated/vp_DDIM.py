@@ -21,7 +21,8 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 74 on host scalars to tabulate a step (quadrature nodes not counted), 2 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/DDIM`: order; leading local error; network evaluations per step; one-step
-    map on Gaussian data; tensor layout; stated facts.
+    map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss to
+    rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:33a9ce9119a35003b15dc70e7df39f678e761bc7862bb99a95a3f66f8f454f85
 Body hash: sha256:0871e497e602fb8be01bd32f74fd9e9739e6066a2398c118daa1f554953e5b9a
 """

@@ -20,7 +20,8 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 148 on host scalars to tabulate a step (quadrature nodes not counted), 5 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/DDIM-eta`: weak order; leading weak error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:aa8b9439c1a38658caa8fc4613894e33ebe203ca1ef543c23d5f72222597b17e
 Body hash: sha256:f0754f658f6174fe04a72dff6d6d13c6a5c69a32f41fd400abe6f34751a2480b
 """

@@ -52,7 +52,8 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
 Operations: 109 on host scalars to tabulate a step (quadrature nodes not counted), 4 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/DEIS-rhoAB2`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:07e314c1350c28701446f57bb8a3479f021d4a030c3de85ffae7c8fc7ee947d0
 Body hash: sha256:d34dc2ef677ebed1c3ee9852735d8d7309bb981c9b52fce74d7f986be53cb80b
 """

@@ -25,9 +25,10 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 63 on host scalars to tabulate a step (quadrature nodes not counted), 3 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/DEIS-tAB1`: order; leading local error; network evaluations per step; one-
-    step map on Gaussian data; tensor layout; stated facts.
+    step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss
+    to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:891ad0638b013e1a2da5449a795f87f6334a8cb4389d703e2bebc9c006ebca70
-Body hash: sha256:2d3851c8f73a92802d329772163fa6c673e4f0f53126f03ae888129cb87b9e87
+Body hash: sha256:9b384324fe6ab81f64e008defd1cce3edfe55e96609f286d738f51c7d33c1f14
 """
 
 import math
@@ -134,7 +135,7 @@ def _between(t: float, s: float, h: float) -> tuple[float, ...]:
 
 
 def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
-    """The integrands of psi_0_xx at u = s + h, s < u < t."""
+    """The integrands of psi_0_xx at u = s + h, between s and t."""
     (eta_xx_u,) = _at(u)
     (propagator_xx,) = _between(u, s, h)
     return (-eta_xx_u * propagator_xx,)

@@ -38,9 +38,10 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
 Operations: 77 on host scalars to tabulate a step (quadrature nodes not counted), 4 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/DEIS-tAB2`: order; leading local error; network evaluations per step; one-
-    step map on Gaussian data; tensor layout; stated facts.
+    step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss
+    to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:95ca743c7916fec18646a99bf6d16f7c1c4f5605d0e9bcd20db73d30295b818a
-Body hash: sha256:08970482233591976ee0d6bd119eaaf9535add777590439ce8901bbf613e3eee
+Body hash: sha256:ac91a28f04d05bbe555a760fc997d3dc550754590f2f5a75ee1cebca1c673d9f
 """
 
 import math
@@ -148,7 +149,7 @@ def _between(t: float, s: float, h: float) -> tuple[float, ...]:
 
 
 def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
-    """The integrands of psi_0_xx at u = s + h, s < u < t."""
+    """The integrands of psi_0_xx at u = s + h, between s and t."""
     (eta_xx_u,) = _at(u)
     (propagator_xx,) = _between(u, s, h)
     return (-eta_xx_u * propagator_xx,)

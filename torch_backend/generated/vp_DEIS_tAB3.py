@@ -99,9 +99,10 @@ Leading local error (numerical - exact), coefficient of h**5 with h = t - s > 0 
 Operations: 97 on host scalars to tabulate a step (quadrature nodes not counted), 5 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/DEIS-tAB3`: order; leading local error; network evaluations per step; one-
-    step map on Gaussian data; tensor layout; stated facts.
+    step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss
+    to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:d5f8d703961a5bdecebc10bd32c7776319284e8f8aaa5bf36f034c5bfac35bbd
-Body hash: sha256:8d60be51f2f9cc920f48860212928dfb66279ae7fdb668e7fcbf3a1ef4d76ee6
+Body hash: sha256:cdef149793b6300a96dd141d1602f8c3346dabe827e6772db6487c3d25643fff
 """
 
 import math
@@ -210,7 +211,7 @@ def _between(t: float, s: float, h: float) -> tuple[float, ...]:
 
 
 def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
-    """The integrands of psi_0_xx at u = s + h, s < u < t."""
+    """The integrands of psi_0_xx at u = s + h, between s and t."""
     (eta_xx_u,) = _at(u)
     (propagator_xx,) = _between(u, s, h)
     return (-eta_xx_u * propagator_xx,)

@@ -29,7 +29,8 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 80 on host scalars to tabulate a step (quadrature nodes not counted), 4 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/DPM-Solver-2`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:ca702b2389558c44bd4cd2fdfee12308ef24ed75ab84ce5d6095a0b5fc90e6ca
 Body hash: sha256:44cb7aec2b9830f65f1b9c0381d1a9802c8aabd15573c4aa171f8605d687d880
 """

@@ -31,7 +31,8 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 98 on host scalars to tabulate a step (quadrature nodes not counted), 5 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/DPM-Solver++2M`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:9b932b75dfb368e90974e54c47849653eb7cfd5a2eabf3c0a74e765db37d4ecb
 Body hash: sha256:6ddfe6f29183d78b587b7c24211bb92291c03127e301f130f852982f65927d69
 """

@@ -30,7 +30,8 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 95 on host scalars to tabulate a step (quadrature nodes not counted), 8 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/DPM-Solver++2S`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:152cdcbebdbb91ecc66e07bbf8bb6ea525320caaaa7f91c37f0fb9d2e636f6c7
 Body hash: sha256:455903112c249ab1c12bf6e91709ddfe7f0fc91a959306830dbccd613063712e
 """

@@ -53,7 +53,8 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
 Operations: 103 on host scalars to tabulate a step (quadrature nodes not counted), 8 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/DPM-Solver-3`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:be6ac51884b1f1873bf1d031153eef67def7a4bfb2cc0c7e8e887f090f9a84de
 Body hash: sha256:51bb393725555bdc532b54a92d47eef268062c8082327a3e91091175f5f17b89
 """

@@ -54,7 +54,8 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
 Operations: 129 on host scalars to tabulate a step (quadrature nodes not counted), 6 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/DPM-Solver++3M`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:77baf19c3748a0ae8890b63649d39163dfe2a175b7b6ad5992857430cd007555
 Body hash: sha256:6bd1a33675fa44ae6c748a04728bf4e89195ec452c0c1b37a4360c223b7f0fbc
 """

@@ -29,7 +29,8 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 105 on host scalars to tabulate a step (quadrature nodes not counted), 5 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/EDM-Heun`: order; leading local error; network evaluations per step; one-
-    step map on Gaussian data; tensor layout; stated facts.
+    step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss
+    to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:a8360e81c8ba804dfe6ca1d1ccc42410bad395bc3b0049aa0f199048d94ff243
 Body hash: sha256:ce1e86da134fdcb412e20fc7c2010515066334e97acb6b8b8461aef0de26c800
 """

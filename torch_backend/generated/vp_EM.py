@@ -14,7 +14,8 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 43 on host scalars to tabulate a step (quadrature nodes not counted), 3 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/EM`: weak order; leading weak error; network evaluations per step; one-
-    step map on Gaussian data; tensor layout; stated facts.
+    step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss
+    to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:5720011c63039d7a10f4fb0c45625040a572432446ed2694d2835e58a6c8b39f
 Body hash: sha256:21b2f3ec171ce4664c451e83dae5c7df6981522ee40e384e41405007d1b8f9e4
 """

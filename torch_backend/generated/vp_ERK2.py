@@ -27,7 +27,8 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 94 on host scalars to tabulate a step (quadrature nodes not counted), 5 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/ERK2`: order; leading local error; network evaluations per step; one-step
-    map on Gaussian data; tensor layout; stated facts.
+    map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss to
+    rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:5b4964a67453d6458e364a4c0e6d9d39defe337b13697d4029e5704ad5c52e6e
 Body hash: sha256:4526696e6deee98f07a32dc01ad1629ebc6c07a7438d82a0ebc00d8045b18a1c
 """

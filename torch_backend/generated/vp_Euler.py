@@ -14,7 +14,8 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 38 on host scalars to tabulate a step (quadrature nodes not counted), 2 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/Euler`: order; leading local error; network evaluations per step; one-step
-    map on Gaussian data; tensor layout; stated facts.
+    map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss to
+    rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:48044ffcbe2d82464d1e701e70f89401d29dc9e84685884acf79cf3c78ccf25b
 Body hash: sha256:0f2a7c1893457b0363b5aeaa1aa5b0031813a7b55dde5cf81920003234df3eda
 """

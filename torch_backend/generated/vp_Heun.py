@@ -20,7 +20,8 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 46 on host scalars to tabulate a step (quadrature nodes not counted), 9 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/Heun`: order; leading local error; network evaluations per step; one-step
-    map on Gaussian data; tensor layout; stated facts.
+    map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss to
+    rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:480b6e4fe0a0df37eca99cb0260d674a539e2c691f8efd619a288fab9d9dd4ff
 Body hash: sha256:feeaafe6f3297b1ee96b4556cab83a0adc73ba9b609b98fac7ebaec6259106e2
 """

@@ -28,7 +28,8 @@ Leading local error (numerical - exact), coefficient of h**5 with h = t - s > 0 
 Operations: 57 on host scalars to tabulate a step (quadrature nodes not counted), 19 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/RK4`: order; leading local error; network evaluations per step; one-step
-    map on Gaussian data; tensor layout; stated facts.
+    map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss to
+    rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:f99a38965d5f436727f9485de9b9ad7d8683e26712e5ac4f0f7063ad01be92de
 Body hash: sha256:c6a9815002d1c3dc4fd87839052b5ca7234c15bfc0448511e3fcf2a81a8577e7
 """

@@ -25,7 +25,8 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 131 on host scalars to tabulate a step (quadrature nodes not counted), 6 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/SDE-DPM-Solver++2M`: weak order; leading weak error; network evaluations
-    per step; one-step map on Gaussian data; tensor layout; stated facts.
+    per step; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
+    log-SNR; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:3ba45fb25d18726c460ee8f28e9106f9a8fc08b3309bad0dbec144087931e0c8
 Body hash: sha256:ed339b14350d938a4f322f896c0ffa0038bda0cb415fa46b97b6f0ebb1080539
 """

@@ -19,7 +19,8 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 68 on host scalars to tabulate a step (quadrature nodes not counted), 6 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/SSCS`: weak order; leading weak error; network evaluations per step; one-
-    step map on Gaussian data; tensor layout; stated facts.
+    step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss
+    to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:859fd09a81c4fd605fd1066019c8889fcd189362eadc58bcbf4e8b98fc2de99c
 Body hash: sha256:32be925c0f5308c42f59a077e459fc074c346f4142b69f6c8ddae3695e32c2ed
 """

@@ -55,7 +55,8 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
 Operations: 182 on host scalars to tabulate a step (quadrature nodes not counted), 9 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/UniPC-2`: order; leading local error; network evaluations per step; one-
-    step map on Gaussian data; tensor layout; stated facts.
+    step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss
+    to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:df67bcf81f67c9df011ed24e646a75db7f74d9b7240d363ddebcef09239ff4e8
 Body hash: sha256:07c65f30595c1594500ffb9c6964dde679805b1e37a32bb5d93eb8cc459f2677
 """

@@ -54,7 +54,8 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
 Operations: 231 on host scalars to tabulate a step (quadrature nodes not counted), 9 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/UniPC-2-bh1`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:992156398e36819120c88bdf6cb59a9b555d73a798342eafc856177be412f18f
 Body hash: sha256:2edb8de1745c9c4b4c30e27a3bfb859917b13c398832cf95eb796bb65168db46
 """

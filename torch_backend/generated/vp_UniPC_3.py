@@ -160,7 +160,8 @@ Leading local error (numerical - exact), coefficient of h**5 with h = t - s > 0 
 Operations: 300 on host scalars to tabulate a step (quadrature nodes not counted), 11 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/UniPC-3`: order; leading local error; network evaluations per step; one-
-    step map on Gaussian data; tensor layout; stated facts.
+    step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss
+    to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:1dc59515db625ce547d9e40cc181be5e49827213f6f713cf068480f71c72917a
 Body hash: sha256:8e74be0ee9df86cae217180cdd1e0193a7ca55bcc0f406db6e3f3a77164a1e36
 """

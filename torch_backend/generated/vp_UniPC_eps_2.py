@@ -53,7 +53,8 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
 Operations: 173 on host scalars to tabulate a step (quadrature nodes not counted), 7 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/UniPC-eps-2`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:8529e181dae16fb5d5c03f17591d73125d9d7c5e69c0927dcdacaf2761f11b34
 Body hash: sha256:b38bc17a4cf0c138050f105e81cd7bbdc22f0b411bee3e579d6aca336014e5e6
 """

@@ -28,9 +28,10 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 120 on host scalars to tabulate a step (quadrature nodes not counted), 4 multiply-adds of a block to
     take it.
 Checked by `integrator-analysis verify vp/anchored-AB2`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:0057562b3441cab9e1a646b4e7d0969baf2a76affc87d5445299c5df5ab783dd
-Body hash: sha256:68d4bbb1f570246dfb9efcbbedaf60beb31e3ed16dbace9a5da30aab8a003c7b
+Body hash: sha256:593ae0df6021caa83df390f40f8330f8b155cda97fa5f14df8254a02c5783e8e
 """
 
 import math
@@ -156,7 +157,7 @@ def _between(t: float, s: float, h: float, v: float) -> tuple[float, ...]:
 
 
 def _integrands(u: float, s: float, h: float, v: float) -> tuple[float, ...]:
-    """The integrands of psi_1_xx at u = s + h, s < u < t."""
+    """The integrands of psi_1_xx at u = s + h, between s and t."""
     _, _, _, _, _, eta_xx_u = _at(u, v)
     propagator_xx, _ = _between(u, s, h, v)
     return (-eta_xx_u * propagator_xx,)

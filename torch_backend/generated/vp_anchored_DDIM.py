@@ -22,7 +22,8 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 97 on host scalars to tabulate a step (quadrature nodes not counted), 2 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/anchored-DDIM`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:b59b7add8762e841ea62f1e1a2bce029546ad7cad25274b0f79f79b4df82210b
 Body hash: sha256:fca6a765276f6d003bf337434d30e0eb3f36d6cf441699c4e90f67e24349a812
 """

@@ -22,9 +22,10 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 59 on host scalars to tabulate a step (quadrature nodes not counted), 2 multiply-adds of a block to take
     it.
 Checked by `integrator-analysis verify vp/lambda-DDIM-II`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data; tensor layout; stated facts.
+    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
+    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:adf941ab54ec7d5ccf1d67b05af1e4e3dff5ce8a48dbd1cd3db0f06db8b4bb9f
-Body hash: sha256:45c7a668c6903c6b2ad41c90df086667b2bae79312135a8ae84d5a34c4bd4e5c
+Body hash: sha256:d8a4ffd425b5c559d39fa7c19278f31b19deee979472ff942e378772f2d0666e
 """
 
 import math
@@ -109,7 +110,7 @@ def _between(t: float, s: float, h: float) -> tuple[float, ...]:
 
 
 def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
-    """The integrands of psi_0_xx at u = s + h, s < u < t."""
+    """The integrands of psi_0_xx at u = s + h, between s and t."""
     (eta_xx_u,) = _at(u)
     (propagator_xx,) = _between(u, s, h)
     return (-eta_xx_u * propagator_xx,)
