@@ -312,9 +312,10 @@ def weak_errors(
 def step_distance(first: ModuleType, second: ModuleType, seed: int, steps: int = 10) -> float:
     """How far the steps of two modules are apart, relative to the largest term of a result; inf where one fails.
 
-    That is the result itself, the largest coefficient, as states and outputs are of size one, or one. On ``steps`` random pairs of times between T_MIN and T_MAX of ``first``, evenly in log t, with a smooth network that
-    is not linear, random states, noises and kept outputs, and a past of every length up to HISTORY. The log-SNR is
-    compared too, and the rows of coefficients of a predictor-corrector whose steps read fewer earlier ones.
+    That is the result itself, the largest coefficient, as states and outputs are of size one, or one. On ``steps``
+    random pairs of times between T_MIN and T_MAX of ``first``, evenly in log t, with a smooth network that is not
+    linear, random states, noises and kept outputs, and a past of every length up to HISTORY. The log-SNR is compared
+    too, and the rows of coefficients of a predictor-corrector whose steps read fewer earlier ones.
     """
     generator = torch.Generator().manual_seed(seed)
 
