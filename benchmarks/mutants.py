@@ -3,8 +3,7 @@
     python benchmarks/mutants.py [--count 8] [--seed 20231011] [--jobs 1] [SPEC ...]
 
 Writes reports/mutants.json as it goes (a scheme whose source, seed and count are those of the file is not judged again,
-so that an interrupted run goes on where it stopped) and reports/mutants.md. Exit status 1 if a mutant survives that is
-not explained here.
+so that an interrupted run goes on where it stopped) and reports/mutants.md. Exit status 1 if a mutant survives.
 """
 
 from __future__ import annotations
@@ -33,21 +32,11 @@ from torch_backend.source import body_hash, module_from_source
 
 OUTPUT = Path(__file__).parent.parent / "reports"
 COUNT = 8
-PATIENCE, LONGEST = 5.0, 900.0
-"""Seconds of computing: ten random steps take a tenth of one; a whole certificate, with its references, a minute."""
+PATIENCE, LONGEST = 60.0, 900.0
+"""Seconds of computing: ten random steps take up to ten, a whole certificate, with its references, a minute. What is
+longer than the second does not end: the halving of sub-steps, where it never settles, takes minutes until it stops."""
 ROUNDING = 1e-13
 """A step that moves by less, relative to the largest term that a result is a sum of, is the same."""
-EXPLAINED = {
-    (
-        "2 * abs(d) < abs(a)",
-        "not (2 * abs(d) < abs(a))",
-    ): "It swaps two ways to form a difference, each taken where the "
-    "other loses digits; what is lost stays below the 1e-10 to which one-step maps are certified.",
-    ("1e-13 + 1e-16 * count", "(1e-13)"): "It changes when the halving of sub-steps stops, not what it tends to: from "
-    "t = 0.9 to 0.1 the coefficients differ by 5e-15 and take 17 s of computing in place of 0.2 s. Certificates hold "
-    "numbers, and no claim is about time.",
-}
-"""Why a survivor passes, by the text before and after."""
 BEGIN, END = "<!-- sources: begin -->", "<!-- sources: end -->"
 START = time.perf_counter()
 
@@ -60,7 +49,7 @@ def judged(integrator: ia.Integrator, mutant: Mutant) -> dict[str, Any]:
     """One row of the record: what was changed, how far it moves a step, and the first claim that fails."""
     moved, ends = math.inf, True
     try:
-        with time_limit(PATIENCE):
+        with time_limit(LONGEST):
             moved = _moved(integrator, mutant)
     except TimeoutError:
         ends = False
@@ -69,10 +58,6 @@ def judged(integrator: ia.Integrator, mutant: Mutant) -> dict[str, Any]:
     equivalent = moved < ROUNDING and mutant.kind != "stated fact"
     with time_limit(LONGEST if ends else PATIENCE):
         failed = None if equivalent else first_failure(integrator, mutant.source)
-    if failed is None and not ends:  # it passes every claim: is it the same step, only slower?
-        with time_limit(LONGEST):
-            moved = _moved(integrator, mutant)
-        equivalent = moved < ROUNDING
     raises = failed is not None and failed.derived == "measurable"
     return {
         "kind": mutant.kind,
@@ -87,7 +72,7 @@ def judged(integrator: ia.Integrator, mutant: Mutant) -> dict[str, Any]:
 
 
 def _cut_off(ends: bool) -> str:
-    return "cannot be run" if ends else f"does not end within {PATIENCE:g} s"
+    return "cannot be run" if ends else f"does not end within {LONGEST:g} s"
 
 
 @contextmanager
@@ -180,15 +165,15 @@ def page(found: Iterable[dict[str, Any]]) -> str:
     lines += [f"| {claim} | {n} |" for claim, n in Counter(row["claim"] for row in rejected).most_common()]
     lines += ["", "### Survivors", ""]
     left = [row for row in changed if not row["claim"]]
-    lines += [f"- {_shown(row)}{_why(row)}" for row in left] or ["None."]
+    lines += [f"- {_shown(row)}{_how_far(row)}" for row in left] or ["None."]
     lines += ["", "### Equivalent mutants", ""]
     lines += [f"- {_shown(row)}" for row in rows if row["equivalent"]] or ["None."]
     return "\n".join(lines) + "\n"
 
 
-def _why(row: dict[str, Any]) -> str:
-    moved = f"moves a step by {row['moved']:.1e}" if row["moved"] is not None else f"not done within {PATIENCE:g} s"
-    return f": {moved}. {EXPLAINED.get((row['before'], row['after']), 'Not explained.')}"
+def _how_far(row: dict[str, Any]) -> str:
+    moved = f"moves a step by {row['moved']:.1e}" if row["moved"] is not None else "cannot be compared"
+    return f": {moved}."
 
 
 def _shown(row: dict[str, Any]) -> str:
@@ -231,7 +216,7 @@ def main() -> None:
     ordered = [found[spec] for spec in chosen]
     section = "## Generated sources\n\n" + page(ordered)
     write_text(OUTPUT / "mutants.md", replaced(OUTPUT / "mutants.md", BEGIN, END, section))
-    sys.exit(any((row["before"], row["after"]) not in EXPLAINED for row in survivors(ordered)))
+    sys.exit(bool(survivors(ordered)))
 
 
 if __name__ == "__main__":
