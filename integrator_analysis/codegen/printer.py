@@ -32,8 +32,7 @@ HELPERS = {
 
 KNOWN = {name: name for name in ("exp", "expm1", "log1p", "log", "sin", "cos", "atan", "atan2")}
 
-
-SPELLED = {*KNOWN, *HELPERS}
+SPELLED = {*KNOWN, *HELPERS, "Exp1"}
 
 
 def parameter_name(symbol: sympy.Symbol) -> str:
@@ -60,7 +59,10 @@ def local_name(call: AppliedUndef, ends: tuple[sympy.Expr, ...] = (t, s)) -> str
 
 
 class SourcePrinter(PythonCodePrinter):
-    """``namespace`` is the module that elementary functions come from; undefined functions become local variables."""
+    """``namespace`` is the module that elementary functions come from; undefined functions become local variables.
+
+    Those of numbers come from math: torch's take tensors alone.
+    """
 
     def __init__(
         self,
@@ -119,26 +121,32 @@ class SourcePrinter(PythonCodePrinter):
 
     def _print_Pow(self, power: sympy.Pow, rational: bool = False) -> str:
         base, exponent = power.args
-        if exponent == sympy.Rational(1, 2):
-            return f"{self.namespace}.sqrt({self._print(base)})"
-        if exponent == -sympy.Rational(1, 2):
-            return f"1 / {self.namespace}.sqrt({self._print(base)})"
-        if not exponent.is_Integer:
+        if not (2 * exponent).is_Integer:
             raise ValueError(f"no source for the power {power}")
         if exponent < 0:
             return f"1 / {self.parenthesize(base**-exponent, PRECEDENCE['Mul'], strict=True)}"
+        if not exponent.is_Integer:
+            root = f"{self._module(base)}.sqrt({self._print(base)})"
+            return root if exponent.p == 1 else f"{root}**{exponent.p}"
         return f"{self.parenthesize(base, PRECEDENCE['Pow'], strict=True)}**{exponent}"
+
+    def _module(self, argument: sympy.Expr) -> str:
+        return self.namespace if argument.free_symbols else "math"
+
+    def _print_Exp1(self, _: sympy.Expr) -> str:
+        return "math.e"
 
     def _print_Function(self, call: sympy.Function) -> str:
         name = type(call).__name__
         arguments = ", ".join(self._print(a) for a in call.args)
         if isinstance(call, AppliedUndef) and call.args[-1].is_Rational:
-            start = self._print(call.args[-1])  # an integral from a fixed time has no local name
-            return f"_{call.func}({start}, math.log({self._print(call.args[0])} / {start}){self.tail})"
+            start = self.parenthesize(call.args[-1], PRECEDENCE["Mul"])
+            width = f"math.log({self._print(call.args[0])} / {start})"
+            return f"_{call.func}({self._print(call.args[-1])}, {width}{self.tail})"  # it has no local name
         if isinstance(call, AppliedUndef):
             return str(call.func) if call.args == self.called_with else local_name(call, self.ends)
         if name in KNOWN:
-            return f"{self.namespace}.{KNOWN[name]}({arguments})"
+            return f"{self._module(call)}.{KNOWN[name]}({arguments})"
         if name in HELPERS:
             return f"_{name}({arguments})"
         raise ValueError(f"no source for the function {name}")

@@ -141,6 +141,7 @@ def kernel_source(process: Process) -> str:
             prior=_prior(process),
             parameters=_parameters(process.parameters, printed),
             special=special_functions(printed),
+            host=any("math." in line for f in functions for line in f["lines"]),
             functions=functions,
         )
     )

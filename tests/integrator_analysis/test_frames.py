@@ -170,3 +170,9 @@ def test_x0_propagator_solves_its_equation_and_is_not_the_exponential_of_the_int
         np.testing.assert_allclose(found, expected, atol=1e-10 * np.abs(expected).max())
         integral, _ = quad_vec(lambda time: linear(name, time), end, start, epsrel=1e-8)
         assert np.abs(expm(-integral) - expected).max() > 1e-3 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(("t_max", "scheme"), [(1.5, "gDDIM"), (0.5, "anchored-DDIM")])
+def test_the_angle_is_measured_from_a_t_max_that_is_no_integer(t_max: float, scheme: str) -> None:
+    """log(t / (3 / 2)) was printed as log(t / 3 / 2)."""
+    assert ia.verify(f"psld(t_max={t_max})/{scheme}").passed

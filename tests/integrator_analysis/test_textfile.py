@@ -23,12 +23,14 @@ import integrator_analysis as ia
 from integrator_analysis import cli
 from integrator_analysis.base_methods import Interpolatory, RungeKutta, Stage
 from integrator_analysis.catalogue import _SCHEMES
+from integrator_analysis.codegen import kernel_source
 from integrator_analysis.conjugation import Conjugate
 from integrator_analysis.expression import read_expression
 from integrator_analysis.processes import _FAMILIES
 from integrator_analysis.splitting import Splitting
 from integrator_analysis.symbols import InputError, t
 from integrator_analysis.textfile import MAX_FILE, load_text, read_text
+from torch_backend.source import module_from_source
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 b0, b1 = sympy.symbols("b0 b1")
@@ -241,6 +243,21 @@ def test_a_schedule_is_integrated(schedule: str, parameters: dict) -> None:
     expected = mpmath.exp(-mpmath.quad(beta, [0, 0.8]) / 2)
     assert process.mean(0.8)[0, 0] == pytest.approx(float(expected), rel=1e-12)
     assert ia.derive("my_vp/DDIM").order == 1
+
+
+@pytest.mark.parametrize(
+    ("schedule", "drift", "diffusion", "start"),
+    [("b0 + sqrt(1 + t)", "-1/2", "1", "0"), ("b0 + t", "-sqrt(2)", "exp(1)", "exp(-5)")],
+)
+def test_roots_and_irrational_numbers_have_a_source(schedule: str, drift: str, diffusion: str, start: str) -> None:
+    """Kernel and scheme: a power of 3/2 comes with the integral of a root, sqrt(2) and e are no tensors."""
+    text = VP.replace("b0 + b1*t**2", schedule).replace('[["-1/2"]]', f'[["{drift}"]]')
+    text = text.replace('diffusion = [["1"]]', f'diffusion = [["{diffusion}"]]')
+    read_text(text.replace('initial_covariance = [["0"]]', f'initial_covariance = [["{start}"]]'))
+    assert ia.verify("my_vp/DPM-Solver++2M").passed
+    kernel = module_from_source(kernel_source(ia.process("my_vp")), "kernel_irrational")
+    (found,) = kernel.covariance(torch.tensor([0.5], dtype=torch.float64))
+    assert found.item() == pytest.approx(ia.process("my_vp").covariance(0.5).item(), rel=1e-13)
 
 
 def test_a_clock_may_be_stated_instead() -> None:

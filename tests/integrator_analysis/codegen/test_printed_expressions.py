@@ -45,15 +45,10 @@ EXPRESSIONS = grow(st.one_of(SHALLOW, grow(SHALLOW)))
 """At most four operations deep: sympy evaluates powers of rationals, and nested ones have very many digits."""
 
 
-def unspellable(expression: sympy.Expr) -> bool:
-    """sympy merges x sqrt(x) into x^(3/2), which has no spelling here and is refused."""
-    return any(p.exp.is_Rational and p.exp.q == 2 and abs(p.exp.p) > 1 for p in expression.atoms(sympy.Pow))
-
-
 @settings(max_examples=300)
 @given(EXPRESSIONS)
 def test_host_source_has_the_value_of_the_expression(expression: sympy.Expr) -> None:
-    if unspellable(expression) or expression.has(sympy.nan, sympy.zoo, sympy.E):
+    if expression.has(sympy.nan, sympy.zoo):
         return
     text = SourcePrinter("math").doprint(expression)
     measured = eval(text, {"math": math}, {str(k): v for k, v in VALUES.items()})  # printed by this package
@@ -66,11 +61,11 @@ def test_host_source_has_the_value_of_the_expression(expression: sympy.Expr) -> 
 @given(EXPRESSIONS)
 def test_tensor_source_has_the_value_of_the_expression(expression: sympy.Expr) -> None:
     free = expression.free_symbols
-    if unspellable(expression) or expression.has(sympy.nan, sympy.zoo, sympy.E) or not free:
+    if expression.has(sympy.nan, sympy.zoo) or not free:
         return
     text = SourcePrinter("torch").doprint(expression)
     tensors = {str(k): torch.full((3,), v, dtype=torch.float64) for k, v in VALUES.items()}
-    measured = eval(text, {"torch": torch}, tensors)
+    measured = eval(text, {"math": math, "torch": torch}, tensors)
     exact = float(sympy.N(expression.subs({k: sympy.Rational(v) for k, v in VALUES.items()}), 30))
     scale = max(1.0, *(abs(float(sympy.N(a.subs(VALUES)))) for a in sympy.preorder_traversal(expression)))
     assert measured.shape == (3,)
@@ -84,7 +79,7 @@ def test_tensor_source_has_the_value_of_the_expression(expression: sympy.Expr) -
         sympy.sign(A - B),
         sympy.Max(A, B),
         sympy.Piecewise((A, A > B), (B, True)),
-        A ** sympy.Rational(3, 2),
+        A ** sympy.Rational(4, 3),
         A**B,
         sympy.pi * A,
         sympy.I * A,
