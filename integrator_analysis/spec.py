@@ -78,7 +78,8 @@ def parse(text: str, **parameters: Parameter) -> Spec:
     """Read a spec; keyword ``parameters`` go to the process or, if named lambda_, to the scheme.
 
     A parameter that is a table (betas of ddpm) takes a sequence of numbers, by keyword alone; None leaves out one that
-    may be left out. Raises InputError for text outside the grammar, unknown names or unusable values.
+    may be left out. Raises InputError for text outside the grammar, unknown names, unusable values, or a canonical text
+    that is too long to be read back.
 
     >>> parse("vp/conjugate(predict=x0, variable=log-SNR, base=AB2)").text
     'vp/conjugate(B=0, base=AB2, variable=log-SNR, predict=x0)'
@@ -97,7 +98,12 @@ def parse(text: str, **parameters: Parameter) -> Spec:
             values[name] = as_table(value, name) if name in family.tables else as_float(value, name)
     scheme = _conjugate_splitting(right, split, strength) if split else _scheme(right, text, strength)
     made = process(left.name, **values)
-    return Spec(_canonical(family, values, scheme.name), made, scheme)
+    canonical_text = _canonical(family, values, scheme.name)
+    if len(canonical_text) > MAX_LENGTH:
+        raise InputError(
+            f"spec {text[:80]!r} has {len(canonical_text)} characters written out; at most {MAX_LENGTH} are read"
+        )
+    return Spec(canonical_text, made, scheme)
 
 
 def _check_text(text: object) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from random import Random
@@ -18,11 +19,12 @@ import pytest
 import torch
 from hypothesis import Phase, assume, example, given, settings
 from hypothesis import strategies as st
-from scipy.integrate import quad
 from scipy.linalg import expm
 
 import integrator_analysis as ia
-from torch_backend.measurement import affine_map
+from tests.properties.on_paper import Paper, eps_of, measured_exponent, probability_flow, spread
+from tests.properties.random_processes import RandomProcess, random_process, registered
+from torch_backend.measurement import Past, affine_map, take_step
 
 pytestmark = pytest.mark.usefixtures("own_process")
 
@@ -33,45 +35,6 @@ TOLERANCE = 1e-10
 
 
 # -- processes on paper ------------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Paper:
-    """dz = beta N z dt + sqrt(beta D) dw with Sigma(0) = ``start``; ``spec`` is what the package calls it.
-
-    ``prior`` is the stationary covariance where there is one; ``covariance`` that of z_t given x_0, needed where D
-    depends on time. ``times`` are where steps begin.
-    """
-
-    spec: str
-    drift: np.ndarray
-    noise: Callable[[float], np.ndarray]
-    beta: Callable[[float], float]
-    start: np.ndarray
-    prior: np.ndarray | None
-    times: tuple[float, float] = (0.08, 1.0)
-    covariance: Callable[[float], np.ndarray] | None = None
-    velocity: bool = False
-
-    def clock(self, start: float, end: float) -> float:
-        return quad(self.beta, start, end, epsabs=0, epsrel=1e-12)[0]
-
-    def kernel(self, t: float) -> tuple[np.ndarray, np.ndarray]:
-        """Mean for x_0 = 1, and covariance, of z_t."""
-        e = expm(self.drift * self.clock(0, t))
-        if self.covariance is not None:
-            return e[:, 0], self.covariance(t)
-        return e[:, 0], e @ self.start @ e.T + spread(self.drift, self.noise(t), self.clock(0, t))
-
-
-def spread(n: np.ndarray, q: np.ndarray, b: float) -> np.ndarray:
-    """int_0^b exp(n u) q exp(n^T u) du, by van Loan's matrix exponential; halved until exp(-n b) does not grow."""
-    if b * np.abs(n).sum() > 1:
-        half, e = spread(n, q, b / 2), expm(n * b / 2)
-        return half + e @ half @ e.T
-    k = len(n)
-    block = expm(b * np.block([[-n, q], [np.zeros((k, k)), n.T]]))
-    return block[k:, k:].T @ block[:k, k:]
-
-
 def phase_space(spec: str, drift: list, noise: list, mass: float, **changes: object) -> Paper:
     fields = {"beta": lambda _: 8.0, "start": np.diag([0, 0.04 * mass]), "prior": np.diag([1, mass])}
     d = np.diag(noise).astype(float)
@@ -251,7 +214,8 @@ def by_hand(paper: Paper, word: Word, law: tuple[float, float], t: float, s: flo
             rows[:, noise : noise + k] += vectors * np.sqrt(np.maximum(values, 0))
             noise += k
     parts = [rows[:, :one], *([rows[:, one + 1 :]] if stochastic else [])]
-    assume(largest < 1e4 * min(np.abs(part).max() for part in parts))
+    lost = 2e2 if stochastic else 1e4  # of a covariance, the square
+    assume(largest < lost * min(np.abs(part).max() for part in parts))
     return np.vstack([rows, eps(*held[0])]) if word.continued else rows
 
 
@@ -331,16 +295,33 @@ class Case:
     word: Word
     law: tuple[float, float]
     grid: tuple[float, ...]
+    drawn: RandomProcess | None = None
+
+    def known(self) -> AbstractContextManager[None]:
+        """Specs can name the process inside the block."""
+        return nullcontext() if self.drawn is None else registered(self.drawn)
 
 
 def random_case(r: Random) -> Case:
+    """On a process of the catalogue; every fourth time on one that is drawn itself."""
+    if r.random() < 0.25:
+        drawn = random_process(r, network="eps")
+        letters = ["SL", *(["AB"] if len(drawn.drift) == 2 else []), *(["SO"] if drawn.stationary else [])]
+        letters += ["ABO"] if drawn.stationary and len(drawn.drift) == 2 else []
+        paper = drawn.paper()
+        word = random_word(r, r.choice(letters), drawn.fade is None, True)
+        return Case(paper, word, *_law_and_grid(r, paper), drawn)
     family = r.choice([name for name, alphabets in ALPHABETS.items() for _ in alphabets])
     paper = PAPERS[family](r)
     moving = family in ("subvp", "flow")  # D depends on time: no exact flow of S
     word = random_word(r, r.choice(ALPHABETS[family]), not moving, family != "flow")
+    return Case(paper, word, *_law_and_grid(r, paper))
+
+
+def _law_and_grid(r: Random, paper: Paper) -> tuple[tuple[float, float], tuple[float, ...]]:
     start = r.uniform(*paper.times)
     grid = start * np.cumprod([1, *(r.uniform(0.4, 0.98) for _ in range(3))])
-    return Case(paper, word, (r.uniform(-2, 2), r.uniform(0.01, 4)), tuple(map(float, grid)))
+    return (r.uniform(-2, 2), r.uniform(0.01, 4)), tuple(map(float, grid))
 
 
 CASES = st.randoms(use_true_random=True).map(random_case)  # one seed an example: words of independent letters
@@ -372,7 +353,8 @@ def test_one_step_of_a_random_word_is_the_map_by_hand(case: Case) -> None:
             return torch.from_numpy(paper.beta(t) * (z @ paper.drift.T - score @ paper.noise(t) / 2))
         return torch.from_numpy(-score @ np.linalg.cholesky(sigma))
 
-    module = ia.derive(f"{paper.spec}/{word.text}").to_torch(dtype=torch.float64).module
+    with case.known():
+        module = ia.derive(f"{paper.spec}/{word.text}").to_torch(dtype=torch.float64).module
     matrix, offset, noise = affine_map(module, network, *case.grid[:2])
     expected = by_hand(paper, word, law, *case.grid[:2])
     size = len(expected)
@@ -404,8 +386,49 @@ def test_composed_steps_by_hand_are_the_moments_of_the_gaussian_error(case: Case
         size = len(rows)
         mean = rows[:, :size] @ mean + rows[:, size]
         covariance = rows[:, :size] @ covariance @ rows[:, :size].T + rows[:, size + 1 :] @ rows[:, size + 1 :].T
-    error = ia.derive(f"{paper.spec}/{word.text}").gaussian_error(case.grid, *law)
+    with case.known():
+        error = ia.derive(f"{paper.spec}/{word.text}").gaussian_error(case.grid, *law)
     exact = marginal(case.grid[-1])
     scale = max(np.abs(covariance[:k, :k]).max(), np.abs(exact[1]).max())
     close(error.mean[0], mean[:k] - exact[0], max(np.abs(mean[:k]).max(), np.sqrt(scale)))
     close(error.covariance[0], covariance[:k, :k] - exact[1], scale)
+
+
+def random_ode_case(r: Random) -> Case:
+    """A word without noise on a drawn process: the probability flow is its limit."""
+    drawn = random_process(r, network="eps")
+    letters = "AB" if len(drawn.drift) == 2 and r.random() < 0.6 else "SL"
+    paper = drawn.paper()
+    return Case(paper, random_word(r, letters, drawn.fade is None, True), *_law_and_grid(r, paper), drawn)
+
+
+@settings(max_examples=8, phases=UNSHRUNK)
+@given(st.randoms(use_true_random=True).map(random_ode_case), st.integers(0, 999))
+def test_the_order_of_a_random_word_is_the_measured_one(case: Case, seed: int) -> None:
+    """Of the step's error against scipy on the probability flow, for a nonlinear score and an exact past."""
+    paper, start, k = case.paper, case.grid[0] / 2, len(case.paper.drift)
+    eps, z = eps_of(seed, k), np.random.default_rng(seed).normal(size=(k, 4))
+    with case.known():
+        i = ia.derive(f"{paper.spec}/{case.word.text}")
+        order, module = i.order, i.to_torch(dtype=torch.float64).module
+
+    def network(y: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(eps(float(times[0]), y.numpy().T).T)
+
+    def error(h: float) -> float:
+        past = None
+        if case.word.continued:
+            past = Past([start + h], [torch.from_numpy(probability_flow(paper, eps, start, start + h, z).T)])
+        found = take_step(module, network, torch.from_numpy(z.T), start, start - h, None, past).numpy().T
+        return float(np.abs(found - probability_flow(paper, eps, start, start - h, z)).max())
+
+    assert order >= 1
+    assert abs(measured_exponent(error, 0.1 * start, 1e-12) - (order + 1)) < 0.3
+
+
+@given(st.sampled_from(["A", "B", "O", "S", "L"]), st.fractions(-2, 2, max_denominator=7).filter(bool))
+def test_words_whose_weights_do_not_sum_to_one_are_refused(letter: str, excess: Fraction) -> None:
+    """What would be of order 0 is no word: the letter's flow would be taken over 1 + excess steps."""
+    other = {"A": "B", "B": "A", "O": "AB", "S": "L", "L": "S"}[letter]
+    with pytest.raises(ia.InputError, match=f"the weights of {letter} sum to {1 + excess}"):
+        ia.derive(f"psld/{letter}({1 + excess}) {' '.join(other)}")
