@@ -55,11 +55,14 @@ TOKEN = re.compile(rf"\s*(?:(?P<number>{NUMBER}(?![A-Za-z0-9_.]))|(?P<name>{NAME
 
 @dataclass(frozen=True)
 class Spec:
-    """A parsed spec: the process, the scheme, and the spec's canonical text."""
+    """A parsed spec: the process, the scheme, and the spec's canonical text, as which it prints and reads back."""
 
     text: str
     process: Process
     scheme: Scheme
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from integrator_analysis.document import read_utf8
 from integrator_analysis.expression import MAX_LENGTH, kind_of, read_expression
 from integrator_analysis.parametrisation import PARAMETRISATIONS, parametrisation
 from integrator_analysis.processes import FAMILIES, Process, ProcessFamily, register_process
-from integrator_analysis.processes.base import as_float
+from integrator_analysis.processes.base import as_float, assumptions
 from integrator_analysis.processes.checks import UNDERIVABLE, check_name, check_parameter_name, check_process
 from integrator_analysis.splitting import FLOWS, POLICIES, READINGS, Splitting
 from integrator_analysis.symbols import InputError, did_you_mean, t
@@ -230,7 +230,7 @@ class _ProcessText:
         exact: dict[str, sympy.Expr] = dict(numbers)
         for name, text in self.dependent.items():
             exact[name] = read_expression(text, exact, f"parameter {name}")
-        names = {name: sympy.Symbol(name, **_assumptions(value)) for name, value in exact.items()}
+        names = {name: sympy.Symbol(name, **assumptions(value)) for name, value in exact.items()}
         return names, {names[name]: value for name, value in exact.items()}
 
     def _matrix(self, key: str, names: Mapping[str, sympy.Expr]) -> sympy.Matrix:
@@ -251,10 +251,6 @@ class _ProcessText:
                 )
             return {"schedule": read.get("schedule", read["clock"].diff(t)), "integrated": read["clock"]}
         return {"schedule": read["schedule"], "integrated": _integral(read["schedule"], self.times["schedule"])}
-
-
-def _assumptions(value: sympy.Expr) -> dict[str, bool]:
-    return {"positive": True} if value.is_positive else {"real": True}
 
 
 def _integral(schedule: sympy.Expr, text: str) -> sympy.Expr:

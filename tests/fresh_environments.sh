@@ -1,5 +1,6 @@
 #!/bin/sh
 # Exported files in fresh virtual environments: one that holds torch alone, one that holds torch, numpy and diffusers.
+# Before that, the generated sources with every other supported Python that is found: derived without torch, byte by byte.
 # Not part of the test suite: it installs torch twice. Run by `make fresh`, or with the python to export with:
 #     sh tests/fresh_environments.sh .venv/bin/python
 set -eu
@@ -17,18 +18,53 @@ for pair in psld/RVV:module:rvv vp/DPM-Solver++3M:module:dpm edm/DPM-Solver++2M:
         export "$spec" --format "$form" -o "$work/files/$name.py")
 done
 
-fresh() {  # a virtual environment of this name with these packages
+fresh() {  # a virtual environment of this name with these packages, made by $maker
     name=$1; shift
     echo "== $name: $*"
-    "$python" -m venv "$work/$name"
+    "$maker" -m venv "$work/$name"
     "$work/$name/bin/python" -m pip install --disable-pip-version-check --progress-bar off --quiet -c "$root/constraints.txt" "$@"
     "$work/$name/bin/python" -m pip list --disable-pip-version-check --format=freeze | tr '\n' ' '
     echo
 }
 
+find_python() {  # the path of a python of this version, on PATH or among those of pyenv; nothing if there is none
+    for found in "$(command -v "python$1" || true)" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$1."*"/bin/python$1"; do
+        if [ -x "$found" ] && "$found" -c 'import ensurepip' 2>/dev/null; then
+            echo "$found"
+            return
+        fi
+    done
+}
+
 cd "$work/files"
 export PYTHONDONTWRITEBYTECODE=1
 unset PYTHONPATH || true
+
+own=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+for version in 3.11 3.12 3.13; do
+    [ "$version" != "$own" ] || continue
+    maker=$(find_python "$version")
+    if [ -z "$maker" ]; then
+        echo "== no python$version here: generated sources are not compared with it"
+        continue
+    fi
+    # shellcheck disable=SC2046  # one word per package
+    fresh "without_torch_$version" $("$python" - "$root/pyproject.toml" <<'CODE'
+import sys
+import tomllib
+
+with open(sys.argv[1], "rb") as stream:
+    needed = tomllib.load(stream)["project"]["dependencies"]
+print(*(name for name in needed if not name.startswith("torch")))
+CODE
+)
+    for seed in 0 1 random; do
+        (cd "$root" && PYTHONHASHSEED=$seed INTEGRATOR_ANALYSIS_CACHE='' PYTHONPATH=. \
+            "$work/without_torch_$version/bin/python" -c "from integrator_analysis.cli import main; main()" generate --check)
+        echo "python$version, hash seed $seed: generated sources are the committed ones"
+    done
+done
+maker=$python
 
 fresh torch_alone torch
 "$work/torch_alone/bin/python" rvv.py
@@ -80,4 +116,4 @@ images = pipeline(4, torch.Generator().manual_seed(0), num_inference_steps=10).i
 assert [image.size for image in images] == [(8, 8)] * 4
 print("torch, numpy, diffusers: pipelines make images of the trained networks")
 CODE
-echo "both environments pass"
+echo "all environments pass"

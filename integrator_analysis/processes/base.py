@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,17 @@ def one_block(drift: sympy.Expr, diffusion: sympy.Expr, initial: sympy.Expr, sta
     }
 
 
+MATRICES = (
+    *("drift_per_unit", "diffusion_per_unit"),
+    *("initial_covariance", "stationary_covariance", "prior_covariance"),
+)
+
+
+def assumptions(value: sympy.Expr) -> dict[str, bool]:
+    """What a symbol that stands for ``value`` is assumed to be."""
+    return {"positive": True} if value.is_positive else {"real": True}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Process:
     """A forward process z' = F z + G w' with F = beta(t) N and G G^T = beta(t) D, on the blocks of z.
@@ -124,7 +136,30 @@ class Process:
             object.__setattr__(self, "schedule", self.integrated.diff(t))
         if self.prior_covariance is None:
             object.__setattr__(self, "prior_covariance", self.stationary_covariance)
+        self._name_irrationals()
         require(0 < self.t_min < self.t_max, self.name, "0 < t_min < t_max", t_min=self.t_min, t_max=self.t_max)
+
+    def _name_irrationals(self) -> None:
+        """Make the matrices rational in parameters: sqrt(2) or exp(b0) in an entry becomes one of its own, number_1."""
+        named: dict[sympy.Expr, sympy.Symbol] = {}
+        taken = {symbol.name for symbol in self.parameters}
+        free = (word for word in map("number_{}".format, count(1)) if word not in taken)
+
+        def rational(e: sympy.Expr) -> sympy.Expr:
+            irrational = isinstance(e, (sympy.Function, sympy.NumberSymbol)) or (e.is_Pow and not e.exp.is_Integer)
+            if irrational and e.free_symbols <= set(self.parameters):
+                if e not in named:
+                    named[e] = sympy.Symbol(next(free), **assumptions(e.xreplace(dict(self.parameters))))
+                return named[e]
+            return e.func(*map(rational, e.args)) if e.args else e
+
+        for name in MATRICES:
+            matrix = getattr(self, name)
+            if isinstance(matrix, sympy.MatrixBase) and (made := matrix.applyfunc(rational)) != matrix:
+                object.__setattr__(self, name, made)
+        if named:
+            values = {symbol: e.xreplace(dict(self.parameters)) for e, symbol in named.items()}
+            object.__setattr__(self, "parameters", {**self.parameters, **values})
 
     @property
     def drift(self) -> sympy.Matrix:

@@ -260,6 +260,19 @@ def test_roots_and_irrational_numbers_have_a_source(schedule: str, drift: str, d
     assert found.item() == pytest.approx(ia.process("my_vp").covariance(0.5).item(), rel=1e-13)
 
 
+def test_irrational_entries_on_phase_space_are_parameters_of_their_own() -> None:
+    """Local errors are rational in the parameters: an entry's log, exp or root used to end in a traceback."""
+    text = LANGEVIN.replace('["0", "1/M"], ["-1", "-nu"]', '["-log(nu)", "sqrt(2)"], ["-exp(-1)", "-nu"]')
+    read_text(text.replace("nu = 4.0", "nu = 4.0\nnumber_1 = 3.0").replace('["0", "2*M*nu"]', '["0", "sqrt(2)"]'))
+    process = ia.process("my_langevin")
+    values = {str(symbol): float(value) for symbol, value in process.parameters.items()}
+    assert values | {"number_1": 3.0} == values
+    assert {round(v, 12) for v in values.values()} >= {round(v, 12) for v in (np.log(4), np.sqrt(2), np.exp(-1))}
+    assert not process.drift_per_unit.has(sympy.log, sympy.exp)
+    assert ia.verify("my_langevin/SL").passed
+    assert ia.verify("my_langevin/DPM-Solver++2M").passed
+
+
 def test_a_clock_may_be_stated_instead() -> None:
     read_text(VP.replace('schedule = "b0 + b1*t**2"', 'clock = "b0*t + b1*t**3/3"'))
     assert ia.process("my_vp").schedule.equals(ia.process("my_vp").integrated.diff(t))
