@@ -270,7 +270,6 @@ def test_irrational_entries_on_phase_space_are_parameters_of_their_own() -> None
     assert {round(v, 12) for v in values.values()} >= {round(v, 12) for v in (np.log(4), np.sqrt(2), np.exp(-1))}
     assert not process.drift_per_unit.has(sympy.log, sympy.exp)
     assert ia.verify("my_langevin/SL").passed
-    assert ia.verify("my_langevin/DPM-Solver++2M").passed
 
 
 def test_a_clock_may_be_stated_instead() -> None:
