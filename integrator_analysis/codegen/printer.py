@@ -58,6 +58,11 @@ def local_name(call: AppliedUndef, ends: tuple[sympy.Expr, ...] = (t, s)) -> str
     return "_".join(map(str, (call.func, *call.args)))
 
 
+def _whole(number: int) -> str:
+    """A whole number that a tensor can be multiplied by, which those beyond 64 bits cannot: a float where it is large."""
+    return str(number) if abs(number) <= 2**53 else repr(float(number))
+
+
 class SourcePrinter(PythonCodePrinter):
     """``namespace`` is the module that elementary functions come from; undefined functions become local variables.
 
@@ -90,7 +95,10 @@ class SourcePrinter(PythonCodePrinter):
         return parameter_name(symbol)
 
     def _print_Rational(self, value: sympy.Rational) -> str:
-        return f"{value.p} / {value.q}"
+        return f"{_whole(value.p)} / {_whole(value.q)}"
+
+    def _print_Integer(self, value: sympy.Integer) -> str:
+        return _whole(value.p)
 
     def _print_Half(self, value: sympy.Rational) -> str:
         return "1 / 2"
@@ -110,9 +118,9 @@ class SourcePrinter(PythonCodePrinter):
         below = [1 / f for f in factors if f.is_Pow and f.exp.could_extract_minus_sign()]
         above = [f for f in factors if not (f.is_Pow and f.exp.could_extract_minus_sign())]
         level = PRECEDENCE["Mul"]
-        numerator = [str(abs(coefficient.p))] * (abs(coefficient.p) != 1)
+        numerator = [_whole(abs(coefficient.p))] * (abs(coefficient.p) != 1)
         numerator += [self.parenthesize(f, level) for f in above]
-        denominator = [str(coefficient.q)] * (coefficient.q != 1)
+        denominator = [_whole(coefficient.q)] * (coefficient.q != 1)
         denominator += [self.parenthesize(f, level, strict=True) for f in below]
         text = "-" * (coefficient.p < 0) + (" * ".join(numerator) or "1")
         if len(denominator) == 1:

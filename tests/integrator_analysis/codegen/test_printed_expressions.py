@@ -21,7 +21,11 @@ from torch_backend.source import module_from_source
 
 A, B, C = sympy.symbols("a b c", positive=True)
 VALUES = {A: 0.37, B: 1.9, C: 2.6}
-RATIONALS = st.builds(sympy.Rational, st.integers(-9, 9), st.integers(1, 7))
+RATIONALS = st.one_of(
+    st.builds(sympy.Rational, st.integers(-9, 9), st.integers(1, 7)),
+    # of the size of one, from decimals with many digits: a tensor takes no whole number beyond 64 bits
+    st.builds(sympy.Rational, st.integers(-(10**32), 10**32), st.just(10**32)),
+)
 ATOMS = st.one_of(st.sampled_from([A, B, C]), RATIONALS)
 
 
