@@ -59,7 +59,7 @@ def local_name(call: AppliedUndef, ends: tuple[sympy.Expr, ...] = (t, s)) -> str
 
 
 def _whole(number: int) -> str:
-    """A whole number that a tensor can be multiplied by, which those beyond 64 bits cannot: a float where it is large."""
+    """A whole number that a tensor can be multiplied by: a float where it is beyond 64 bits, which tensors refuse."""
     return str(number) if abs(number) <= 2**53 else repr(float(number))
 
 
