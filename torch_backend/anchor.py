@@ -151,7 +151,7 @@ def anchored_sample(
     table = torch.stack(tables, dim=-1)[:, :, places]
 
     def centre(t: Tensor, like: Tensor) -> Tensor:
-        psi = torch.stack(kernel.mean(t.double().reshape(-1)[:1].cpu()))
+        psi = torch.stack(kernel.mean(t.reshape(-1)[:1].cpu().double()))
         return (psi * anchor.mean.flatten()).to(like)[None]  # (1, blocks, d)
 
     def outside(y: Tensor, t: Tensor) -> Tensor:

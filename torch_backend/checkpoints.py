@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from torch_backend.loop import unknown
-from torch_backend.scores.exact import Kernel
+from torch_backend.scores.exact import Kernel, in_float64
 
 __all__ = ["AuthorsNetwork", "weights_of"]
 
@@ -56,7 +56,7 @@ class AuthorsNetwork(nn.Module):
                 "the same, or half of its channels, is needed"
             )
         if self.kernel is not None and self.factor == "upper":
-            _, l_mx, l_mm = (entry.reshape(-1, *[1] * (z.dim() - 1)) for entry in self.kernel.cholesky(t.double()))
+            _, l_mx, l_mm = (entry.reshape(-1, *[1] * (z.dim() - 1)) for entry in self.kernel.cholesky(in_float64(t)))
             deviation = torch.hypot(l_mx, l_mm)
             cosine, sine = (l_mm / deviation).to(eps), (l_mx / deviation).to(eps)
             x, m = eps.chunk(2, dim=1)

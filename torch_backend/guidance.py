@@ -11,7 +11,7 @@ from torch import Tensor
 
 from torch_backend.conditions import classifier_free, conditioned
 from torch_backend.loop import Network
-from torch_backend.scores.exact import Kernel
+from torch_backend.scores.exact import Kernel, in_float64
 from torch_backend.scores.gaussian import GaussianScore
 
 __all__ = ["classifier_free", "classifier_guided", "conditioned", "inpainting"]
@@ -30,7 +30,7 @@ def classifier_guided(
         with torch.enable_grad():
             at = z.detach().requires_grad_(True)
             (gradient,) = torch.autograd.grad(log_probability(at, t).sum(), at)
-        entries = [entry.reshape(-1, *[1] * (z.dim() - 1)).to(z.dtype) for entry in kernel.cholesky(t.double())]
+        entries = [entry.reshape(-1, *[1] * (z.dim() - 1)).to(z) for entry in kernel.cholesky(in_float64(t))]
         blocks = gradient.chunk(2, dim=1) if len(entries) == 3 else (gradient,)
         # L^T g, row by row of L: entries (xx), or (xx, mx, mm)
         pulled = entries[0] * blocks[0]

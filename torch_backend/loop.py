@@ -33,6 +33,19 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     return f"unknown {kind} {name!r};{hint} Known: {', '.join(names) or 'none'}"
 
 
+def usable(device: str | torch.device) -> torch.device:
+    """The device, with its index, once a tensor has been made on it. Raises ValueError, one sentence, where none can.
+
+    >>> usable("cpu")
+    device(type='cpu')
+    """
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:  # torch raises either, and names what a build lacks
+        here = ["cpu", *["cuda"] * torch.cuda.is_available(), *["mps"] * torch.backends.mps.is_available()]
+        raise ValueError(f"device {str(device)!r} cannot be used here; available: {', '.join(here)}") from error
+
+
 def power_grid(exponent: float) -> Grid:
     """The grid whose times are equidistant in t^(1 / exponent); a larger exponent puts more steps near the data."""
 
@@ -450,8 +463,9 @@ def draw_prior(
     """n draws of z_T from a scheme's prior, for data of shape ``(c, ...)``: blocks concatenated on dimension 1.
 
     The blocks are drawn one after the other, so that processes share their position noise under one seed. The stream
-    is not the one that ``sample_scheme`` draws from the same seed.
+    is not the one that ``sample_scheme`` draws from the same seed. Raises ValueError for a device that is not there.
     """
+    device = usable(device)
     generator = torch.Generator(device).manual_seed((seed + PRIOR_STREAM) % 2**63)
     wide = torch.float64 if dtype == torch.float64 else torch.float32
     draws = [std * torch.randn((n, *shape), generator=generator, device=device, dtype=wide) for std in scheme.PRIOR_STD]

@@ -23,6 +23,7 @@ from torch_backend.loop import (
     tabulate_scheme,
     time_grid,
     unknown,
+    usable,
 )
 from torch_backend.source import UncertifiedSourceWarning, body_hash, module_from_source
 
@@ -56,14 +57,14 @@ class Sampler:
     ``stochastic``), ``nfe_per_step``, ``t_max`` and ``t_min`` (forward diffusion time), ``prior_std`` (per block),
     ``coefficient_names`` (one per column of ``table``).
 
-    Raises TypeError for a module in which a name is missing.
+    Raises TypeError for a module in which a name is missing, ValueError for a device that is not there.
     """
 
     def __init__(self, module: Any, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> None:
         missing = [name for name in _NAMES if not hasattr(module, name)]
         if missing:
             raise TypeError(f"{module!r} is not a scheme module; it lacks {', '.join(missing)}")
-        self.module, self.device, self.dtype = module, torch.device(device), dtype
+        self.module, self.device, self.dtype = module, usable(device), dtype
         self.spec: str = module.SPEC
         self.process: str = module.PROCESS
         self.blocks: tuple[str, ...] = tuple(module.BLOCKS)

@@ -48,7 +48,7 @@ def _checked(sigmas: Tensor | Sequence[float]) -> tuple[Tensor, list[float]]:
     values = sigmas if isinstance(sigmas, Tensor) else torch.tensor(sigmas, dtype=torch.float64)
     if values.dim() != 1 or len(values) < 2:
         raise ValueError(f"sigmas has shape {tuple(values.shape)}; one row of at least two numbers is needed")
-    walk = values.double().tolist()
+    walk = [float(value) for value in values.tolist()]
     if walk[-1] == 0:
         walk = walk[:-1]
     if len(walk) > 1 or walk[0] <= 0:
@@ -95,6 +95,8 @@ def sample_on_sigmas(
     """
     extra = dict(extra_args or {})
     values, walk = _checked(sigmas)
+    if x.dtype != torch.float64 and values.dtype == torch.float64:
+        values = values.float()  # not every device has float64
     values = values.to(x.device)
     network = _AsNetwork(model, extra, values, callback, scheme.NFE_PER_STEP)
     if len(walk) > 1:

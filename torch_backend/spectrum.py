@@ -170,7 +170,7 @@ class _Krylov:
                 fresh = self._outside(self._random())[0]
                 vector = torch.where(done[:, None], fresh, vector)
             rest = torch.where(done, torch.zeros_like(rest), rest)
-            self.columns.append(torch.cat([found, rest[:, None]], dim=1).double().cpu())
+            self.columns.append(torch.cat([found, rest[:, None]], dim=1).cpu().double())
             self.basis.append(self._unit(vector))
 
     def _outside(self, vector: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from torch_backend.loop import tabulate
+from torch_backend.loop import tabulate, usable
 from torch_backend.prediction import PREDICTIONS, from_state
 from torch_backend.stages import evaluation_times, resume
 
@@ -114,7 +114,9 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
         self._conversions = torch.tensor([self._conversion(t) for t in places], dtype=torch.float64)
         values = [self._timestep(t) for t in places]
         whole = all(value == int(value) for value in values)
-        self.timesteps = torch.tensor(values, dtype=torch.int64 if whole else torch.float32).to(device)
+        self.timesteps = torch.tensor(values, dtype=torch.int64 if whole else torch.float32)
+        if device is not None:
+            self.timesteps = self.timesteps.to(usable(device))
         self.num_inference_steps = len(self._times) - (not to_zero)
 
     def _tabulate(self, first: int) -> Tensor:

@@ -33,9 +33,11 @@ class FlowScheduler(SchemeScheduler):
 
     ``shift``: sigma becomes shift sigma / (1 + (shift - 1) sigma); with ``use_dynamic_shifting`` the shift is
     exp(mu), ``mu`` passed to ``set_timesteps``. ``prediction_type``: flow_prediction, the velocity noise - x_0, or
-    sample, epsilon. Schemes that have no step from sigma = 1 begin at 1 - 1/num_train_timesteps instead.
+    sample, epsilon. Schemes that have no step from sigma = 1, and networks that return epsilon, which says nothing of
+    x_0 there, begin at 1 - 1/num_train_timesteps instead, or half-way to the second time where that is later.
     """
 
+    _compatibles = ["FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"]  # noqa: RUF012
     asked = "flow_prediction"
 
     @register_to_config
@@ -60,7 +62,8 @@ class FlowScheduler(SchemeScheduler):
         self._top = 1.0
         try:
             tabulate(self.scheme.coefficients, [1.0, 0.5], self.scheme.HISTORY)
-        except ValueError:
+            self._conversion(self._top)
+        except (ValueError, ZeroDivisionError):
             self._top = 1 - 1 / num_train_timesteps
         self.timesteps = torch.arange(num_train_timesteps, 0, -1)
         self._forget()
@@ -111,7 +114,10 @@ class FlowScheduler(SchemeScheduler):
         if not falls(walk, 1, 0) or walk[-1] == 0:
             raise ValueError(f"sigmas {walk!r} do not decrease from at most 1 to above 0")
         times = [shift * sigma / (1 + (shift - 1) * sigma) for sigma in walk]
-        self._lay([min(t, self._top) for t in times], True, device)
+        if times[0] > self._top:  # and above the second time, which fine grids have beyond it too
+            second = times[1] if len(times) > 1 else 0.0
+            times[0] = max(self._top, (times[0] + second) / 2)
+        self._lay(times, True, device)
 
     def _spaced(self, count: int | None) -> list[float]:
         if isinstance(count, bool) or not isinstance(count, int) or not 0 < count <= len(self):
@@ -122,7 +128,7 @@ class FlowScheduler(SchemeScheduler):
 
     def scale_noise(self, sample: Tensor, timestep: Tensor, noise: Tensor) -> Tensor:
         """(1 - sigma) x_0 + sigma noise, for samples of shape (n, ...) and time steps of shape (n,)."""
-        sigma = (timestep.to(sample.device).float() / len(self)).reshape(-1, *[1] * (sample.dim() - 1))
+        sigma = (timestep.float().to(sample.device) / len(self)).reshape(-1, *[1] * (sample.dim() - 1))
         return ((1 - sigma) * sample + sigma * noise).to(sample.dtype)
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from torch_backend.conditions import classifier_free, conditioned
-from torch_backend.loop import GRIDS, Network, integrate, primer, tabulate_scheme, time_grid, unknown
+from torch_backend.loop import GRIDS, Network, integrate, primer, tabulate_scheme, time_grid, unknown, usable
 
 Generators = torch.Generator | list[torch.Generator] | None
 
@@ -62,7 +62,9 @@ class PhaseSpaceScheduler(SchedulerMixin, ConfigMixin):
         log_snr = getattr(self.scheme, "log_snr", None)
         self.times = time_grid(self.config.grid, num_inference_steps, self.scheme.T_MAX, self.scheme.T_MIN, log_snr)
         starts = torch.tensor(self.times[:-1], dtype=torch.float64)
-        self.timesteps = (self.config.timestep_scale * starts).float().to(device)
+        self.timesteps = (self.config.timestep_scale * starts).float()
+        if device is not None:
+            self.timesteps = self.timesteps.to(usable(device))
 
     def prior(self, shape: tuple[int, ...], generator: Generators, device: Any, dtype: torch.dtype) -> Tensor:
         """States at the start for images of ``shape`` (n, c, ...): (n, blocks * c, ...)."""

@@ -74,7 +74,8 @@ class TableScheduler(SchemeScheduler):
     with a step to the predicted x_0, "sigma_min" at the table's first entry, as does ``set_alpha_to_one=False``.
     """
 
-    _compatibles = [e.name for e in KarrasDiffusionSchedulers]  # noqa: RUF012 (the contract of diffusers)
+    # of diffusers' list all that read a table of betas
+    _compatibles = [e.name for e in KarrasDiffusionSchedulers if e.name != "EDMEulerScheduler"]  # noqa: RUF012
 
     @register_to_config
     def __init__(
@@ -95,10 +96,13 @@ class TableScheduler(SchemeScheduler):
         set_alpha_to_one: bool = True,
     ) -> None:
         self._check_settings()
+        self._keep_the_model()
         if prediction_type == "flow_prediction":
             raise ValueError("flow_prediction is no output on a table of betas; export a scheme of the process flow")
         if timestep_spacing not in SPACINGS:
             raise ValueError(unknown("timestep_spacing", timestep_spacing, SPACINGS))
+        if use_karras_sigmas and use_exponential_sigmas:
+            raise ValueError("use_karras_sigmas and use_exponential_sigmas are two grids; choose one")
         if final_sigmas_type not in ("zero", "sigma_min"):
             raise ValueError(unknown("final_sigmas_type", final_sigmas_type, ("zero", "sigma_min")))
         if trained_betas is None and beta_schedule not in BETAS:
@@ -117,6 +121,14 @@ class TableScheduler(SchemeScheduler):
         self.alphas_cumprod = torch.from_numpy(np.exp(self._log_bars)).float()
         self.timesteps = torch.arange(num_train_timesteps - 1, -1, -1)
         self._forget()
+
+    def _keep_the_model(self) -> None:
+        """Let no other class that takes over this config replace what the network was trained with by its own default.
+
+        diffusers does so with every setting that was not passed: its KDPM2 would get other betas.
+        """
+        if "_use_default_values" in self.config:
+            self.register_to_config(_use_default_values=sorted({*self.config._use_default_values} - OF_THE_MODEL))
 
     @classmethod
     def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
@@ -228,10 +240,10 @@ class TableScheduler(SchemeScheduler):
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """alpha x_0 + sigma noise, for samples of shape (n, ...) and time steps of shape (n,), fractions allowed."""
         log_bars = torch.from_numpy(self._log_bars).float().to(original_samples.device)
-        places = timesteps.to(original_samples.device)
+        places = timesteps.float().to(original_samples.device)
         below = places.long().clamp(0, len(log_bars) - 1)
         above = (below + 1).clamp(max=len(log_bars) - 1)
-        log_bar = torch.lerp(log_bars[below], log_bars[above], (places - below).float())
+        log_bar = torch.lerp(log_bars[below], log_bars[above], places - below)
         log_bar = log_bar.reshape(-1, *[1] * (original_samples.dim() - 1))
         noised = (log_bar / 2).exp() * original_samples + (-torch.expm1(log_bar)).sqrt() * noise
         return noised.to(original_samples.dtype)

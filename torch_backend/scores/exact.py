@@ -35,6 +35,11 @@ class Kernel(Protocol):
     def cholesky(self, t: Tensor) -> tuple[Tensor, ...]: ...
 
 
+def in_float64(values: Tensor) -> Tensor:
+    """The values in float64: where they are or, if their device has no float64 (MPS), on the CPU."""
+    return (values.cpu() if values.device.type == "mps" else values).double()
+
+
 class _Whitened(NamedTuple):
     """A state in whitened blocks: d is the data's size, every entry has the state's working dtype."""
 
@@ -50,7 +55,8 @@ class ExactScore(torch.nn.Module):
 
     A subclass implements ``blurred``. Working dtype: float64 for a float64 state, else float32; the kernel is
     always evaluated in float64. Time is forward diffusion time. Source: Song et al. 2011.13456, section 3.3, with
-    the eps convention of Pandey et al. 2310.07894: score = -L^-T eps.
+    the eps convention of Pandey et al. 2310.07894: score = -L^-T eps. MPS has no float64: leave the module on the CPU
+    there, it takes states of every device.
     """
 
     centre: Tensor
@@ -58,7 +64,7 @@ class ExactScore(torch.nn.Module):
     def __init__(self, kernel: Kernel, centre: Float[Tensor, " channels *space"]) -> None:
         super().__init__()
         self.kernel = kernel
-        self.register_buffer("centre", centre.double())
+        self.register_buffer("centre", in_float64(centre))
 
     def blurred(self, x: Float[Tensor, "n d"], tau: Float[Tensor, "n 1"]) -> tuple[Tensor, Tensor]:
         """Log density (n,) and score (n, d), at x, of the centred data blurred with Gaussian noise of variance tau."""
@@ -99,7 +105,7 @@ class ExactScore(torch.nn.Module):
         return tuple(rest - u * noise for rest, u in zip(state.rest, state.direction, strict=True))
 
     def _whiten(self, z: Tensor, t: Tensor) -> _Whitened:
-        once = (t[:1] if t.dim() == 1 and t.stride(0) == 0 else t).double()  # a batch at one time, as loops expand it
+        once = in_float64(t[:1] if t.dim() == 1 and t.stride(0) == 0 else t)  # a batch at one time, as loops expand it
         psi, triangle = (tuple(e.expand(t.shape) for e in f(once)) for f in (self.kernel.mean, self.kernel.cholesky))
         k, work = len(psi), torch.float64 if z.dtype == torch.float64 else torch.float32
         expected = (k * self.centre.shape[0], *self.centre.shape[1:])
@@ -113,11 +119,13 @@ class ExactScore(torch.nn.Module):
         u64 = _solve_lower(rows64, tuple(entry[:, None] for entry in psi))
         tau64 = 1 / torch.stack(u64).square().sum(0)
 
-        rows = [tuple(entry.to(work) for entry in row) for row in rows64]
-        u, tau = tuple(entry.to(work) for entry in u64), tau64.to(work)
-        centre = self.centre.to(z.device, work).flatten()
+        rows = [tuple(entry.to(work).to(z.device) for entry in row) for row in rows64]
+        u, tau = tuple(entry.to(work).to(z.device) for entry in u64), tau64.to(work).to(z.device)
+        centre = self.centre.to(work).to(z.device).flatten()
         blocks = z.to(work).reshape(z.shape[0], k, centre.numel()).unbind(1)
-        zeta = _solve_lower(rows, tuple(z_a - p[:, None].to(work) * centre for z_a, p in zip(blocks, psi, strict=True)))
+        zeta = _solve_lower(
+            rows, tuple(z_a - p[:, None].to(work).to(z.device) * centre for z_a, p in zip(blocks, psi, strict=True))
+        )
         x = tau * torch.stack([u_a * zeta_a for u_a, zeta_a in zip(u, zeta, strict=True)]).sum(0)
         if k == 1:  # nothing is left beside x; the difference below would be rounding
             return _Whitened(rows, u, (torch.zeros_like(x),), x, tau)

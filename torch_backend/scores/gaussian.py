@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from torch_backend.scores.exact import ExactScore, Kernel
+from torch_backend.scores.exact import ExactScore, Kernel, in_float64
 
 
 class GaussianScore(ExactScore):
@@ -30,7 +30,7 @@ class GaussianScore(ExactScore):
                 f"variances of shape {tuple(variances.shape)}; one number >= 0 is needed per entry of the "
                 f"mean, shape {tuple(mean.shape)}"
             )
-        self.register_buffer("variances", variances.double().flatten())
+        self.register_buffer("variances", in_float64(variances).flatten())
 
     def blurred(self, x: Float[Tensor, "n d"], tau: Float[Tensor, "n 1"]) -> tuple[Tensor, Tensor]:
         """Log density and score of N(0, variances + tau); see ``ExactScore.blurred``."""

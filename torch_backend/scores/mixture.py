@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from torch_backend.scores.exact import ExactScore, Kernel
+from torch_backend.scores.exact import ExactScore, Kernel, in_float64
 
 
 class MixtureScore(ExactScore):
@@ -37,9 +37,9 @@ class MixtureScore(ExactScore):
         variances: float | Float[Tensor, " n_components"],
         weights: Float[Tensor, " n_components"] | None = None,
     ) -> None:
-        n_components = means.shape[0]
+        n_components, means = means.shape[0], in_float64(means)
         spread = torch.as_tensor(variances, dtype=torch.float64, device=means.device).reshape(-1)
-        shares = torch.ones(n_components, device=means.device) if weights is None else weights
+        shares = torch.ones(n_components, device=means.device) if weights is None else in_float64(weights)
         if len(spread) not in (1, n_components) or not (spread >= 0).all():
             raise ValueError(
                 f"{len(spread)} variances for {n_components} components; one number >= 0 is needed, or "
@@ -48,9 +48,9 @@ class MixtureScore(ExactScore):
         if shares.shape != (n_components,) or not (shares > 0).all() or not shares.isfinite().all():
             raise ValueError(f"weights of shape {tuple(shares.shape)}; {n_components} positive numbers are needed")
         shares = shares.double() / shares.double().sum()
-        centre = torch.tensordot(shares, means.double(), dims=1)
+        centre = torch.tensordot(shares, means, dims=1)
         super().__init__(kernel, centre)
-        flat = (means.double() - centre).flatten(1)
+        flat = (means - centre).flatten(1)
         self.register_buffer("means", flat)
         self.register_buffer("half_squares", flat.square().sum(1) / 2)
         self.register_buffer("variances", spread)
