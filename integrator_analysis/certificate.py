@@ -92,7 +92,7 @@ WEAK_NODES, WEAK_TOLERANCE = 8, 1e-7
 """Gauss-Hermite nodes of what z_t does not say about the data, and the accuracy of the rule for what it says, for the
 derived constants: ``MixtureProblem.nodes``. 164 points on PSLD, 390 with M = 2, whose score is steeper."""
 
-STIFF = (0.5, 0.25, -20.0)
+STIFF = (0.5, 0.1, -20.0)
 """Start and size of a step, in fractions of t_max, and the slope of a linear score at which its radius is measured:
 data of width 0.2, whose score no step of that size follows."""
 

@@ -106,6 +106,8 @@ def test_unwritable_path_is_one_clear_error_and_leaves_nothing(tmp_path: Path) -
         ("psld/ABA(reduced)", {"x": 2, "m": 2}),
         ("psld/BAOAB(reduced)", {"f": 2}),
         ("psld/OBABO(reduced)", {"f": 2}),
+        ("flow/UniPC-2", {"x": 4}),
+        ("flow/DEIS-tAB3", {"x": 5}),
     ],
 )
 def test_other_parameters_and_words_are_verified_as_derived(spec: str, exponents: dict[str, int]) -> None:
