@@ -43,11 +43,9 @@ def common_tests(checkout):
         return importlib.import_module(f"{package.__name__}.schedulers.test_schedulers").SchedulerCommonTest
 
 
-SchedulerCommonTest = common_tests(CHECKOUT)
-# out of the module's names: pytest would collect the class itself, which has no schedulers
-CommonTest = [SchedulerCommonTest]
-del SchedulerCommonTest
-NAMES = unittest.defaultTestLoader.getTestCaseNames(CommonTest[0])
+Common = common_tests(CHECKOUT)
+Common.__test__ = False  # pytest would collect the class itself, which has no schedulers
+NAMES = unittest.defaultTestLoader.getTestCaseNames(Common)
 
 VP = [spec for spec in available() if spec.startswith("vp/") and spec != "vp/SSCS"]
 FLOW = ["flow/conjugate(predict=velocity)", *(spec.replace("vp", "flow") for spec in VP if "anchored" not in spec)]
@@ -115,7 +113,7 @@ def case(build, monkeypatch):
         usable = [one.__name__ for one in scheduler._get_compatibles() if not isinstance(one, DummyObject)]
         monkeypatch.setattr(scheduler, "_compatibles", usable)
 
-        class Case(CommonTest[0]):
+        class Case(Common):
             scheduler_classes = (scheduler,)
             forward_default_kwargs = (("num_inference_steps", 25),)
 
