@@ -1,0 +1,92 @@
+"""What benchmarks/derivation_mutants.py changes and what it calls killed, on a module and a test of a few lines."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+SOURCE = '''"""Not 1 + 1 of these."""
+SIZE = 2 + 2
+
+
+def mean(values: list[float | int], weights=(1, 2)):
+    """The mean of 3 * 4 numbers."""
+    if not values:
+        raise ValueError(f"{len(values) + 5} values, " + "6")
+    return sum(values) / max(len(values), 1)
+'''
+
+TEST = """
+from integrator_analysis.thing import mean
+
+def test_mean():
+    assert mean([1, 2, 6]) == 3
+"""
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "benchmarks"))
+    return importlib.import_module("derivation_mutants")
+
+
+def test_changes_are_single_ones_in_function_bodies_and_not_in_messages(program) -> None:
+    made = program.mutants_of(SOURCE)
+    assert {(m.kind, m.function, m.before, m.after) for m in made} == {
+        ("sign", "mean", "not values", "(values)"),
+        ("operator", "mean", "sum(values) / max(len(values), 1)", "(sum(values) * max(len(values), 1))"),
+        ("constant", "mean", "1", "2"),
+    }
+    assert len(made) == 3
+    (constant,) = (m for m in made if m.kind == "constant")
+    line = "return sum(values) / max(len(values), {})"
+    assert program.changed_lines(SOURCE, constant.source) == (line.format(1), line.format(2))
+
+
+@pytest.mark.parametrize(
+    ("text", "changes"),
+    [
+        ("a @ b", {"(b @ a)"}),
+        ("a.T", {"a"}),
+        ("a ** 2", {"(a * 2)", "3"}),
+        ("-a if a < b else True", {"(a)", "(a <= b)", "(not (a < b))", "False"}),
+        ("a and b is None", {"(a or b is None)", "(b is not None)"}),
+    ],
+)
+def test_changes_by_kind(program, text: str, changes: set[str]) -> None:
+    found = {m.after for m in program.mutants_of(f"def f(a, b):\n    return {text}\n")}
+    assert found == changes
+
+
+def test_the_sample_is_seeded_and_has_mutants_of_every_module(program) -> None:
+    made = program.sample(60, seed=5)
+    assert made == program.sample(60, seed=5)
+    assert made != program.sample(60, seed=6)
+    assert min(map(len, made.values())) >= program.LEAST
+
+
+def test_a_key_holds_the_text_of_the_mutant_and_of_its_tests(program, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = {program.key_of("analysis/cost.py", text) for text in ("a", "b")}
+    monkeypatch.setitem(program.TESTS, "analysis/cost.py", ["tests/test_derivation_mutants.py"])
+    keys.add(program.key_of("analysis/cost.py", "a"))
+    assert len(keys) == 3
+
+
+def test_a_kill_is_the_verdict_of_a_test(program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(program.TESTS, "thing.py", ["test_thing.py"])
+    module = tmp_path / "integrator_analysis" / "thing.py"
+    module.parent.mkdir()
+    (module.parent / "__init__.py").touch()
+    module.write_text(SOURCE)
+    (tmp_path / "test_thing.py").write_text(TEST)
+    assert program.killed(tmp_path, "thing.py", SOURCE) == ""
+    assert program.killed(tmp_path, "thing.py", SOURCE.replace(" / ", " * ")) == "test_thing.py::test_mean"
+    assert program.killed(tmp_path, "thing.py", "raise ImportError\n") == program.NOT_IMPORTED
+    monkeypatch.setattr(program, "LIMIT", 6)  # of which pytest takes two to start
+    assert program.killed(tmp_path, "thing.py", "def mean(values):\n    while True:\n        pass\n") == program.ENDLESS
+    assert module.read_text() == SOURCE
+    (tmp_path / "test_thing.py").write_text("")  # no test, no verdict
+    with pytest.raises(SystemExit):
+        program.killed(tmp_path, "thing.py", SOURCE)
