@@ -1,11 +1,12 @@
 """Do the tests notice a wrong derivation? Seeded mutants of the derivation's own modules, each given to tests.
 
-    python benchmarks/derivation_mutants.py [--count 150] [--seed 20231011] [MODULE ...]
+    python benchmarks/derivation_mutants.py [--count 150] [--seed 20231011] [--jobs 1] [MODULE ...]
 
-Works on a copy of the project in a temporary folder, one mutant at a time and without the cache of derivations. It runs
-the tests that concern the module (TESTS), not the suite; first on the true modules, where they have to pass. Writes
-reports/derivation_mutants.json as it goes and a section of reports/mutants.md. A mutant is not judged again while its
-text and its tests are what they were, unless it is a survivor that is not explained here: exit status 1 if one is left.
+Works on copies of the project in a temporary folder, each with one mutant at a time, and without the cache of
+derivations. It runs the tests that concern the module (TESTS), not the suite, and first on the true modules, where
+they have to pass. Writes reports/derivation_mutants.json as it goes and a section of reports/mutants.md. A mutant is
+not judged again while its text and its tests are what they were, unless it is a survivor that is not explained here:
+exit status 1 if one is left.
 """
 
 from __future__ import annotations
@@ -18,22 +19,25 @@ import json
 import os
 import py_compile
 import random
-import resource
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, TypeGuard, TypeVar
 
 from mutants import OUTPUT, replaced, say, write_text  # the program beside this one
 
 from integrator_analysis.certificate import SEED
 from integrator_analysis.codegen.mutants import Mutant, edited
 
+Item = TypeVar("Item")
 ROOT = OUTPUT.parent
 PACKAGE = "integrator_analysis"
 COPIED = ("integrator_analysis", "torch_backend", "tests", "docs", "examples", "README.md", "pyproject.toml")
@@ -51,8 +55,8 @@ VERIFIED = [
 ]
 TESTS: Mapping[str, Sequence[str]] = {
     "conjugation.py": [
-        PACKAGE + "/conjugation.py",
         T + "test_local_error.py",
+        PACKAGE + "/conjugation.py",
         T + "test_bad_methods.py",
         T + "test_conjugation.py",
         A + "test_elementary_differentials.py",
@@ -60,8 +64,8 @@ TESTS: Mapping[str, Sequence[str]] = {
         COMMITTED,
     ],
     "splitting.py": [
-        PACKAGE + "/splitting.py",
         T + "test_splitting.py",
+        PACKAGE + "/splitting.py",
         T + "test_harmonic_oscillator.py",
         A + "test_leading_terms.py",
         P + "test_words.py",
@@ -75,7 +79,7 @@ TESTS: Mapping[str, Sequence[str]] = {
         A + "test_elementary_differentials.py",
         P + "test_gaussian_map.py",
     ],
-    "analysis/conditions.py": [PACKAGE + "/analysis/conditions.py", T + "test_conditions.py", A + "test_modified.py"],
+    "analysis/conditions.py": [T + "test_conditions.py", PACKAGE + "/analysis/conditions.py", A + "test_modified.py"],
     "analysis/cost.py": [A + "test_cost.py"],
     "analysis/exactness.py": VERIFIED,
     "analysis/expansion.py": [
@@ -92,17 +96,17 @@ TESTS: Mapping[str, Sequence[str]] = {
         PACKAGE + "/analysis/stability.py",
     ],
     "analysis/gaussian.py": [
-        PACKAGE + "/analysis/gaussian.py",
         T + "test_gaussian_and_stability.py",
+        PACKAGE + "/analysis/gaussian.py",
         P + "test_steps_by_hand.py::test_moments_after_many_steps_are_those_of_the_composed_maps",
         P + "test_steps_by_hand.py::test_a_full_covariance_is_treated_in_its_eigenbasis",
         P + "test_gaussian_map.py",
     ],
     "analysis/global_error.py": [A + "test_global_error.py"],
-    "analysis/growth.py": [PACKAGE + "/analysis/growth.py", A + "test_growth_and_moments.py"],
+    "analysis/growth.py": [A + "test_growth_and_moments.py", PACKAGE + "/analysis/growth.py"],
     "analysis/limits.py": [
-        PACKAGE + "/analysis/limits.py",
         A + "test_stability_limits.py",
+        PACKAGE + "/analysis/limits.py",
         PACKAGE + "/analysis/stability.py",
     ],
     "analysis/local_error.py": [
@@ -112,7 +116,7 @@ TESTS: Mapping[str, Sequence[str]] = {
         A + "test_elementary_differentials.py",
         A + "test_modified.py",
     ],
-    "analysis/modified.py": [PACKAGE + "/analysis/modified.py", A + "test_modified.py"],
+    "analysis/modified.py": [A + "test_modified.py", PACKAGE + "/analysis/modified.py"],
     "analysis/problems.py": [A + "test_law_nodes.py", T + "test_local_error.py", A + "test_global_error.py"],
     "analysis/recall.py": [
         T + "test_cache.py::test_a_warm_start_says_what_the_cold_one_said",
@@ -129,7 +133,8 @@ TESTS: Mapping[str, Sequence[str]] = {
         "tests/torch_backend/test_export.py::test_the_answer_of_the_trial_is_that_of_the_kernels_drift"
     ],
 }
-"""Of each module the tests that are about it, the quick ones first: they end at the first failure."""
+"""Of each module the tests that are about it, the quick ones first: they end at the first failure. Doctests are not the
+first: pytest would load their module a second time, under another name."""
 
 EXPLAINED: Mapping[tuple[str, str, str], str] = {}
 """Why a survivor passes, by module and the lines before and after: it computes the same, or no claim is about it."""
@@ -248,17 +253,45 @@ def changed_lines(source: str, mutant: str) -> tuple[str, str]:
 
 
 def key_of(module: str, text: str) -> str:
-    """A hash of the mutated text, of the module's list of tests and of the files that these are in."""
-    digest = hashlib.sha256("\n".join([module, text, *TESTS[module]]).encode())
-    files = dict.fromkeys(ROOT / test.partition("::")[0] for test in TESTS[module])
-    conftests = dict.fromkeys(folder / "conftest.py" for file in files for folder in file.parents)
-    for path in [*files, *(p for p in conftests if p.is_relative_to(ROOT / "tests") and p.exists())]:
-        digest.update(path.read_bytes())
+    return hashlib.sha256(f"{module}\n{text}".encode()).hexdigest()
+
+
+def tests_hash(tests: Iterable[str]) -> str:
+    """A hash of the text of tests: their files, of which other tests than a named one are left out, and conftests."""
+    digest = hashlib.sha256()
+    for test in tests:
+        file, _, name = test.partition("[")[0].partition("::")
+        digest.update(f"{test}\n{_without_others((ROOT / file).read_text(encoding='utf-8'), name)}\n".encode())
+        for folder in (ROOT / file).parents:
+            if folder.is_relative_to(ROOT / "tests") and (folder / "conftest.py").exists():
+                digest.update((folder / "conftest.py").read_bytes())
     return digest.hexdigest()
+
+
+def _without_others(source: str, name: str) -> str:
+    if not name:
+        return source
+    others = [n for n in ast.parse(source).body if not _is_test(n) or n.name == name]
+    return "\n".join(map(ast.unparse, others))
+
+
+def _is_test(node: ast.stmt) -> TypeGuard[ast.FunctionDef]:
+    return isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+
+
+def judges(row: Mapping[str, Any]) -> Sequence[str]:
+    """The tests on which a verdict depends: the one that failed, or all."""
+    return [row["killed"]] if "::" in row["killed"] else TESTS[row["module"]]
+
+
+def settled(row: Mapping[str, Any]) -> bool:
+    """Whether a row's verdict stands: its tests are what they were, and it is a kill or an explained survivor."""
+    return "killed" in row and bool(row["killed"] or explanation(row)) and row["tests"] == tests_hash(judges(row))
 
 
 def copied(folder: Path) -> Path:
     """A copy of the project, compiled: what is compiled is checked by the hash of its text, not by its time."""
+    folder.mkdir()
     for name in COPIED:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -276,6 +309,7 @@ def killed(copy: Path, module: str, text: str) -> str:
     target = copy / PACKAGE / module
     true = target.read_text(encoding="utf-8")
     target.write_text(text, encoding="utf-8")
+    limited = ["sh", "-c", f'ulimit -S -t {LIMIT}; exec "$@"', "sh"]  # of computing, however busy the machine is
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:xdist", "-p", "no:cacheprovider", *TESTS[module]]
     own = {
         "PYTHONPATH": str(copy),
@@ -283,11 +317,8 @@ def killed(copy: Path, module: str, text: str) -> str:
         "OMP_NUM_THREADS": "1",
         "INTEGRATOR_ANALYSIS_CACHE": "",  # neither read nor written: a mutant computes everything itself
     }
-    limits = lambda: resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT + 5))  # noqa: E731
     try:
-        done = subprocess.run(
-            command, cwd=copy, env=os.environ | own, capture_output=True, text=True, preexec_fn=limits
-        )
+        done = subprocess.run([*limited, *command], cwd=copy, env=os.environ | own, capture_output=True, text=True)
     finally:
         target.write_text(true, encoding="utf-8")
     failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR "))]
@@ -312,7 +343,20 @@ def check_copy(copy: Path, module: str) -> None:
     if killed(copy, module, "raise ImportError\n") != NOT_IMPORTED:
         say(f"the tests of {module} do not import the module of the copy")
         sys.exit(2)
-    say(f"the tests of {module} pass on the true module")
+
+
+@contextmanager
+def borrowed(free: SimpleQueue[Path]) -> Iterator[Path]:
+    copy = free.get()
+    try:
+        yield copy
+    finally:
+        free.put(copy)
+
+
+def in_any_order(pool: Executor, work: Callable[[Item], Item], items: Iterable[Item]) -> Iterator[Item]:
+    for future in as_completed([pool.submit(work, item) for item in items]):
+        yield future.result()
 
 
 # -- the page ----------------------------------------------------------------------------------------------------------
@@ -324,12 +368,13 @@ def page(rows: Sequence[Mapping[str, Any]], seed: int) -> str:
     same = [row for row in rows if not row["killed"] and explanation(row)]
     dead = [row for row in rows if row["killed"]]
     by = Counter(row["killed"] if row["killed"] in (NOT_IMPORTED, ENDLESS) else "a test" for row in dead)
-    places = sum(row["of"] for row in {row["module"]: row for row in rows}.values())
+    places = {module: len(mutants_of(text_of(module))) for module in TESTS}
+    total = sum(places.values())
     share, rest = (100 * len(dead) / max(1, n) for n in (len(rows), len(rows) - len(same)))
     lines = [
         "## The derivation's own modules",
         "",
-        f"{len(rows)} mutants, drawn from {places} by `python benchmarks/derivation_mutants.py` (seed {seed}): at "
+        f"{len(rows)} mutants, drawn from {total} by `python benchmarks/derivation_mutants.py` (seed {seed}): at "
         f"least {LEAST} of each module, the others in proportion to the places that can be changed. A mutant is one "
         "change in a function body. The tests that are about the module are run, not the suite, without the cache; "
         "they pass on the true modules.",
@@ -343,7 +388,8 @@ def page(rows: Sequence[Mapping[str, Any]], seed: int) -> str:
         "|---|---|---|---|---|---|",
     ]
     for module in TESTS:
-        lines.append(_counts(module, [row for row in rows if row["module"] == module], places=True))
+        own = [row for row in rows if row["module"] == module]
+        lines.append(_counts(f"{module} | {places[module]}", own))
     lines += ["", "| kind of change | mutants | killed | explained | survived |", "|---|---|---|---|---|"]
     for kind, text in KINDS.items():
         lines.append(_counts(f"{kind}: {text}", [row for row in rows if row["kind"] == kind]))
@@ -354,11 +400,10 @@ def page(rows: Sequence[Mapping[str, Any]], seed: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _counts(name: str, rows: Sequence[Mapping[str, Any]], places: bool = False) -> str:
+def _counts(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
     dead = sum(bool(row["killed"]) for row in rows)
     same = sum(not row["killed"] and bool(explanation(row)) for row in rows)
-    first = [name, rows[0]["of"] if rows else 0] if places else [name]
-    return "| " + " | ".join(map(str, [*first, len(rows), dead, same, len(rows) - dead - same])) + " |"
+    return f"| {name} | {len(rows)} | {dead} | {same} | {len(rows) - dead - same} |"
 
 
 def _shown(row: Mapping[str, Any]) -> str:
@@ -370,6 +415,7 @@ def main() -> None:
     parser.add_argument("modules", nargs="*", help="modules to judge; all if none, and only then a page is written")
     parser.add_argument("--count", type=int, default=COUNT, help="mutants in all")
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--jobs", type=int, default=1, help="mutants at a time")
     arguments = parser.parse_args()
     store = OUTPUT / "derivation_mutants.json"
     kept = {row["key"]: row for row in json.loads(store.read_text(encoding="utf-8"))} if store.exists() else {}
@@ -381,26 +427,37 @@ def main() -> None:
     for module, mutant in order:
         before, after = changed_lines(text_of(module), mutant.source)
         row = {"module": module, "kind": mutant.kind, "function": mutant.function, "line": mutant.line}
-        row |= {
-            "before": before,
-            "after": after,
-            "of": len(mutants_of(text_of(module))),
-            "key": key_of(module, mutant.source),
-        }
+        row |= {"before": before, "after": after, "key": key_of(module, mutant.source)}
         rows.append(kept.get(row["key"], row))
-    todo = [n for n, row in enumerate(rows) if not row.get("killed") and not ("killed" in row and explanation(row))]
+    todo = [n for n, row in enumerate(rows) if not settled(row)]
     say(f"{len(rows) - len(todo)} of {len(rows)} mutants are judged already")
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            copy = copied(Path(folder))
-            for module in dict.fromkeys(rows[n]["module"] for n in todo):
-                check_copy(copy, module)
-            for done, n in enumerate(todo, start=1):
+        with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(arguments.jobs) as pool:
+            free: SimpleQueue[Path] = SimpleQueue()  # a copy for each job
+            for job in range(arguments.jobs):
+                free.put(copied(Path(folder) / str(job)))
+
+            def judged(n: int) -> int:
                 module, mutant = order[n]
-                rows[n]["killed"] = killed(copy, module, mutant.source)
-                kept[rows[n]["key"]] = rows[n]
-                write_text(store, json.dumps([*kept.values()], indent=1) + "\n")
-                say(f"{done} of {len(todo)}: {_shown(rows[n])}: {rows[n]['killed'] or 'SURVIVES'}")
+                with borrowed(free) as copy:
+                    rows[n]["killed"] = killed(copy, module, mutant.source)
+                rows[n]["tests"] = tests_hash(judges(rows[n]))
+                return n
+
+            def checked(module: str) -> str:
+                with borrowed(free) as copy:
+                    check_copy(copy, module)
+                return module
+
+            try:
+                for module in in_any_order(pool, checked, dict.fromkeys(rows[n]["module"] for n in todo)):
+                    say(f"the tests of {module} pass on the true module")
+                for done, n in enumerate(in_any_order(pool, judged, todo), start=1):
+                    kept[rows[n]["key"]] = rows[n]
+                    write_text(store, json.dumps([*kept.values()], indent=1) + "\n")
+                    say(f"{done} of {len(todo)}: {_shown(rows[n])}: {rows[n]['killed'] or 'SURVIVES'}")
+            finally:
+                pool.shutdown(cancel_futures=True)
     except KeyboardInterrupt:
         say("interrupted; what was judged is kept, the same command goes on from there")
         sys.exit(130)

@@ -67,11 +67,24 @@ def test_the_sample_is_seeded_and_has_mutants_of_every_module(program) -> None:
     assert min(map(len, made.values())) >= program.LEAST
 
 
-def test_a_key_holds_the_text_of_the_mutant_and_of_its_tests(program, monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = {program.key_of("analysis/cost.py", text) for text in ("a", "b")}
-    monkeypatch.setitem(program.TESTS, "analysis/cost.py", ["tests/test_derivation_mutants.py"])
-    keys.add(program.key_of("analysis/cost.py", "a"))
-    assert len(keys) == 3
+def test_a_verdict_stands_while_the_tests_that_gave_it_do(
+    program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "ROOT", tmp_path)
+    monkeypatch.setitem(program.TESTS, "thing.py", ["test_thing.py"])
+    monkeypatch.setattr(program, "EXPLAINED", {("thing.py", "a", "b"): "the same"})
+    file = tmp_path / "test_thing.py"
+    file.write_text(TEST)
+    one = {"module": "thing.py", "before": "a", "after": "b"}
+    rows = [one | {"killed": verdict} for verdict in ("test_thing.py::test_mean", program.NOT_IMPORTED, "")]
+    rows = [row | {"tests": program.tests_hash(program.judges(row))} for row in rows]
+    assert all(map(program.settled, rows))
+    assert not program.settled(one)
+    assert not program.settled(rows[2] | {"before": "c"})  # a survivor that is not explained
+    file.write_text(TEST + "\n\ndef test_other():\n    pass\n")
+    assert [program.settled(row) for row in rows] == [True, False, False]
+    file.write_text(TEST.replace("== 3", "== 4"))
+    assert not any(map(program.settled, rows))
 
 
 def test_a_kill_is_the_verdict_of_a_test(program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

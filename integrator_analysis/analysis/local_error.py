@@ -393,8 +393,7 @@ class _Point:
             return self.time
         if kind in ("parameter", "reciprocal"):
             value = self.program.parameters[label]
-            number = mpmath.mpf(value.p) / value.q if value.is_Rational else sympy.N(value, mpmath.mp.dps + 5)
-            number = mpmath.mpmathify(number)
+            number = mpmath.mpmathify(sympy.N(value, mpmath.mp.dps + 5))
             return number if kind == "parameter" else 1 / number
         if kind == "function":
             name, order = label

@@ -6,9 +6,13 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 import integrator_analysis as ia
-from integrator_analysis.analysis.gaussian import affine_step, gaussian_eps
+from integrator_analysis.analysis.gaussian import affine_step, gaussian_eps, marginal
+from integrator_analysis.codegen import kernel_source
+from torch_backend.scores import GaussianScore
+from torch_backend.source import module_from_source
 
 
 def vp_numbers(t: float) -> tuple[float, float, float]:
@@ -109,3 +113,24 @@ def test_region_shape_and_bad_input() -> None:
             stability.radius(h, -1.0, t)
     with pytest.raises(ia.InputError, match="2 x 2"):
         stability.amplification(0.1, np.eye(3), 0.5)
+
+
+def test_a_singular_covariance_of_any_size_is_accepted() -> None:
+    """Rounding leaves an eigenvalue of -1e-16 of the largest, which is far below -1e-12 here."""
+    direction = np.array([1.0, 3.0, -2.0, 0.7])
+    covariance = 1e6 * np.outer(direction, direction)
+    assert -1e-6 < np.linalg.eigvalsh(covariance)[0] < -1e-12
+    error = ia.derive("vp/DDIM").gaussian_error([0.9, 0.5], 0.0, covariance)
+    assert error.variances.max() == pytest.approx(1e6 * direction @ direction)
+
+
+def test_three_steps_of_the_past_are_read_in_their_order() -> None:
+    """The mean of a deterministic scheme is what the generated sampler makes of the mean."""
+    times, mean, variance = [0.9, 0.72, 0.6, 0.45, 0.37, 0.2], 0.7, 0.3
+    i = ia.derive("vp/DEIS-tAB3")
+    sampler = i.to_torch(dtype=torch.float64)
+    data = torch.tensor([[mean], [variance]], dtype=torch.float64)
+    network = GaussianScore(module_from_source(kernel_source(i.process), "kernel_vp"), data[0], data[1])
+    start, end = (marginal(i.process, time, mean, variance)[0] for time in (times[0], times[-1]))
+    found = sampler.sample(network, torch.tensor(start)[None], times=times).numpy()[0]
+    assert i.gaussian_error(times, mean, variance).mean[0] == pytest.approx(found - end, rel=1e-9)

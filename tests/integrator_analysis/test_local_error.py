@@ -184,3 +184,29 @@ def test_text_and_latex_name_every_block() -> None:
 def test_weak_error_needs_an_observable() -> None:
     with pytest.raises(ia.InputError, match="observable"):
         ia.derive("vp/EM").local_error.evaluate([0.1], 0.5, tanh_network(1, 0))
+
+
+def test_an_expression_with_a_quotient_has_the_value_of_the_error() -> None:
+    """An eps that is kept is converted by beta at its own time: beta stays in the denominator."""
+    i = ia.derive("vp/S S@1/2[2,-1] L")
+    field, z, time = tanh_network(1, 3), 0.4, 0.3
+    beta, clock = 0.1 + 19.9 * time, 0.1 * time + 19.9 * time**2 / 2
+    values = {
+        "x": z,
+        "beta": beta,
+        "d_t beta": 19.9,
+        "eta_xx": beta / 2 / np.sqrt(-np.expm1(-clock)),
+        "eps_x": float(field([z], time)[0]),
+        "d_x eps_x": float(mpmath.diff(lambda x: field([x], time)[0], z)),
+    }
+    expression = i.local_error.leading["x"]
+    assert {str(symbol) for symbol in expression.free_symbols} == set(values)
+    assert sympy.denom(expression).has(sympy.Symbol("beta"))
+    found = float(expression.subs({sympy.Symbol(name): value for name, value in values.items()}))
+    assert found == pytest.approx(i.local_error.evaluate([z], time, field)["x"], rel=1e-9)
+
+
+def test_an_error_of_the_first_step_alone_does_not_lower_the_order() -> None:
+    """SDE-DPM-Solver++(2M) has order two (Lu et al., arXiv 2211.01095), though its first step is one of order one."""
+    error = ia.derive("vp/SDE-DPM-Solver++2M").local_error
+    assert (error.steps, error.exponents["f"], error.startup, error.order) == (2, 2, True, 2)

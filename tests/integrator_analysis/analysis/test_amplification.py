@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import integrator_analysis as ia
 
@@ -111,3 +112,17 @@ def test_region_is_the_radius_at_every_pair() -> None:
 def test_time_defaults_to_the_prior() -> None:
     stability = ia.derive("vp/Euler").stability
     assert stability.radius(0.1, -2.0) == pytest.approx(abs(1 - 0.1 * 20 / 2), rel=1e-13)
+
+
+def test_a_stack_of_jacobians_gives_a_stack() -> None:
+    stability, stack = ia.derive("psld/RVV").stability, np.random.default_rng(0).normal(size=(3, 2, 2))
+    found = stability.amplification(0.1, stack, 0.7)
+    np.testing.assert_allclose(found, [stability.amplification(0.1, one, 0.7) for one in stack], rtol=1e-12)
+    with pytest.raises(ia.InputError, match="2 x 2"):
+        stability.amplification(0.1, np.zeros((3, 2, 1)), 0.7)
+
+
+@pytest.mark.parametrize(("given", "start"), [({}, 1.0), ({"t": 0.5}, 0.5)])
+def test_the_drawing_covers_steps_up_to_the_start(given: dict[str, float], start: float) -> None:
+    ax = ia.derive("vp/Euler").stability.plot(Figure().subplots(), points=4, **given)
+    assert ax.get_xlim() == pytest.approx((1e-3, 0.99 * start))

@@ -25,6 +25,19 @@ def test_the_estimate_grows_with_order_blocks_evaluations_history_and_noises() -
     assert expected_seconds(replace(program["psld/DDIM"], history=2), 4) > expected_seconds(program["psld/DDIM"], 4)
 
 
+def test_the_estimate_by_hand() -> None:
+    """(1 + evaluations + kept ones) (0.003 order + s (1 + noises of all expanded steps)), s = 0.04 at order five.
+
+    One block and one order more: a factor of 2.5; two blocks: 17 at order five and 2.5 * 3.2 an order; an eighth on
+    a score without noise.
+    """
+    one, kept, two = (ia.derive(f"vp/{name}").program for name in ("EM", "SDE-DPM-Solver++2M", "Euler"))
+    assert expected_seconds(one, 5) == pytest.approx(2 * (0.015 + 0.04 * 2))
+    assert expected_seconds(kept, 6) == pytest.approx(3 * (0.018 + 0.04 * 2.5 * (1 + 2)))
+    assert expected_seconds(two, 5) == pytest.approx(2 * (0.015 + 0.04 / 8))
+    assert expected_seconds(ia.derive("psld/NOBA").program, 4) == pytest.approx(3 * (0.012 + 0.04 * 17 / 8 * (1 + 2)))
+
+
 def test_the_catalogue_is_within_the_budget_and_a_high_order_is_not() -> None:
     program = ia.derive("psld/UniPC-eps-2").program
     assert expected_seconds(program, 5) < BUDGET < expected_seconds(program, 9)

@@ -395,6 +395,13 @@ def test_a_state_of_another_length_is_refused() -> None:
         error.through(0)
 
 
+def test_further_powers_may_be_asked_for_one_after_another() -> None:
+    error, other = (ia.derive("vp/Euler").local_error for _ in range(2))
+    assert error.through(2)[1].text() == error.next.text()
+    assert [terms.text() for terms in error.through(3)] == [terms.text() for terms in other.through(3)]
+    assert [terms.exponents["x"] for terms in error.through(3)] == [2, 3, 4]
+
+
 def test_terms_read_as_a_sum() -> None:
     error = ia.derive("vp/DDIM").local_error
     assert error.terms_text()["x"] == ("beta*eta_xx/4*d_x eps_x[x] - eta_xx/2*d_t eps_x - eta_xx**2/2*d_x eps_x[eps_x]")

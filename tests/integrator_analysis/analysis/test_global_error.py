@@ -11,7 +11,7 @@ import torch
 
 import integrator_analysis as ia
 from integrator_analysis.analysis.gaussian import marginal
-from integrator_analysis.analysis.global_error import QuadraticObservable, global_error
+from integrator_analysis.analysis.global_error import GRIDS, QuadraticObservable, global_error
 from integrator_analysis.analysis.problems import MixtureProblem, WaveObservable
 from integrator_analysis.codegen import kernel_source
 from torch_backend import load
@@ -86,6 +86,15 @@ def test_the_local_error_of_another_scheme_predicts_another_error():
     wrong = global_error(ia.derive("psld/NVV").local_error, problem, z, "quadratic", interval)
     measured = _limit("psld/RVV", "quadratic", interval, 1)
     assert np.abs(measured - wrong.constant).max() > 0.3 * np.abs(wrong.constant).max()
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_the_speed_of_a_grid_is_that_of_the_samplers_grid(name):
+    start, end, n = 0.8, 0.15, 2000
+    times = np.array(time_grid(name, n, start, end))
+    assert GRIDS[name]((times[:-1] + times[1:]) / 2, start, end) == pytest.approx(
+        -n * np.diff(times), rel=1e-3, abs=1e-3
+    )
 
 
 def test_the_start_up_of_a_multistep_scheme_enters_at_its_own_power():

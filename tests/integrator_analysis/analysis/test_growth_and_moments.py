@@ -141,8 +141,9 @@ def test_runge_kutta_4_on_the_oscillator() -> None:
 # --- exact flows and Gaussian data -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kappa", [0.0, 0.6])
 @pytest.mark.parametrize("name", ["vp", "subvp", "flow", "psld", "cld"])
-def test_the_frozen_scores_exact_flow(name: str) -> None:
+def test_the_frozen_scores_exact_flow(name: str, kappa: float) -> None:
     process = ia.process(name)
     k, start, end = len(process.blocks), 0.6 * process.t_max, 0.25 * process.t_max
     score = np.diag([-2.5, -3.0][:k])
@@ -159,13 +160,22 @@ def test_the_frozen_scores_exact_flow(name: str) -> None:
         noise = {"psld": np.diag([0.01, 0.25 * 4.01]), "cld": np.diag([0.0, 2.0]), "flow": np.array([[2 * t]])}
         clock = 0.1 * t + 19.9 * t**2 / 2
         other = np.array([[1.0 if name == "vp" else -np.expm1(-2 * clock)]])
-        return beta(t) * (np.array(drift.get(name, [[-0.5]])) - noise.get(name, other) @ score / 2)
+        return beta(t) * (np.array(drift.get(name, [[-0.5]])) - noise.get(name, other) @ score * (1 + kappa**2) / 2)
 
     out = solve_ivp(
         lambda t, z: (field(t) @ z.reshape(k, k)).ravel(), (start, end), np.eye(k).ravel(), rtol=1e-11, atol=1e-13
     )
-    found = FrozenProblems(process).exact(score, start, end)
+    found = FrozenProblems(process).exact(score, start, end, kappa)
     np.testing.assert_allclose(found, out.y[:, -1].reshape(k, k), rtol=1e-8, atol=1e-10)
+
+
+def test_the_stationary_variance_where_the_diffusion_is_no_multiple_of_the_drift() -> None:
+    """Sub-VP: dx = (beta/2 + D s) x dT + sqrt(D) dw, D = beta (1 - e^(-2 B)), has the variance -D / (beta + 2 D s)."""
+    time, score = 0.3, -2.5
+    beta, clock = 0.1 + 19.9 * time, 0.1 * time + 19.9 * time**2 / 2
+    diffusion = -beta * np.expm1(-2 * clock)
+    found = FrozenProblems(ia.process("subvp")).stationary(np.array([[score]]), time)
+    assert found == pytest.approx(np.array([[-diffusion / (beta + 2 * diffusion * score)]]), rel=1e-12)
 
 
 def test_along_a_grid_by_hand() -> None:
@@ -197,6 +207,15 @@ def test_along_is_the_norm_of_the_whitened_product_of_steps() -> None:
         whitened = np.linalg.inv(sqrtm(after)) @ product @ sqrtm(covariances[0])
         expected.append(np.linalg.norm(whitened, 2))
     np.testing.assert_allclose(stability.along(times, [variance])[:, 0], expected, rtol=1e-9)
+
+
+def test_along_a_grid_with_an_evaluation_that_is_kept() -> None:
+    """SPS-2M begins with a step of no length; its covariances are those of ``gaussian_error``."""
+    times, variance = [0.9, 0.7, 0.4], 0.3
+    i = derive("psld/SPS-2M")
+    error = i.gaussian_error(times, 0.0, variance)
+    ratio = np.linalg.eigvals(np.linalg.solve(error.exact[0], error.exact[0] + error.covariance[0])).max()
+    assert i.stability.along(times, [variance])[-1, 0] == pytest.approx(np.sqrt(ratio.real), rel=1e-9)
 
 
 def test_exact_schemes_are_as_wide_as_the_data_on_any_grid() -> None:

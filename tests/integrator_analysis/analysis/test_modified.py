@@ -170,6 +170,24 @@ def test_euler_maruyama_has_the_moments_of_its_modified_sde() -> None:
         assert slope_of([e[n] for e in modified]) == pytest.approx(2, abs=0.15)
 
 
+def test_the_modified_sde_of_euler_maruyama_by_hand() -> None:
+    """E f is off by h**2/2 (M - L**2 - L'), L = a d_x + (beta/2) d_xx, M its square with a, beta frozen, ' = -d_t."""
+    equation = ia.derive("vp/EM").modified_equation
+    assert isinstance(equation, ModifiedSDE)
+    names = ("beta", "d_t beta", "x", "s_x", "d_x s_x", "d_xx s_x", "d_t s_x")
+    beta, slope, x, s, s_x, s_xx, s_t = map(sympy.Symbol, names)
+    a, a_x = beta * (x / 2 + s), beta * (sympy.Rational(1, 2) + s_x)
+    a_t = slope * (x / 2 + s) + beta * s_t
+    assert sympy.expand(equation.drift["x"] + (a * a_x + beta**2 / 2 * s_xx - a_t) / 2) == 0
+    assert sympy.expand(equation.diffusion[0, 0] + beta * a_x - slope / 2) == 0
+
+
+def test_a_modified_equation_in_latex() -> None:
+    equation = ia.derive("flow/conjugate(predict=velocity)").modified_equation
+    assert equation.latex()["x"].replace(" ", "").startswith(r"\mathrm{velocity}_{x}+h\left(\frac{1}{2}")
+    assert equation.latex()["x"].endswith(r"\right)")
+
+
 def test_a_second_order_splitting_with_noise_has_no_modified_sde() -> None:
     """On CLD the position has no noise, so d_xx f has no place in a generator of first order in h; nor has d_mmm f."""
     equation = ia.derive("cld/O A@0 B B@1/2[2,-1] A[2,-1] O(exact)").modified_equation

@@ -139,6 +139,7 @@ def test_the_damped_oscillators_exact_factors(name: str) -> None:
 def test_a_first_crossing_is_told_from_growth_that_sets_in_slowly() -> None:
     assert first_unstable(taylor(2), 1j, 1e-12) == 0
     assert first_unstable(taylor(4), 1j, 1e-12) == pytest.approx(8**0.5, abs=1e-12)
+    assert first_unstable(taylor(1), -2, 1e-12) == pytest.approx(1)  # in units of the direction
     assert first_unstable(lambda mu: np.exp(mu.real), -1, 1e-12) == np.inf
     assert first_unstable(lambda mu: np.where(np.abs(mu) > 2, 3.0, 1 + 1e-15 * np.abs(mu)), 1j, 1e-12) == pytest.approx(
         2
