@@ -256,14 +256,14 @@ def key_of(module: str, text: str) -> str:
     return hashlib.sha256(f"{module}\n{text}".encode()).hexdigest()
 
 
-def tests_hash(tests: Iterable[str]) -> str:
+def tests_hash(root: Path, tests: Iterable[str]) -> str:
     """A hash of the text of tests: their files, of which other tests than a named one are left out, and conftests."""
     digest = hashlib.sha256()
     for test in tests:
         file, _, name = test.partition("[")[0].partition("::")
-        digest.update(f"{test}\n{_without_others((ROOT / file).read_text(encoding='utf-8'), name)}\n".encode())
-        for folder in (ROOT / file).parents:
-            if folder.is_relative_to(ROOT / "tests") and (folder / "conftest.py").exists():
+        digest.update(f"{test}\n{_without_others((root / file).read_text(encoding='utf-8'), name)}\n".encode())
+        for folder in (root / file).parents:
+            if folder.is_relative_to(root / "tests") and (folder / "conftest.py").exists():
                 digest.update((folder / "conftest.py").read_bytes())
     return digest.hexdigest()
 
@@ -286,7 +286,7 @@ def judges(row: Mapping[str, Any]) -> Sequence[str]:
 
 def settled(row: Mapping[str, Any]) -> bool:
     """Whether a row's verdict stands: its tests are what they were, and it is a kill or an explained survivor."""
-    return "killed" in row and bool(row["killed"] or explanation(row)) and row["tests"] == tests_hash(judges(row))
+    return "killed" in row and bool(row["killed"] or explanation(row)) and row["tests"] == tests_hash(ROOT, judges(row))
 
 
 def copied(folder: Path) -> Path:
@@ -441,7 +441,7 @@ def main() -> None:
                 module, mutant = order[n]
                 with borrowed(free) as copy:
                     rows[n]["killed"] = killed(copy, module, mutant.source)
-                rows[n]["tests"] = tests_hash(judges(rows[n]))
+                    rows[n]["tests"] = tests_hash(copy, judges(rows[n]))
                 return n
 
             def checked(module: str) -> str:

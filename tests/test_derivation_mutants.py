@@ -77,7 +77,7 @@ def test_a_verdict_stands_while_the_tests_that_gave_it_do(
     file.write_text(TEST)
     one = {"module": "thing.py", "before": "a", "after": "b"}
     rows = [one | {"killed": verdict} for verdict in ("test_thing.py::test_mean", program.NOT_IMPORTED, "")]
-    rows = [row | {"tests": program.tests_hash(program.judges(row))} for row in rows]
+    rows = [row | {"tests": program.tests_hash(tmp_path, program.judges(row))} for row in rows]
     assert all(map(program.settled, rows))
     assert not program.settled(one)
     assert not program.settled(rows[2] | {"before": "c"})  # a survivor that is not explained

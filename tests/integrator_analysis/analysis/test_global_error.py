@@ -11,7 +11,7 @@ import torch
 
 import integrator_analysis as ia
 from integrator_analysis.analysis.gaussian import marginal
-from integrator_analysis.analysis.global_error import GRIDS, QuadraticObservable, global_error
+from integrator_analysis.analysis.global_error import GRIDS, GlobalError, QuadraticObservable, _nodes, global_error
 from integrator_analysis.analysis.problems import MixtureProblem, WaveObservable
 from integrator_analysis.codegen import kernel_source
 from torch_backend import load
@@ -95,6 +95,14 @@ def test_the_speed_of_a_grid_is_that_of_the_samplers_grid(name):
     assert GRIDS[name]((times[:-1] + times[1:]) / 2, start, end) == pytest.approx(
         -n * np.diff(times), rel=1e-3, abs=1e-3
     )
+
+
+def test_between_nodes_a_density_is_a_polynomial_of_degree_nine_in_log_t():
+    """Through four panels; the polynomial of a neighbouring panel is five times as far from the sine."""
+    times, weights = _nodes(0.8, 0.001)
+    error = GlobalError("uniform", (0.8, 0.001), 2, times, weights, np.sin(2 * np.log(times)))
+    at = np.geomspace(0.8, 0.001, 400)
+    assert np.abs(error.source(at) / (0.799 * at) - np.sin(2 * np.log(at))).max() < 5e-7
 
 
 def test_the_start_up_of_a_multistep_scheme_enters_at_its_own_power():
