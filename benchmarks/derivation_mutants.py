@@ -122,6 +122,7 @@ TESTS: Mapping[str, Sequence[str]] = {
         T + "test_cache.py::test_a_warm_start_says_what_the_cold_one_said",
         T + "test_cache.py::test_an_error_is_evaluated_at_any_precision_after_a_warm_start",
     ],
+    "analysis/rounding.py": [T + "test_rounding.py"],
     "analysis/stability.py": [
         A + "test_amplification.py",
         T + "test_gaussian_and_stability.py",

@@ -67,6 +67,14 @@ def test_the_sample_is_seeded_and_has_mutants_of_every_module(program) -> None:
     assert min(map(len, made.values())) >= program.LEAST
 
 
+def test_every_module_of_the_analysis_has_its_tests(program) -> None:
+    folder = program.ROOT / program.PACKAGE
+    modules = {path.relative_to(folder).as_posix() for path in folder.glob("analysis/*.py")}
+    assert modules - {"analysis/__init__.py"} <= set(program.TESTS)
+    files = {test.partition("::")[0] for tests in program.TESTS.values() for test in tests}
+    assert [file for file in files if not (program.ROOT / file).exists()] == []
+
+
 def test_a_verdict_stands_while_the_tests_that_gave_it_do(
     program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
