@@ -201,8 +201,8 @@ EXPLAINED: Mapping[tuple[str, str, str], str] = {
     ): "It expands anew for a count of one, and keeps nothing of it.",
     (
         "analysis/trial.py",
-        "knots = range(math.floor(first), math.ceil(last) - 1, -1) if process.tables else () # where the clock has a kink",
-        "knots = range(math.floor(first), math.ceil(last) - 1, -2) if process.tables else () # where the clock has a kink",
+        "knots = range(math.floor(first), math.ceil(last) - 1, -1) if process.tables else () # where the clock has a kink",  # noqa: E501
+        "knots = range(math.floor(first), math.ceil(last) - 1, -2) if process.tables else () # where the clock has a kink",  # noqa: E501
     ): "DOP853 then finds every second kink itself, by shorter steps: on ddpm the answer moves by 4e-11.",
     (
         "analysis/problems.py",
@@ -213,7 +213,7 @@ EXPLAINED: Mapping[tuple[str, str, str], str] = {
     (
         "analysis/stability.py",
         "tolerance = 1e-7 if abs(unit.imag) < 1e-3 else 1e-10 # a double eigenvalue is known to half the digits",
-        "tolerance = 1e-7 if (not (abs(unit.imag) < 0.001)) else 1e-10 # a double eigenvalue is known to half the digits",
+        "tolerance = 1e-7 if (not (abs(unit.imag) < 0.001)) else 1e-10 # a double eigenvalue is known to half the digits",  # noqa: E501
     ): "A tolerance: crossings are found by root finding, and rounding of radii is met neither way in the "
     "schemes that are tried.",
     (
