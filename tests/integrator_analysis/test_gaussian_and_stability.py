@@ -125,12 +125,14 @@ def test_a_singular_covariance_of_any_size_is_accepted() -> None:
 
 
 def test_three_steps_of_the_past_are_read_in_their_order() -> None:
-    """The mean of a deterministic scheme is what the generated sampler makes of the mean."""
+    """A deterministic scheme multiplies deviations from the mean: the generated sampler's, squared, is the variance."""
     times, mean, variance = [0.9, 0.72, 0.6, 0.45, 0.37, 0.2], 0.7, 0.3
     i = ia.derive("vp/DEIS-tAB3")
-    sampler = i.to_torch(dtype=torch.float64)
     data = torch.tensor([[mean], [variance]], dtype=torch.float64)
     network = GaussianScore(module_from_source(kernel_source(i.process), "kernel_vp"), data[0], data[1])
-    start, end = (marginal(i.process, time, mean, variance)[0] for time in (times[0], times[-1]))
-    found = sampler.sample(network, torch.tensor(start)[None], times=times).numpy()[0]
-    assert i.gaussian_error(times, mean, variance).mean[0] == pytest.approx(found - end, rel=1e-9)
+    (start, spread), (end, exact) = (marginal(i.process, time, mean, variance) for time in (times[0], times[-1]))
+    state = torch.tensor(start + np.sqrt(spread[0]))[None]
+    found = i.to_torch(dtype=torch.float64).sample(network, state, times=times).numpy()[0] - end
+    error = i.gaussian_error(times, mean, variance)
+    assert abs(error.covariance[0, 0, 0]) > 1e-3 * exact[0, 0]
+    assert error.covariance[0] == pytest.approx(found**2 - exact, rel=1e-9)
