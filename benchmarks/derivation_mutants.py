@@ -342,13 +342,16 @@ def key_of(module: str, text: str) -> str:
 
 
 def tests_hash(root: Path, tests: Iterable[str]) -> str:
-    """A hash of the text of tests: their files, of which other tests than a named one are left out, and conftests."""
+    """A hash of the text of tests: their files, of which other tests than a named one are left out, and what they share.
+
+    That is the conftests of the folders in tests/, which hold fixtures; the one in tests/ itself holds settings.
+    """
     digest = hashlib.sha256()
     for test in tests:
         file, _, name = test.partition("[")[0].partition("::")
         digest.update(f"{test}\n{_without_others((root / file).read_text(encoding='utf-8'), name)}\n".encode())
         for folder in (root / file).parents:
-            if folder.is_relative_to(root / "tests") and (folder / "conftest.py").exists():
+            if root / "tests" in folder.parents and (folder / "conftest.py").exists():
                 digest.update((folder / "conftest.py").read_bytes())
     return digest.hexdigest()
 

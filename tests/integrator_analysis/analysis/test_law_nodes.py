@@ -1,7 +1,8 @@
-"""Nodes of a diffused mixture's law integrate its score, however steep: against identities that hold for every law."""
+"""A diffused mixture: nodes of its law integrate its score, however steep, by identities that every law has; its fields."""
 
 from __future__ import annotations
 
+import mpmath
 import numpy as np
 import pytest
 
@@ -35,3 +36,14 @@ def test_gauss_hermite_nodes_of_each_component_do_not() -> None:
     laws = problem.marginals(time)
     z = np.concatenate([mean + grid @ np.linalg.cholesky(covariance).T for _, mean, covariance in laws])
     assert np.abs(stein(problem, time, z, np.concatenate([weight * share for weight, _, _ in laws]))).max() > 1e-5
+
+
+@pytest.mark.parametrize("spec", ["vp", "psld", "cld"])
+def test_in_mpmath_the_mixture_has_the_score_of_numpy_and_eps_is_minus_its_product_with_the_factor(spec: str) -> None:
+    process = ia.process(spec)
+    problem, time, z = MixtureProblem(process), 0.4 * process.t_max, [0.7, -0.3][: len(process.blocks)]
+    score = problem.score_numpy(np.array([z]), time)[0]
+    eps = -np.linalg.cholesky(process.covariance(time)).T @ score
+    for name, expected in (("score", score), ("eps", eps)):
+        found = problem.field(name)([mpmath.mpf(v) for v in z], mpmath.mpf(time))
+        np.testing.assert_allclose(np.array(found, dtype=float), expected, rtol=1e-12)
