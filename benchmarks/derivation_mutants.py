@@ -342,7 +342,7 @@ def key_of(module: str, text: str) -> str:
 
 
 def tests_hash(root: Path, tests: Iterable[str]) -> str:
-    """A hash of the text of tests: their files, of which other tests than a named one are left out, and what they share.
+    """A hash of the text of tests: their files, other tests than a named one left out, and what they share.
 
     That is the conftests of the folders in tests/, which hold fixtures; the one in tests/ itself holds settings.
     """

@@ -1,4 +1,4 @@
-"""A diffused mixture: nodes of its law integrate its score, however steep, by identities that every law has; its fields."""
+"""A diffused mixture: nodes of its law integrate its score, however steep, by identities of every law; its fields."""
 
 from __future__ import annotations
 
