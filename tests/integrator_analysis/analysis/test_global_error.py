@@ -5,13 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
+import mpmath
 import numpy as np
 import pytest
 import torch
 
 import integrator_analysis as ia
 from integrator_analysis.analysis.gaussian import marginal
-from integrator_analysis.analysis.global_error import GRIDS, GlobalError, QuadraticObservable, _nodes, global_error
+from integrator_analysis.analysis.global_error import (
+    GRIDS,
+    GlobalError,
+    QuadraticObservable,
+    _carried,
+    _nodes,
+    global_error,
+)
 from integrator_analysis.analysis.problems import MixtureProblem, WaveObservable
 from integrator_analysis.codegen import kernel_source
 from torch_backend import load
@@ -103,6 +111,21 @@ def test_between_nodes_a_density_is_a_polynomial_of_degree_nine_in_log_t():
     error = GlobalError("uniform", (0.8, 0.001), 2, times, weights, np.sin(2 * np.log(times)))
     at = np.geomspace(0.8, 0.001, 400)
     assert np.abs(error.source(at) / (0.799 * at) - np.sin(2 * np.log(at))).max() < 5e-7
+
+
+@pytest.mark.parametrize(
+    "observable", [WaveObservable((0.9, -0.4), 0.3), QuadraticObservable(((1.0, 0.2), (0.5, -0.3)), (0.4, -1.0), 0.7)]
+)
+def test_an_observable_is_carried_to_its_mean_at_the_end(observable):
+    """E f(a z + b + N(0, spread)) by Gauss-Hermite nodes; a is not symmetric."""
+    a, b = np.array([[0.6, -0.3], [0.5, 0.8]]), np.array([0.2, -0.1])
+    spread, z = np.array([[0.5, 0.2], [0.2, 0.3]]), np.array([0.7, -1.1])
+    x, w = np.polynomial.hermite_e.hermegauss(24)
+    noises = np.stack(np.meshgrid(x, x), axis=-1).reshape(-1, 2) @ np.linalg.cholesky(spread).T
+    values = [float(observable([mpmath.mpf(v) for v in a @ z + b + noise])) for noise in noises]
+    assert float(_carried(observable, a, b, spread)(z)) == pytest.approx(
+        np.outer(w, w).ravel() @ values / w.sum() ** 2, rel=1e-10
+    )
 
 
 def test_the_start_up_of_a_multistep_scheme_enters_at_its_own_power():
