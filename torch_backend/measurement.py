@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from torch_backend.loop import Network, integrate, primer, tabulate, tabulate_scheme
+from torch_backend.loop import Network, integrate, primer, tabulate
 
 __all__ = [
     "Past",
@@ -389,7 +389,7 @@ def walk_in_its_precision(
     """A walk of z (n, k) as a sampler makes it, on z's device and in its dtype; ``noise`` (steps, noises, n)."""
     z = integrate(
         module.step,
-        tabulate_scheme(module, times),
+        tabulate(module.coefficients, times, module.HISTORY),
         times,
         network,
         z,
