@@ -753,16 +753,16 @@ class _Laboratory:
                 matrix, offset = map(torch.from_numpy, problem.eps(float(t[0])))
                 return z @ matrix.T + offset
 
-            worst, cases = 0.0, problem.steps(self.program.history)
-            for z, start, end, times in cases:
+            cases = []
+            for z, start, end, times in problem.steps(self.program.history):
                 states, exact = self._once(
                     *("exact", problem.name, start),
                     find=partial(problem.solution, z, start, end, times),
                 )
                 past = Past(times, [torch.from_numpy(state) for state in states]) if times else None
                 found = take_step(self.module, network, torch.from_numpy(z), start, end, past=past).numpy()
-                distance = float(np.abs(found - exact).max() / max(1.0, np.abs(exact).max()))
-                worst = max(worst, np.inf if np.isnan(distance) else distance)
+                cases.append((exact, found, _relative(exact)))
+            worst, _ = _farthest(cases)
             text = f"{len(cases)} long steps, against scipy DOP853"
             claims.append(Claim(f"exact[{problem.name}]", 0.0, worst, worst, EXACT_TOLERANCE, text))
         return claims
