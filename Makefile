@@ -44,7 +44,7 @@ generate: setup  ## write torch_backend/generated anew from the catalogue
 	$(BIN)/integrator-analysis generate
 
 benchmark: setup  ## run every program in benchmarks/, in reading order
-	@set -e; for program in benchmarks/*.py; do \
+	@set -e; for program in benchmarks/speed/*.py benchmarks/studies/*.py; do \
 		[ -e "$$program" ] || { echo "benchmarks/ holds no programs"; exit 1; }; \
 		echo "== $$program"; $(BIN)/python "$$program"; \
 	done

@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from integrator_analysis.catalogue import SCHEMES, Scheme, register
-from integrator_analysis.catalogue.entry import Method
+from integrator_analysis.inputs import InputError
 from integrator_analysis.integrator import Integrator, derive, verify
+from integrator_analysis.language.text_file import load_text
+from integrator_analysis.methods.method import Method
 from integrator_analysis.processes import FAMILIES, Process, ProcessFamily, process, register_process
-from integrator_analysis.symbols import InputError
-from integrator_analysis.textfile import load_text
 
 __all__ = [
     "InputError",

@@ -18,12 +18,13 @@ import sympy
 
 import integrator_analysis as ia
 from integrator_analysis import cache, cli, integrator
-from integrator_analysis.analysis.problems import MixtureProblem, WaveObservable
+from integrator_analysis.algebra.symbols import t
+from integrator_analysis.analysis.accuracy.problems import MixtureProblem, WaveObservable
 from integrator_analysis.catalogue import _SCHEMES
+from integrator_analysis.inputs import InputError
+from integrator_analysis.language.spec import parse
+from integrator_analysis.methods.splitting.splitting import Splitting
 from integrator_analysis.processes import _FAMILIES
-from integrator_analysis.spec import parse
-from integrator_analysis.splitting import Splitting
-from integrator_analysis.symbols import InputError, t
 
 ROOT = Path(cli.__file__).parents[1]
 

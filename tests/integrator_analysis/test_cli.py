@@ -115,7 +115,7 @@ def test_an_unmeasurable_claim_is_null_in_json_and_its_text_is_not_markup(
     def refuse(*_: object) -> None:
         raise ValueError("shape [/x] is not usable")
 
-    monkeypatch.setattr("integrator_analysis.certificate._Laboratory.maps", refuse)
+    monkeypatch.setattr("integrator_analysis.verification.bench.Laboratory.maps", refuse)
 
     def no_constant(name: str) -> None:
         raise AssertionError(f"{name} is not JSON")
@@ -154,7 +154,7 @@ def test_an_interrupted_verification_keeps_its_certificates(tmp_path: Path) -> N
 
 
 def test_a_failed_verification_exits_one(command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("integrator_analysis.certificate.MAP_TOLERANCE", -1.0)
+    monkeypatch.setattr("integrator_analysis.verification.bench.MAP_TOLERANCE", -1.0)
     status, out, _ = command("verify", "vp/Euler")
     assert status == 1
     assert "FAILED" in out
@@ -194,16 +194,16 @@ PLOTTED = {
 def test_plots_are_written(
     command, kind: str, specs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from integrator_analysis.report import pictures
+    from integrator_analysis.report.pictures import kinds
 
-    assert [*PLOTTED] == [*pictures.KINDS] == [*cli.PLOTS]
+    assert [*PLOTTED] == [*kinds.KINDS] == [*cli.PLOTS]
     small = {"POINTS": 6, "RINGS": 20, "ANGLES": 21, "DEVIATIONS": np.array([0.1, 1.0]), "SAMPLES": 1, "EIGENVALUES": 2}
     for name, value in small.items():
-        monkeypatch.setattr(f"integrator_analysis.report.stability_pictures.{name}", value)
+        monkeypatch.setattr(f"integrator_analysis.report.pictures.stability.{name}", value)
     small = {"GLOBAL_STEPS": (16, 32, 64), "PREDICTED_POINTS": 1, "CONSTANT_TIMES": (0.2, 0.6), "CONSTANT_POINTS": 1}
     small |= {"LAMBDAS": (-1.0, 0.5, 1.0), "GAMMAS": (0.01, 1.0), "MAP_TIMES": (0.2, 0.6)}
     for name, value in small.items():
-        monkeypatch.setattr(pictures, name, value)
+        monkeypatch.setattr(kinds, name, value)
     target = tmp_path / "figure.png"
     assert command("plot", kind, *specs, "-o", target, "-n", 8, "--steps", 2, "--grid", "log-SNR", "--svg")[0] == 0
     assert target.read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,1 @@
+"""A user's network as a sampler sees it."""
