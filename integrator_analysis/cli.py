@@ -352,15 +352,19 @@ def generate(
 
 @app.command()
 def report(
-    output: Annotated[Path, typer.Option("--output", "-o", help="the folder to write")] = Path("reports"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="the folder to write")] = Path("build/report"),
+    renew: Annotated[
+        bool, typer.Option("--renew", help="bring the checkout's reports/ and docs/catalogue.md up to date as well")
+    ] = False,
 ) -> None:
-    """Derive, generate, verify, draw, sample digits: writes index.html and what it links; exit 1 if a claim fails."""
+    """Derive, verify, draw, sample digits: writes index.html and what it links; exit 1 if a claim fails."""
     from rich.console import Console
 
     from integrator_analysis.inputs import InputError
     from integrator_analysis.report.build import build_report
+    from integrator_analysis.report.renewal import checkout
 
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} is a file; give the name of a folder")
-    if not build_report(output, Console(stderr=True)):
+    if not build_report(output, Console(stderr=True), renewed=checkout() if renew else None):
         raise typer.Exit(FAILED)

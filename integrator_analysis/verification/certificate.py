@@ -74,7 +74,11 @@ class Certificate:
 
     def save(self, path: str | Path) -> Path:
         """Write the certificate as JSON. Raises InputError if the path cannot be written; nothing is left half-done."""
-        return write_text(path, json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n")
+        return write_text(path, self.as_json())
+
+    def as_json(self) -> str:
+        """The text that ``save`` writes."""
+        return json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n"
 
     @classmethod
     def load(cls, path: str | Path) -> Certificate:
