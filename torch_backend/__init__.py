@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch_backend.sampler import Sampler, load
+    from torch_backend.source import load_kernel, module_from_source
 
-__all__ = ["Sampler", "load"]
+_HOMES = {"Sampler": "sampler", "load": "sampler", "load_kernel": "source", "module_from_source": "source"}
+__all__ = ["Sampler", "load", "load_kernel", "module_from_source"]
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return getattr(import_module("torch_backend.sampler"), name)
+        return getattr(import_module(f"torch_backend.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'torch_backend' has no attribute {name!r}")
 
 
