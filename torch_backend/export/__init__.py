@@ -7,8 +7,18 @@ from torch_backend.export.diffusers import check_schedulable, scheduler_module
 from torch_backend.export.kdiffusion import check_on_sigmas, sampler_function
 from torch_backend.export.module import standalone_module
 from torch_backend.export.program import check_program, step_program
+from torch_backend.programs import SamplingLoop, export_loop
 
-__all__ = ["FORMATS", "Format", "sampler_function", "scheduler_module", "standalone_module", "step_program"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "SamplingLoop",
+    "export_loop",
+    "sampler_function",
+    "scheduler_module",
+    "standalone_module",
+    "step_program",
+]
 
 
 class Format(NamedTuple):
