@@ -1,3 +1,5 @@
+from . import figures as figures
+from .algebra.notation import latex as latex
 from .algebra.symbols import t as t
 from .analysis.accuracy.local_error import LocalError as LocalError
 from .analysis.accuracy.order_conditions import gaussian_slope_of_b as gaussian_slope_of_b
@@ -7,6 +9,7 @@ from .analysis.accuracy.problems import MixtureProblem as MixtureProblem
 from .catalogue import catalogue as catalogue
 from .catalogue import register as register
 from .catalogue.scheme import Scheme as Scheme
+from .codegen import kernel_source as kernel_source
 from .inputs import InputError as InputError
 from .integrator import Integrator as Integrator
 from .integrator import derive as derive
