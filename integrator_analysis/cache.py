@@ -27,10 +27,10 @@ from sympy.core.function import AppliedUndef
 from sympy.external.gmpy import GROUND_TYPES
 
 from integrator_analysis.algebra.special import Table
-from integrator_analysis.certificate import write_text
+from integrator_analysis.files import write_text
+from integrator_analysis.inputs import InputError
+from integrator_analysis.language.spec import Spec
 from integrator_analysis.processes import Process
-from integrator_analysis.spec import Spec
-from integrator_analysis.symbols import InputError
 
 __all__ = ["MAX_BYTES", "VARIABLE", "Record", "Usage", "clear", "find", "folder", "key_of", "usage"]
 
@@ -44,7 +44,7 @@ MAX_ENTRY = 4 * 2**20
 STALE = 3600.0
 """Seconds after which a temporary file is one that an interrupted process left."""
 
-APART = ("cache.py", "cli.py", "codegen", "derivation.py", "figures", "report", "textfile.py")
+APART = ("cache.py", "cli.py", "codegen", "derivation", "figures", "report")
 """Modules that no kept fact depends on: an edit there keeps the entries."""
 
 

@@ -14,18 +14,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from torch_backend import source
-from torch_backend.loop import (
-    Callback,
-    Network,
-    Progress,
-    draw_prior,
-    sample_scheme,
-    tabulate_scheme,
-    time_grid,
-    unknown,
-    usable,
-)
 from torch_backend.source import UncertifiedSourceWarning, body_hash, module_from_source
+from torch_backend.walk.grids import time_grid
+from torch_backend.walk.loop import Callback, Network, Progress
+from torch_backend.walk.sample_scheme import draw_prior, sample_scheme
+from torch_backend.walk.table import tabulate_scheme
+from torch_backend.walk.validation import unknown, usable
 
 __all__ = ["Sampler", "UncertifiedSourceWarning", "available", "body_hash", "load", "module_from_source"]
 

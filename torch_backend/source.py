@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 from types import ModuleType
 
-from torch_backend.loop import unknown
+from torch_backend.walk.validation import unknown
 
 GENERATED = Path(__file__).parent / "generated"
 """The folder of the committed generated source."""

@@ -14,9 +14,11 @@ import numpy as np
 import sympy
 from sympy.core.function import AppliedUndef
 
-from integrator_analysis.numeric import function
-from integrator_analysis.program import Quadrature, StepProgram, advance
-from integrator_analysis.symbols import PAST, InputError, s, t, u
+from integrator_analysis.algebra.numeric import function
+from integrator_analysis.algebra.symbols import PAST, s, t, u
+from integrator_analysis.inputs import InputError
+from integrator_analysis.program.statements import Quadrature, advance
+from integrator_analysis.program.step_program import StepProgram
 
 __all__ = ["CoefficientTable", "check_times"]
 

@@ -12,11 +12,13 @@ from itertools import pairwise
 
 import numpy as np
 
+from integrator_analysis.algebra.symbols import s
 from integrator_analysis.analysis.coefficients import CoefficientTable, check_times
-from integrator_analysis.parametrisation import network_from_eps
+from integrator_analysis.inputs import InputError
+from integrator_analysis.parametrisation.prediction_conversion import network_from_eps
 from integrator_analysis.processes import Process
-from integrator_analysis.program import Block, Evaluate, Noise, Output, StepProgram
-from integrator_analysis.symbols import InputError, s
+from integrator_analysis.program.statements import Block, Evaluate, Noise, Output
+from integrator_analysis.program.step_program import StepProgram
 
 __all__ = ["AffineMap", "GaussianError", "affine_step", "gaussian_eps", "gaussian_error", "marginal"]
 

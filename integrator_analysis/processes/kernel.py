@@ -15,13 +15,16 @@ import mpmath
 import sympy
 from sympy.codegen.cfunctions import expm1, log1p
 
+from integrator_analysis.algebra.definitions import Definition, Definitions
 from integrator_analysis.algebra.differences import stable_difference
 from integrator_analysis.algebra.matrices import exponential, is_zero
+from integrator_analysis.algebra.numeric import function
 from integrator_analysis.algebra.special import DAMPED_DECAY, DAMPED_PHASE, damped_moment
-from integrator_analysis.numeric import function
-from integrator_analysis.processes.base import Process, clock, unit_diffusion
+from integrator_analysis.algebra.symbols import h, s, t
+from integrator_analysis.inputs import InputError
+from integrator_analysis.processes.equation import clock, unit_diffusion
 from integrator_analysis.processes.noise import integrated_noise
-from integrator_analysis.symbols import Definition, Definitions, InputError, h, s, t
+from integrator_analysis.processes.process import Process
 
 __all__ = ["Kernel", "cholesky", "clock", "derive_kernel", "elapsed", "noise_between"]
 

@@ -15,8 +15,9 @@ from sympy.codegen.cfunctions import expm1
 
 from integrator_analysis.algebra.matrices import is_zero
 from integrator_analysis.algebra.special import cosh_sqrt, damped_moment, exp_moment
-from integrator_analysis.processes.base import Process, clock
-from integrator_analysis.symbols import t
+from integrator_analysis.algebra.symbols import t
+from integrator_analysis.processes.equation import clock
+from integrator_analysis.processes.process import Process
 
 __all__ = ["integrated_noise"]
 

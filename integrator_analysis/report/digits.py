@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import integrator_analysis as ia
+from integrator_analysis.algebra.numeric import function
+from integrator_analysis.algebra.symbols import t
 from integrator_analysis.codegen import kernel_source
-from integrator_analysis.numeric import function
-from integrator_analysis.symbols import t
 
 if TYPE_CHECKING:
     from torch import Tensor

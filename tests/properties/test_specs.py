@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import integrator_analysis as ia
-from integrator_analysis.catalogue.bases import BASES
-from integrator_analysis.parametrisation import PARAMETRISATIONS
-from integrator_analysis.spec import MAX_LENGTH, parse
+from integrator_analysis.catalogue.tableaux import BASES
+from integrator_analysis.language.grammar import MAX_LENGTH
+from integrator_analysis.language.spec import parse
+from integrator_analysis.parametrisation.registry import PARAMETRISATIONS
 from tests.properties.test_words import random_word
 
 RANDOM = st.randoms(use_true_random=True)  # one seed an example

@@ -9,7 +9,7 @@ from beartype import beartype
 from jaxtyping import jaxtyped
 
 from torch_backend import Sampler
-from torch_backend.convergence import observed_order
+from torch_backend.measuring.convergence import observed_order
 from torch_backend.scores import GaussianScore, MixtureScore
 
 
@@ -46,7 +46,7 @@ def test_ddim_is_exact_on_point_data(vp, ddim, device):
 @pytest.mark.parametrize("name", ["ddim", "heun"])
 def test_known_schemes_converge_at_their_order(vp, name, request):
     """On a mixture, against the exact solution of scipy's DOP853 (see the study), from five step counts."""
-    from torch_backend.digits_study import probability_flow
+    from torch_backend.measuring.digits_study import probability_flow
 
     sampler, network = Sampler(request.getfixturevalue(name)), mixture(vp)
     z_T = start(sampler)

@@ -6,8 +6,7 @@ from typing import NamedTuple
 from torch_backend.export.diffusers import check_schedulable, scheduler_module
 from torch_backend.export.kdiffusion import check_on_sigmas, sampler_function
 from torch_backend.export.module import standalone_module
-from torch_backend.export.program import check_program, step_program
-from torch_backend.programs import SamplingLoop, export_loop
+from torch_backend.export.torch_program import SamplingLoop, check_program, export_loop, step_program
 
 __all__ = [
     "FORMATS",

@@ -7,19 +7,20 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from torch_backend.export.text import check_certified, header, join, pieces
-from torch_backend.loop import tabulate
+from torch_backend.export.exported_text.stages import check_starts_with_evaluation
+from torch_backend.export.text import WALK, check_certified, header, join, pieces
 from torch_backend.source import module_from_source
-from torch_backend.stages import check_starts_with_evaluation
+from torch_backend.walk.table import tabulate
 
 __all__ = ["check_schedulable", "class_name", "scheduler_module"]
 
-IMAGES = ("loop.py", "prediction.py", "stages.py", "schedulers/engine.py")
+TEXT = "export/exported_text/"
+IMAGES = (*WALK, TEXT + "prediction.py", TEXT + "stages.py", TEXT + "scheduler_engine.py")
 KINDS = {
-    "vp": ((*IMAGES, "schedulers/table.py"), "TableScheduler", ""),
-    "flow": ((*IMAGES, "schedulers/flow.py"), "FlowScheduler", ""),
+    "vp": ((*IMAGES, TEXT + "scheduler_table.py"), "TableScheduler", ""),
+    "flow": ((*IMAGES, TEXT + "scheduler_flow.py"), "FlowScheduler", ""),
 }
-PHASE = ("loop.py", "conditions.py", "schedulers/phase.py"), "PhaseSpaceScheduler", ', "PhaseSpacePipeline"'
+PHASE = (*WALK, "networks/conditions.py", TEXT + "scheduler_phase.py"), "PhaseSpaceScheduler", ', "PhaseSpacePipeline"'
 """The modules whose text goes into the file, the base class, and what else the file offers."""
 
 NEEDS = """Needs Python 3.11, torch, numpy and diffusers. In a pipeline:

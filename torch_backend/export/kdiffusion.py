@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from torch_backend.export.text import check_certified, header, join, pieces
+from torch_backend.export.text import WALK, check_certified, header, join, pieces
 from torch_backend.source import module_from_source
 
 __all__ = ["check_on_sigmas", "sampler_function", "sampler_name"]
@@ -71,7 +71,7 @@ def sampler_function(source: str, certificate: Mapping[str, Any]) -> str:
     certified = check_certified(source, certificate)
     module = module_from_source(source, "torch_backend_export_candidate")
     name = sampler_name(module.SPEC)
-    imports, before = pieces(["loop.py", "prediction.py", "sigmas.py"])
+    imports, before = pieces([*WALK, "export/exported_text/prediction.py", "export/exported_text/sigmas.py"])
     imports.add("from types import SimpleNamespace")
     parameter = "\n    noise_sampler: NoiseSampler | None = None," if module.NOISES else ""
     argument = ", noise_sampler" if module.NOISES else ""

@@ -7,7 +7,7 @@ runs, not a second version of either.
 from collections.abc import Mapping
 from typing import Any
 
-from torch_backend.export.text import check_certified, header, join, pieces
+from torch_backend.export.text import WALK, check_certified, header, join, pieces
 
 __all__ = ["standalone_module"]
 
@@ -100,7 +100,7 @@ def standalone_module(source: str, certificate: Mapping[str, Any], trial: Mappin
     Raises ValueError if the certificate was made for another source.
     """
     certified = check_certified(source, certificate)
-    imports, loop = pieces(["loop.py"])
+    imports, loop = pieces(WALK)
     docstring = header(source, certificate, ["Needs Python 3.11 and torch, nothing else."])
     problem = None if trial is None else dict(trial)
     return join(docstring, imports, certified, loop, source, FACE.format(trial=_laid_out(problem)))

@@ -13,7 +13,10 @@ from typing import Any
 
 from torch_backend.source import BEGIN, END, body_hash
 
-__all__ = ["BEGIN", "END", "check_certified", "header", "join", "pieces"]
+__all__ = ["BEGIN", "END", "WALK", "check_certified", "header", "join", "pieces"]
+
+WALK = tuple(f"walk/{name}.py" for name in ("validation", "grids", "table", "loop", "sample_scheme"))
+"""The modules of a walk, in an order in which each can run after those before it."""
 
 FOOT = '''
 
@@ -65,7 +68,7 @@ def check_certified(source: str, certificate: Mapping[str, Any]) -> str:
 def pieces(names: Sequence[str]) -> tuple[set[str], str]:
     """The imports that the package's modules need from elsewhere, one name a line, and the modules' texts below them.
 
-    ``names`` are paths in the package, such as "loop.py", in an order in which each can run after those before it.
+    ``names`` are paths in the package, such as "walk/loop.py", in an order in which each can run after those before it.
     """
     imports: set[str] = set()
     texts = []

@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from torch_backend.loop import Network
 from torch_backend.scores.exact import Kernel
 from torch_backend.training.networks import EpsNetwork, kernel_of, make_network, needed, write_bytes
+from torch_backend.walk.loop import Network
 
 __all__ = ["CHECKPOINT", "Settings", "Training", "fit", "loss", "perturbed"]
 

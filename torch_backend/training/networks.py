@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from torch_backend.loop import unknown
 from torch_backend.source import load_kernel
+from torch_backend.walk.validation import unknown
 
 __all__ = ["PROBLEMS", "EpsNetwork", "Problem", "load_network", "make_network", "needed", "save_network", "write_bytes"]
 

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integrator_analysis.algebra.differences import stable_difference
-from integrator_analysis.algebra.jets import JetRing, LinearFlow
+from integrator_analysis.algebra.linear_flow import LinearFlow
 from integrator_analysis.algebra.matrices import commutes_with_integral, exponential
 from integrator_analysis.algebra.special import MPMATH, NUMPY, exp_moment, phi
+from integrator_analysis.analysis.expansion.jets import JetRing
 
 U, T, S = sympy.symbols("u t s", positive=True)
 

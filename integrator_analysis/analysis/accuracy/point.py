@@ -1,0 +1,126 @@
+"""The numbers that the terms of a local error take at one time, state and field.
+
+Knows how a ring, a program and functions of time become numbers; knows no error.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import mpmath
+import sympy
+
+from integrator_analysis.algebra.ring import PackedElement
+from integrator_analysis.analysis.accuracy.differentials import Differential, Field, Sum
+from integrator_analysis.analysis.expansion.jets import Index, JetRing
+from integrator_analysis.analysis.expansion.trees import ElementaryDifferential, Tree
+from integrator_analysis.program.step_program import StepProgram
+
+
+class Point:
+    """Values of jets and trees at one point, computed as they are asked for.
+
+    ``jets`` is the ring of the coefficients, ``functions`` gives a function of time by its name. ``z`` holds the
+    numbers of the state block by block, ``field`` the unknown at (z, time), ``observable`` the f of a weak error.
+    """
+
+    def __init__(
+        self,
+        jets: JetRing,
+        program: StepProgram,
+        functions: Callable[[str], Callable[..., Any]],
+        z: list,
+        time: mpmath.mpf,
+        field: Field,
+        observable: Any,
+    ) -> None:
+        self.jets, self.program, self.functions = jets, program, functions
+        self.z, self.time, self.field, self.observable = z, time, field, observable
+        self.size = len(z) // len(self.program.blocks)
+        self.cache: dict[Any, Any] = {}
+        self.fields: dict[tuple, Sequence[mpmath.mpf]] = {}
+
+    def total(self, found: Sum) -> list[mpmath.mpf]:
+        """A sum of differentials, as many numbers as a block has."""
+        total = [mpmath.mpf(0)] * self.size
+        for differential, element in found.items():
+            factor = self.value(element)
+            total = [a + factor * b for a, b in zip(total, self.differential(differential), strict=True)]
+        return total
+
+    def value(self, polynomial: PackedElement) -> mpmath.mpf:
+        total = mpmath.mpf(0)
+        for exponents, coefficient in polynomial.terms():
+            term = mpmath.mpf(int(coefficient.numerator)) / int(coefficient.denominator)
+            for n, exponent in enumerate(exponents):
+                if exponent:
+                    term *= self.generator(n) ** exponent
+            total += term
+        return total
+
+    def differential(self, d: Differential) -> list[mpmath.mpf]:
+        if isinstance(d, ElementaryDifferential):
+            return self.tree(d.tree)
+        return [mpmath.diff(lambda *a: self.observable(a), tuple(self.z), d.index)]
+
+    def tree(self, tree: Tree) -> list[mpmath.mpf]:
+        """The value of a tree: a derivative of the field, contracted with the values of the children."""
+        if tree not in self.cache:
+            blocks, size = len(self.program.blocks), self.size
+            if len(tree) == 1:
+                self.cache[tree] = self.z[tree[0] * size : (tree[0] + 1) * size]
+                return self.cache[tree]
+            component, times, children = tree
+            values = [self.tree(child) for _, child in children]
+            total = [mpmath.mpf(0)] * size
+            for entries in itertools.product(range(size), repeat=len(children)):
+                places = [slot * size + e for (slot, _), e in zip(children, entries, strict=True)]
+                factor = mpmath.fprod(v[e] for v, e in zip(values, entries, strict=True))
+                index = (*(places.count(n) for n in range(blocks * size)), times)
+                partials = (self.partial(component * size + n, index) for n in range(size))
+                total = [a + factor * b for a, b in zip(total, partials, strict=True)]
+            self.cache[tree] = total
+        return self.cache[tree]
+
+    def partial(self, component: int, index: Index) -> mpmath.mpf:
+        """A partial derivative of one number of the field."""
+        key = ("partial", component, index)
+        if key not in self.cache:
+            self.cache[key] = mpmath.diff(lambda *a: self._field(a)[component], (*self.z, self.time), index)
+        return self.cache[key]
+
+    def generator(self, n: int) -> mpmath.mpf:
+        if n not in self.cache:
+            self.cache[n] = self._compute(*self.jets.keys[n])
+        return self.cache[n]
+
+    def _field(self, at: tuple) -> Sequence[mpmath.mpf]:
+        """The field at (*z, time), kept with its precision: components are differentiated on the same points."""
+        key = (*at, mpmath.mp.prec)
+        if key not in self.fields:
+            self.fields[key] = self.field(at[:-1], at[-1])
+        return self.fields[key]
+
+    def _compute(self, kind: str, label: Any) -> mpmath.mpf:
+        if kind == "state":
+            return self.z[self.program.blocks.index(label)]
+        if kind == "time":
+            return self.time
+        if kind in ("parameter", "reciprocal"):
+            value = self.program.parameters[label]
+            number = mpmath.mpmathify(sympy.N(value, mpmath.mp.dps + 5))
+            return number if kind == "parameter" else 1 / number
+        if kind == "function":
+            name, order = label
+            f = self.functions(name)
+            return mpmath.diff(lambda time: f(time)[0], self.time, order)
+        if kind == "unknown":
+            component, index = label
+            return self.partial(self.jets.unknown.index(component), index)
+        if kind == "reciprocal slope":
+            return 1 / self._compute("function", (label, 1))
+        if kind == "reciprocal value":
+            return 1 / self._compute("function", (label, 0))
+        raise NotImplementedError(f"generator {kind} {label} in an error term")

@@ -1,0 +1,320 @@
+"""A step program expanded in powers of h: the numerical less the exact solution, for an unknown smooth field.
+
+Knows programs, the two algebras they are expanded in, and the exact dynamics; knows nothing of what is read off. A
+deterministic program is expanded in elementary differentials (algebra.trees), valid for blocks of any dimension; a
+stochastic one in scalar jets (algebra.jets), through a smooth observable f of the state. Steps are uniform.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+import sympy
+from sympy.core.function import AppliedUndef
+
+from integrator_analysis.algebra.ring import PackedElement
+from integrator_analysis.algebra.series import Series
+from integrator_analysis.algebra.symbols import PAST, h, s, t
+from integrator_analysis.analysis.expansion.jets import JetRing
+from integrator_analysis.analysis.expansion.trees import Forest, TreeAlgebra
+from integrator_analysis.processes.equation import rate
+from integrator_analysis.processes.kernel import elapsed
+from integrator_analysis.program.statements import (
+    Block,
+    Combine,
+    Evaluate,
+    Noise,
+    Output,
+    advance,
+)
+from integrator_analysis.program.step_program import StepProgram
+
+__all__ = ["OBSERVABLE", "components", "expanded_steps", "ring_of", "strong_difference", "weak_difference"]
+
+OBSERVABLE = "f"
+
+Times = Mapping[sympy.Symbol, Series]
+
+
+class Vector(Protocol):
+    """A series whose coefficients are values of a block."""
+
+    def __add__(self: V, other: V) -> V: ...
+    def __sub__(self: V, other: V) -> V: ...
+    def __mul__(self: V, factor: Series) -> V: ...
+
+
+V = TypeVar("V", bound=Vector)
+
+
+class Algebra(Protocol[V]):
+    """What a step is expanded in: a JetRing or a TreeAlgebra."""
+
+    @property
+    def scalars(self) -> JetRing: ...
+    @property
+    def zero(self) -> V: ...
+    def initial_state(self) -> dict[str, V]: ...
+    def unknown_at(self, state: Mapping[str, V], offset: Series, through: int | None = None) -> dict[str, V]: ...
+    def along(self, value: V, offset: Series) -> V: ...
+
+
+def expanded_steps(program: StepProgram) -> int:
+    """The steps after which an error is taken: one; for a stochastic multistep method as many as fill its past."""
+    return 1 + program.history if program.stochastic else 1
+
+
+def components(program: StepProgram) -> tuple[str, ...]:
+    """The names of the components of the unknown field."""
+    prefix = "s" if program.unknown == "score" else program.unknown
+    return tuple(f"{prefix}_{b}" for b in program.blocks)
+
+
+def strong_difference(
+    program: StepProgram, order: int, linear: bool = False
+) -> tuple[TreeAlgebra, Mapping[str, Forest]]:
+    """Numerical less exact solution after one step of a deterministic program, per block, through h**order.
+
+    ``linear``: the unknown field is linear in the state, otherwise it is any smooth one.
+    """
+    algebra = TreeAlgebra(ring_of(program, order), components(program), linear)
+    exact = _flow(program, algebra)
+    first = _Steps(program, algebra).taken(exact)
+    difference = {b: first[b] - exact[b] for b in program.blocks}
+    if not program.primed:
+        return algebra, difference
+    # A step that begins with an evaluation of the step before: what a second step adds to the error of the first. The
+    # first one's error, carried on by the exact flow, changes by one power of h more than it has.
+    twice = -algebra.scalars.h.scale(algebra.scalars.ring(2))
+    second = _Steps(program, algebra).taken(exact, steps=2)
+    return algebra, {b: second[b] - algebra.along(exact[b], twice) - difference[b] for b in program.blocks}
+
+
+def weak_difference(
+    program: StepProgram, order: int, linear: bool = False, steps: int | None = None
+) -> tuple[JetRing, Series]:
+    """E f(numerical) - E f(exact) after ``steps`` steps, the latter as exp(steps h (generator - d/dt)) f."""
+    steps = steps or expanded_steps(program)
+    jets = ring_of(program, order, steps, linear)
+    run = _Steps(program, jets)
+    run.noises = {name: jets.series(jets["noise", name]).shift(1) for name in jets.noises}
+    state = run.taken({}, steps)
+    numerical = jets.expectation(jets.observable_at(state), run.variances)
+    drift = [-d.coefficients[0] for d in _drift(program, jets, jets.initial_state(), jets.constant(0))]
+    diffusion = program.process.diffusion * program.parametrisation.noise**2
+    halves = {
+        (i, j): jets.expand(diffusion[i, j]).coefficients[0] / 2
+        for i in range(len(drift))
+        for j in range(len(drift))
+        if diffusion[i, j] != 0
+    }
+
+    def generator(element: PackedElement) -> PackedElement:
+        firsts = [jets.derivative(element, b) for b in program.blocks]
+        out = -jets.derivative(element, None)
+        for d, first in zip(drift, firsts, strict=True):
+            out += d * first
+        for (i, j), half in halves.items():
+            out += half * jets.derivative(firsts[i], program.blocks[j])
+        return out
+
+    term = jets["observable", (0,) * len(program.blocks)]
+    coefficients = [term]
+    for k in range(1, jets.order + 1):
+        term = generator(term) * steps / k
+        coefficients += [jets.ring(0)] * (jets.grade - 1) + [term]
+    return jets, numerical - jets.series(*coefficients)
+
+
+def ring_of(program: StepProgram, order: int, steps: int = 1, linear: bool = False) -> JetRing:
+    """The ring of a program's coefficients, with jets of the field and of an observable if it is stochastic."""
+    flow_entries = {e.func for flow in program.flows for m in (flow.entries, *flow.moments) for e in m}
+    flow_entries |= {e.func for flow in program.flows for e in flow.spread or ()} | {elapsed}
+    expressions = [term.coefficient for term in program.terms]
+    expressions += [*program.parametrisation.drift, *program.parametrisation.eta]
+    expressions += [*program.process.diffusion] if program.stochastic else []
+    expressions += [] if program.variable is None else [program.variable]
+    expressions += [e for flow in program.flows for m in (flow.generator, flow.diffusion or ()) for e in m]
+    divisors = {p.base.func for e in expressions for p in e.atoms(sympy.Pow) if p.exp == -1 and p.base.is_Function}
+    calls = {c.func for e in expressions for c in e.atoms(AppliedUndef)} - flow_entries
+    sloped = {str(c).removeprefix("slope_") for c in calls if str(c).startswith("slope_")}
+    slopes = tuple(sorted(sloped | ({str(program.variable.func)} if program.variable is not None else set())))
+    calls |= {sympy.Function(name) for name in slopes}
+    calls -= {sympy.Function(f"slope_{name}") for name in slopes} | {advance}
+    resolved = {str(c): program.definitions.resolve(c(t)) for c in sorted(calls, key=str)}
+    spread = [rate] if any(flow.spread for flow in program.flows) else []
+    off = {p: sympy.S.Zero for p, value in program.parameters.items() if value == 0}
+    return JetRing(
+        blocks=program.blocks,
+        order=order,
+        time=t,
+        end=s,
+        parameters=tuple(sorted(program.parameters, key=str)),
+        step=h,
+        functions={name: not body.has(t) for name, body in resolved.items()},
+        unknown=components(program) if program.stochastic else (),
+        linear=linear,
+        observable=OBSERVABLE if program.stochastic else "",
+        noises=tuple(noise_name(name, n) for n in range(steps) for name in program.noises),
+        flows=program.flows,
+        zeros=frozenset(map(str, off)) | {name for name, body in resolved.items() if body.xreplace(off) == 0},
+        slopes=slopes,
+        divisors=tuple(sorted(str(f) for f in {*divisors, *spread} if str(f) in resolved)),
+        integrals={str(elapsed): str(rate)} if str(rate) in resolved else {},
+        clocks=frozenset({*PAST, *(node.symbol for node in program.nodes)}),
+    )
+
+
+@dataclass
+class _Steps(Generic[V]):
+    """The steps of a program as they are taken: the state, the evaluations, and each noise's variance divided by h."""
+
+    program: StepProgram
+    algebra: Algebra[V]
+    noises: Mapping[str, V] = field(default_factory=dict)
+    outputs: dict[tuple[str, str], V] = field(default_factory=dict)
+    variances: dict[str, Series] = field(default_factory=dict)
+
+    def taken(self, exact: Mapping[str, V], steps: int = 1) -> dict[str, V]:
+        """The state after the steps of a local error; ``exact`` is the exact one at t - h, the past of a single step.
+
+        The statements before ``cycle`` mend the step before, so they are taken last, at the step after: what is
+        compared with the exact solution is the mended state.
+        """
+        program = self.program
+        self.state = self.algebra.initial_state()
+        times = self._times(past=0 if steps > 1 else None)
+        self._begin(exact, steps, times)
+        for n in range(steps):
+            if n:
+                times = self._times(n, min(n, program.history))
+                self._grow_older()
+            self._take(program.statements[program.cycle :], times, n)
+        if program.cycle:
+            self._grow_older()
+            self._take(program.statements[: program.cycle], self._times(1), 0)
+        return {b: self.state[b] for b in program.blocks}
+
+    def _begin(self, exact: Mapping[str, V], steps: int, times: Times) -> None:
+        """What was evaluated before the first step."""
+        program, scalars = self.program, self.algebra.scalars
+        if program.primed:
+            self._evaluate("past_1", self.state, scalars.constant(0))
+        elif steps > 1:
+            self.outputs |= {(name, b): self.algebra.zero for name in program.past for b in program.blocks}
+        elif program.history:
+            seen = self.algebra.unknown_at(exact, -scalars.h, scalars.order - 1)  # along the exact solution, at t - h
+            for name, past in zip(program.past, PAST, strict=False):
+                values = (self.algebra.along(value, times[past]) for value in seen.values())
+                self.outputs |= {(name, b): value for b, value in zip(program.blocks, values, strict=True)}
+            if program.cycle:
+                self._evaluate("eps_0", self.state, times[t])
+
+    def _times(self, moved: int = 0, past: int | None = None) -> dict[sympy.Symbol, Series]:
+        """What the symbols of a step stand for, when it is the step ``moved`` steps after the one from t.
+
+        ``past``: how many earlier steps there are, all that are read if None.
+        """
+        program, jets = self.program, self.algebra.scalars
+        past = program.history if past is None else past
+        h_ = jets.h
+        at = {t: -h_.scale(jets.ring(moved)), s: -h_.scale(jets.ring(moved + 1))}
+        at |= {p: h_.scale(jets.ring(j + 1 - moved)) for j, p in enumerate(PAST)}
+        for node in program.nodes:
+            at[node.symbol] = jets.node(program.variable, node.share, at[t], at[s])
+        for interpolation in program.interpolations:
+            start, end = (jets.offset(time, at) for time in (interpolation.start, interpolation.end))
+            nodes = interpolation.available(past)
+            positions = [jets.position_of(program.variable, jets.offset(n, at), start, end) for n in nodes]
+            at[interpolation.line] = jets.constant(int(len(nodes) == 2))
+            rows = dict(zip(nodes, jets.shares(positions), strict=True))
+            for node, row in zip(interpolation.nodes, interpolation.symbols, strict=True):
+                found = rows.get(node, [])
+                at |= dict(zip(row, [*found, *[jets.constant(0)] * (len(row) - len(found))], strict=True))
+        return at
+
+    def _grow_older(self) -> None:
+        """What was evaluated in this step becomes the newest past of the next."""
+        names = [self.program.kept, *self.program.past]
+        for older, newer in zip(names[:0:-1], names[-2::-1], strict=True):
+            self.outputs |= {(older, b): self.outputs[newer, b] for b in self.program.blocks}
+
+    def _take(self, statements: Sequence[Evaluate | Combine], times: Times, number: int) -> None:
+        """Carry out statements; step ``number`` has noises of its own."""
+        jets = self.algebra.scalars
+        for st in statements:
+            if isinstance(st, Evaluate):
+                names = st.state or self.program.blocks
+                at = {b: self.state[name] for b, name in zip(self.program.blocks, names, strict=True)}
+                self._evaluate(st.name, at, jets.offset(st.time, times))
+                continue
+            before = dict(self.state)
+            for block, terms in st.updates:
+                total = self.algebra.zero
+                for term in terms:
+                    match term.operand:
+                        case Noise(name):
+                            total = total + self._noise(noise_name(name, number), term.coefficient, times)
+                        case Output(evaluation, component):
+                            weight = jets.expand(term.coefficient, times)
+                            if jets.reduce(weight.coefficients[0]):
+                                raise ArithmeticError(f"an evaluation enters {block} with a weight that is not O(h)")
+                            total = total + self.outputs[evaluation, component] * weight
+                        case Block(name):
+                            total = total + before[name] * jets.expand(term.coefficient, times)
+                self.state[block] = total
+
+    def _noise(self, own: str, coefficient: sympy.Expr, times: Times) -> V:
+        jets = self.algebra.scalars
+        root, factor = _root_and_rest(coefficient)
+        variance = jets.expand(sympy.powsimp(root**2), times).divide(jets.grade).truncate(jets.truncation)
+        if self.variances.setdefault(own, variance) != variance:
+            raise NotImplementedError(f"noise {own} enters the step with two unlike factors")
+        return self.noises[own] * jets.expand(factor, times)
+
+    def _evaluate(self, name: str, state: Mapping[str, V], offset: Series) -> None:
+        """Through one power of h less than is kept: a weight of an evaluation is O(h)."""
+        values = self.algebra.unknown_at(state, offset, self.algebra.scalars.order - 1)
+        self.outputs |= {(name, b): v for b, v in zip(self.program.blocks, values.values(), strict=True)}
+
+
+def noise_name(name: str, number: int) -> str:
+    """The noise of a later step has another name."""
+    return name if number == 0 else f"{name} of step {number + 1}"
+
+
+def _root_and_rest(coefficient: sympy.Expr) -> tuple[sympy.Expr, sympy.Expr]:
+    """A noise's coefficient as its square roots, of the size of sqrt(h), and what multiplies them."""
+    factors = sympy.Mul.make_args(coefficient)
+    roots = [f for f in factors if f.is_Pow and f.exp == sympy.Rational(1, 2)]
+    return sympy.Mul(*roots), sympy.Mul(*(f for f in factors if f not in roots))
+
+
+def _drift(
+    program: StepProgram, algebra: Algebra[V], state: Mapping[str, V], offset: Series, through: int | None = None
+) -> list[V]:
+    """The right-hand side of the exact dynamics in forward time: z' = L z + eta n."""
+    values = list(algebra.unknown_at(state, offset, through).values())
+    linear, factor = program.parametrisation.drift, program.parametrisation.eta
+    jets = algebra.scalars
+    at = jets.moved(offset)
+    out = []
+    for i in range(len(program.blocks)):
+        total = algebra.zero
+        for j, block in enumerate(program.blocks):
+            total = total + state[block] * jets.expand(linear[i, j], at)
+            total = total + values[j] * jets.expand(factor[i, j], at)
+        out.append(total)
+    return out
+
+
+def _flow(program: StepProgram, algebra: TreeAlgebra) -> dict[str, Forest]:
+    """The exact solution of the probability-flow ODE at t - h, by Picard iteration: one power of h in each."""
+    start = algebra.initial_state()
+    state = start
+    for power in range(algebra.order):
+        drift = _drift(program, algebra, state, -algebra.scalars.h, power)
+        state = {b: start[b] - algebra.integrate(drift[i], power + 1) for i, b in enumerate(program.blocks)}
+    return state

@@ -1,0 +1,241 @@
+"""Conjugate splitting integrators: a splitting word on transformed states, in the two meanings that the term has.
+
+Knows how a conjugation changes what A and B do; splitting.py has the words, conjugation.py the families of B. In
+reverse time the letters split dz = [N z - (1 + kappa^2) eta n] dh, N = -F + kappa^2 R, n = eps (kappa = 0 without O).
+``each``: the sub-flow of a row is a linear ODE for that row, conjugated by itself: with B_i the row of B, its
+    propagator, from the generator B_ii + N_ii, is exact, the network output and the other row are frozen and
+    integrated against it, and B_i z is taken at the sub-flow's start.
+``whole``: the transformed ODE zhat' = A B A^{-1} zhat + A eta n, zhat = A z, is split by the rows of zhat. A is
+    anchored at the step's start, A_t = I, so that it never leaves the neighbourhood of I: anchored at one end of the
+    whole time interval it grows by many orders of magnitude, and the rounding errors with it. The network sees
+    z = A_u^{-1} zhat, and the step ends by mapping back.
+Source: arXiv 2310.07894, section 3.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sympy
+
+from integrator_analysis.algebra.definitions import Definition
+from integrator_analysis.algebra.linear_flow import LinearFlow
+from integrator_analysis.algebra.matrices import commutes_with_integral, exponential
+from integrator_analysis.algebra.symbols import h, s, t, u
+from integrator_analysis.inputs import InputError, as_rational, did_you_mean
+from integrator_analysis.methods.conjugation.b_matrix import has_strength, lambda_, matrix_of
+from integrator_analysis.methods.conjugation.conjugate import Conjugate
+from integrator_analysis.methods.conjugation.propagator import named_parts, ordered
+from integrator_analysis.methods.splitting.splitting import Splitting, SplittingLowering
+from integrator_analysis.methods.splitting.sub_flows import Update
+from integrator_analysis.methods.splitting.words import NOISE
+from integrator_analysis.parametrisation.registry import parametrisation
+from integrator_analysis.processes import Process
+from integrator_analysis.processes.equation import rate
+from integrator_analysis.processes.kernel import elapsed
+from integrator_analysis.program.statements import (
+    Block,
+    Combine,
+    Evaluate,
+    Output,
+    Quadrature,
+    Term,
+)
+from integrator_analysis.program.step_program import StepProgram
+
+__all__ = ["MEANINGS", "ConjugateSplitting"]
+
+MEANINGS = ("each", "whole")
+
+
+@dataclass(frozen=True)
+class ConjugateSplitting:
+    """``splitting``, a word over A and B with or without O, conjugated with B: a family's name, of ``strength`` lambda.
+
+    ``meaning`` "each" conjugates every sub-flow, "whole" splits the transformed ODE. The splitting's own flow has to
+    be "exact": that is what O is. Raises InputError for a B, a meaning or a word that is not usable.
+    """
+
+    splitting: Splitting
+    B: str = "0"
+    strength: float = 0.0
+    meaning: str = "each"
+
+    def __post_init__(self) -> None:
+        Conjugate(self.B, self.strength)
+        if self.B == "table":
+            raise InputError("a conjugate splitting takes no table of B; accepted: 0 and the families with lambda")
+        if self.meaning not in MEANINGS:
+            raise did_you_mean(self.meaning, MEANINGS, "meaning of conjugate splitting")
+        letters = "".join(f.letter for f in self.splitting.factors)
+        if "A" not in letters:
+            raise InputError(f"splitting {letters} has no rows to conjugate; accepted: words over A and B")
+        if self.splitting.flow != "exact":
+            raise InputError("a conjugate splitting solves its linear part exactly: its splitting has flow exact")
+        if self.meaning == "whole" and NOISE in letters.strip(NOISE):
+            raise InputError(f"{letters}: the transformed ODE is split with O before or after it, not in between")
+
+    def lower(self, process: Process) -> StepProgram:
+        """The step program. Raises InputError on a process that lacks what the word's letters split."""
+        return {"each": _Each, "whole": _Whole}[self.meaning](self, process).program()
+
+
+class _Conjugated(SplittingLowering):
+    """What both meanings share: B, and the factor of eps."""
+
+    unknown = "eps"
+
+    def __init__(self, conjugated: ConjugateSplitting, process: Process) -> None:
+        super().__init__(conjugated.splitting, process)
+        self.conjugated = conjugated
+        self.B = matrix_of(conjugated.B, process)
+        if has_strength(conjugated.B):
+            self.parameters[lambda_] = as_rational(conjugated.strength, "lambda")
+        self.eta = parametrisation("eps", process).noisy(self.kappa).eta
+
+    def derivation(self) -> tuple[str, ...]:
+        first, _, *rest = super().derivation()
+        return (first, TEXT[self.conjugated.meaning].format(B=self.conjugated.B), *rest)
+
+
+TEXT = {
+    "each": "Each sub-flow is conjugated by itself with its row of B = {B}: exact for its own row's drift, eps and the "
+    "other row frozen and integrated against the propagator, B z taken at the sub-flow's start.",
+    "whole": "The ODE transformed by A' = A (B - L) with B = {B} is split by rows. A = I at the step's start: the "
+    "rows are those of zhat = A z, mapped back by E(u, t) = A_u^(-1) where the network is evaluated, and at the end. "
+    "An A anchored at one end of the whole interval would grow by many orders of magnitude.",
+}
+
+
+class _Each(_Conjugated):
+    def __init__(self, conjugated: ConjugateSplitting, process: Process) -> None:
+        super().__init__(conjugated, process)
+        self.row_flows = [self._row_flow(i) for i in range(self.k)]
+
+    def _row_flow(self, i: int) -> LinearFlow:
+        """z_i' = B_ii - L_ii by its propagator and, in order, the weights of eps and of the other row."""
+        block, other = self.blocks[i], 1 - i
+        own = self.B[i, i] + rate(t) * self.linear[i, i]
+        names = [f"psi_{block}_eps_{b}" for b in self.blocks] + [f"inflow_{block}{self.blocks[other]}"]
+        source = sympy.Matrix([[*self.eta[i, :], -rate(t) * self.linear[i, other] - self.B[i, other]]])
+        ends = sympy.symbols("a b")
+        carried = sympy.Function(f"carried_{block}")
+        functions = [sympy.Function(name) for name in names]
+        flow = LinearFlow(
+            sympy.ImmutableMatrix([[carried(*ends)]]),
+            sympy.ImmutableMatrix([[own]]),
+            (sympy.ImmutableMatrix([[f(*ends) for f in functions]]),),
+            source.as_immutable(),
+        )
+        exponent = h * self.B[i, i] + elapsed(t, s) * self.linear[i, i]
+        self.table[carried] = Definition((t, s), sympy.exp(exponent))
+        kept = [n for n, e in enumerate(source) if e != 0]
+        integrands = tuple(-carried(u, s) * source[n].xreplace({t: u}) for n in kept)
+        self.quadratures.append(Quadrature((tuple(functions[n] for n in kept),), integrands))
+        self.flows.append(flow)
+        return flow
+
+    def scored(
+        self,
+        row: int,
+        weight: sympy.Expr,
+        start: sympy.Expr,
+        end: sympy.Expr,
+        outputs: Sequence[tuple[tuple[str, sympy.Expr], sympy.Expr]],
+    ) -> Update:
+        """block <- (E - E B_ii length) block + (inflow - E B_ij length) other + psi eps."""
+        flow, other = self.row_flows[row], 1 - row
+        ends = (self.time(start), self.time(end))
+        carried = flow.entries[0, 0].func(*ends)
+        *psi, inflow = (
+            e.func(*ends) if source != 0 else sympy.S.Zero
+            for e, source in zip(flow.moments[0], flow.source, strict=True)  # type: ignore[arg-type]
+        )
+        frozen = weight * h * carried
+        terms = [
+            Term(carried - frozen * self.B[row, row], Block(self.blocks[row])),
+            Term(inflow - frozen * self.B[row, other], Block(self.blocks[other])),
+        ]
+        terms += [
+            Term(share * weight_of, Output(name, b))
+            for (name, _), share in outputs
+            for weight_of, b in zip(psi, self.blocks, strict=True)
+        ]
+        return self.blocks[row], tuple(term for term in terms if term.coefficient != 0)
+
+
+class _Whole(_Conjugated):
+    def __init__(self, conjugated: ConjugateSplitting, process: Process) -> None:
+        super().__init__(conjugated, process)
+        generator = self.B + rate(t) * self.linear
+        self.whole = LinearFlow.named(self.blocks, generator, self.eta.as_mutable(), 1)
+        if commutes_with_integral(generator, t):
+            integral = h * self.B + elapsed(t, s) * self.linear
+            closed, table = named_parts(exponential(integral, process.parameters))
+            table |= {e.func: Definition((t, s), c) for e, c in zip(self.whole.entries, closed, strict=True)}
+        else:
+            table = ordered(self.whole)
+        self.table |= table
+        carried = sympy.Matrix(self.k, self.k, lambda i, j: self.whole.entries[i, j].func(u, s))
+        integrands = -carried * self.eta.xreplace({t: u})
+        self.quadratures.append(Quadrature((tuple(e.func for e in self.whole.moments[0]),), tuple(integrands)))
+        self.flows.append(self.whole)
+        self.transformed = False
+
+    def _carried(self, start: sympy.Expr, end: sympy.Expr) -> sympy.Matrix:
+        """E(end, start)."""
+        if start == end:
+            return sympy.eye(self.k)
+        return sympy.Matrix(self.k, self.k, lambda i, j: self.whole.entries[i, j].func(start, end))
+
+    def evaluate(self, name: str, time: sympy.Expr) -> list[Evaluate | Combine]:
+        """The network sees z = E(u, t) zhat."""
+        if time == t or not self.transformed:
+            return [Evaluate(name, time)]
+        names = tuple(f"{b}_{name.removeprefix('eps_')}" for b in self.blocks)
+        return [self._mapped(names, time, "the state where the network is evaluated"), Evaluate(name, time, names)]
+
+    def close(self) -> list[Combine]:
+        """Back to z at the step's end."""
+        if not self.transformed:
+            return []
+        self.transformed = False
+        return [self._mapped(self.blocks, s, "back to the state itself")]
+
+    def _mapped(self, names: Sequence[str], time: sympy.Expr, label: str) -> Combine:
+        rows = self._carried(t, time)
+        return Combine(
+            tuple(
+                (name, tuple(Term(rows[i, j], Block(b)) for j, b in enumerate(self.blocks)))
+                for i, name in enumerate(names)
+            ),
+            label,
+        )
+
+    def scored(
+        self,
+        row: int,
+        weight: sympy.Expr,
+        start: sympy.Expr,
+        end: sympy.Expr,
+        outputs: Sequence[tuple[tuple[str, sympy.Expr], sympy.Expr]],
+    ) -> Update:
+        """zhat_i <- zhat_i - length (A_u B A_u^{-1} zhat)_i + (A_b psi(a, b) eps)_i, u the time of the evaluation.
+
+        A_b psi(a, b) = -A_a psi(b, a) by an integral towards the start, where A = I: the product would cancel, since
+        A_b shrinks what psi(a, b) has grown by.
+        """
+        self.transformed = True
+        a, b, at = self.time(start), self.time(end), outputs[0][0][1]
+        weights = -self._carried(a, t) * sympy.Matrix(
+            self.k, self.k, lambda i, j: self.whole.moments[0][i, j].func(b, a)
+        )
+        linear = -weight * h * self._carried(at, t) * self.B * self._carried(t, at)
+        terms = [Term(linear[row, j] + int(j == row), Block(block)) for j, block in enumerate(self.blocks)]
+        terms += [
+            Term(share * weights[row, j], Output(name, block))
+            for (name, _), share in outputs
+            for j, block in enumerate(self.blocks)
+        ]
+        return self.blocks[row], tuple(term for term in terms if term.coefficient != 0)

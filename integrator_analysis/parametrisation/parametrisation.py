@@ -1,0 +1,204 @@
+"""What a network returns, and what an integrator freezes: s(z, t) = C_skip(t) z + C_out(t) n(z, t).
+
+Knows the kernel's mean and covariance; knows no sampler. With it the probability-flow ODE reads z' = L z + eta n,
+L = F - (1/2) G G^T C_skip, eta = -(1/2) G G^T C_out (arXiv 2310.07894, section 2 and equation 8). A network of one
+parametrisation serves an integrator of another through n' = skip z + scale n.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import mpmath
+import sympy
+
+from integrator_analysis.algebra.definitions import Definition, Definitions
+from integrator_analysis.algebra.numeric import function
+from integrator_analysis.algebra.symbols import t
+from integrator_analysis.inputs import InputError
+from integrator_analysis.parametrisation.signal_to_noise import log_snr, measures, ratio, slope_of
+from integrator_analysis.processes import Process
+
+__all__ = ["VELOCITY", "Parametrisation"]
+
+VELOCITY = "velocity"
+
+_CHECKED: set[tuple[object, ...]] = set()
+"""What ``Parametrisation.check`` has measured in this session."""
+
+PLAIN = ("score", "residual")
+"""Those whose C_skip and C_out are constants: L and eta are then written out, and not named."""
+
+
+@dataclass(frozen=True)
+class Parametrisation:
+    """C_skip and C_out, k x k in functions of t, and what follows from them.
+
+    ``drift`` is L and ``eta`` the factor of the network, both in named functions of t. ``homogeneous`` solves
+    m' = L m on one block, and ``power`` is p where in addition eta = m d(rho**p)/dt: then weights have closed forms.
+    ``turning`` is theta' where ``frame`` Rot(theta) solves R' = L R on two blocks, ``frame`` a lower Cholesky factor.
+    ``constant`` is R = ``frame`` Rot(angle) where R n_0 solves the ODE for every constant n_0: then psi_0(s, t) =
+    R_s - E(s, t) R_t.
+    ``inverse`` is that of C_out where it is known without asking sympy.
+    ``parameters`` come with the parametrisation, ``extra`` defines further functions.
+    ``noise`` is kappa of the SDE dz = [F z - (1 + kappa**2)/2 G G^T s] dt + kappa G dw whose marginals are those of
+    the process for every kappa; 0 is the probability-flow ODE (arXiv 2303.01748, appendix; 2206.00364, equation 6).
+    """
+
+    name: str
+    process: Process
+    c_skip: sympy.ImmutableMatrix
+    c_out: sympy.ImmutableMatrix
+    homogeneous: sympy.Expr | None = None
+    power: sympy.Rational | None = None
+    noise: sympy.Rational = field(default=sympy.S.Zero)
+    turning: sympy.Expr | None = None
+    frame: sympy.ImmutableMatrix | None = None
+    constant: sympy.ImmutableMatrix | None = None
+    inverse: sympy.Matrix | None = None
+    parameters: Mapping[sympy.Symbol, sympy.Rational] = field(default_factory=dict)
+    extra: Mapping[sympy.Function, Definition] = field(default_factory=dict)
+
+    @cached_property
+    def c_out_inverse(self) -> sympy.Matrix:
+        """C_out^{-1}."""
+        return self.c_out**-1 if self.inverse is None else self.inverse
+
+    @cached_property
+    def drift(self) -> sympy.ImmutableMatrix:
+        """L(t): F itself where C_skip = 0, else named functions drift_ij(t); with noise, less kappa**2 lambda'."""
+        if self._plain_drift:
+            return (self._drift - self.noise**2 * self.process.diffusion * self.c_skip / 2).as_immutable()
+        named = self._named("drift", self._drift)
+        if self.noise == 0:
+            return named
+        return (named - self.noise**2 * slope_of(log_snr)(t) * sympy.eye(named.rows)).as_immutable()
+
+    @cached_property
+    def eta(self) -> sympy.ImmutableMatrix:
+        """-(1/2) (1 + kappa**2) G G^T C_out in named functions eta_ij(t); itself where the network is the score."""
+        if self.name in PLAIN:
+            return (self._eta * (1 + self.noise**2)).as_immutable()
+        return (self._named("eta", self._eta) * (1 + self.noise**2)).as_immutable()
+
+    def noisy(self, noise: sympy.Rational) -> Parametrisation:
+        """This parametrisation for the SDE of strength ``noise`` (kappa). Raises InputError where it has no meaning.
+
+        Of score and eps nothing but eta depends on it, of residual the drift as well.
+        """
+        if noise == 0:
+            return self
+        if self.name in (*PLAIN, "eps"):
+            return replace(self, noise=noise, homogeneous=None, power=None, turning=None, constant=None)
+        if self.name != "x0" or self.homogeneous is None:
+            raise InputError(
+                f"noise = {noise} with parametrisation {self.name} on process {self.process.name}: the weights of the "
+                "reverse SDE are derived for x0 on one block"
+            )
+        q = 1 + noise**2
+        return replace(self, noise=noise, homogeneous=sympy.Function("mean_x")(t) * ratio(t) ** q, power=-q)
+
+    @cached_property
+    def definitions(self) -> Definitions:
+        """What drift_ij, eta_ij, rho and lambda stand for."""
+        table = dict(measures(self.process)) | dict(self.extra)
+        for name, matrix in (("drift", self._drift), ("eta", self._eta)):
+            if (name == "eta" and self.name not in PLAIN) or (name == "drift" and not self._plain_drift):
+                for named, e in zip(self._named(name, matrix), matrix, strict=True):
+                    if named.args and named != e:
+                        table[named.func] = Definition((t,), e)
+        return Definitions(table)
+
+    @property
+    def _plain_drift(self) -> bool:
+        return self.name in (VELOCITY, *PLAIN) or not any(self.c_skip)
+
+    @cached_property
+    def _drift(self) -> sympy.Matrix:
+        if self.name == VELOCITY:
+            return sympy.zeros(*self.c_skip.shape)
+        return (self.process.drift - self.process.diffusion * self.c_skip / 2).as_mutable()
+
+    @cached_property
+    def _eta(self) -> sympy.Matrix:
+        if self.name == VELOCITY:
+            return sympy.eye(self.c_skip.rows)
+        return (-self.process.diffusion * self.c_out / 2).as_mutable()
+
+    def _named(self, name: str, matrix: sympy.Matrix) -> sympy.ImmutableMatrix:
+        blocks = self.process.blocks
+        return sympy.ImmutableMatrix(
+            matrix.rows,
+            matrix.cols,
+            lambda i, j: (
+                matrix[i, j] if matrix[i, j].is_Rational else sympy.Function(f"{name}_{blocks[i]}{blocks[j]}")(t)
+            ),
+        )
+
+    def check(self) -> None:
+        """That the closed forms hold, in 15 digits at two times: m' = L m and eta = m d(rho**p)/dt; R' = L R.
+
+        Raises ArithmeticError where they do not. What has passed once in a session is not measured again.
+        """
+        forms = (self.homogeneous, self.power, self.noise, self.turning, self.frame, self.constant)
+        tables = (*self.parameters.items(), *self.extra.items())
+        content = (self.name, self.c_skip, self.c_out, *forms, *tables, *self.process.content)
+        if content in _CHECKED:
+            return
+        times = [mpmath.mpf(share) * self.process.t_max for share in ("0.2137", "0.8311")]
+        with mpmath.workdps(40):
+            errors = [0, *(self._scalar_error(u) for u in times if self.homogeneous is not None)]
+            errors += [self._frame_error(u) for u in times if self.turning is not None]
+            errors += [self._constant_error(u) for u in times if self.constant is not None]
+            if max(errors) > mpmath.mpf(10) ** -15:
+                raise ArithmeticError(f"a closed form of parametrisation {self.name} fails its equation")
+        _CHECKED.add(content)
+
+    def _values(self, *expressions: sympy.Expr) -> Callable[[mpmath.mpf], list[mpmath.mpf]]:
+        table = self.process.definitions.with_(self.definitions)
+        return function(expressions, (t,), table, {**self.process.parameters, **self.parameters}, "mpmath")
+
+    def _scalar_error(self, time: mpmath.mpf) -> mpmath.mpf:
+        value = self._values(self.homogeneous, ratio(t))
+        drift, eta = self._values(self.drift[0, 0], self.eta[0, 0])(time)
+        growth = mpmath.diff(lambda u: mpmath.log(value(u)[0]), time)
+        error = abs(growth - drift) / (1 + abs(drift))
+        if self.power is None:
+            return error
+        exponent = mpmath.mpf(self.power.p) / self.power.q
+        slope = value(time)[0] * mpmath.diff(lambda u: value(u)[1] ** exponent, time)
+        return max(error, abs(slope - eta) / (1 + abs(eta)))
+
+    def _frame_error(self, time: mpmath.mpf) -> mpmath.mpf:
+        """Of K' = L K - K [[0, theta'], [-theta', 0]] for the frame's factor K, relative to the right-hand side."""
+        k, factor = len(self.process.blocks), sympy.Matrix(self.frame)
+        turning = sympy.sympify(self.turning)
+        turn = sympy.Matrix([[0, turning], [-turning, 0]])
+        right = list(self._drift * factor - factor * turn)
+        value, target = self._values(*factor), self._values(*right)(time)
+        slopes = [mpmath.diff(lambda u, n=n: value(u)[n], time) for n in range(k * k)]
+        return max(abs(a - b) for a, b in zip(slopes, target, strict=True)) / (1 + max(map(abs, target)))
+
+    def _constant_error(self, time: mpmath.mpf) -> mpmath.mpf:
+        """Of R' = L R + eta, relative to the right-hand side."""
+        frame = sympy.Matrix(self.constant)
+        right = list(self._drift * frame + self._eta)
+        value, target = self._values(*frame), self._values(*right)(time)
+        slopes = [mpmath.diff(lambda u, n=n: value(u)[n], time) for n in range(len(target))]
+        return max(abs(a - b) for a, b in zip(slopes, target, strict=True)) / (1 + max(map(abs, target)))
+
+
+def one_block_kernel(name: str, process: Process) -> tuple[sympy.Expr, sympy.Expr]:
+    if len(process.blocks) != 1:
+        raise InputError(
+            f"parametrisation {name} is defined on one block; process {process.name} has "
+            f"{', '.join(process.blocks)}; accepted there: eps, eps-rotated, score, x0, velocity, anchor, mixed, "
+            "residual"
+        )
+    return sympy.Function("mean_x")(t), process.kernel.factor[0, 0]
+
+
+def one_by_one(e: sympy.Expr) -> sympy.ImmutableMatrix:
+    return sympy.ImmutableMatrix([[e]])

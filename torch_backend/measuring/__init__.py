@@ -1,0 +1,1 @@
+"""What measurements of generated modules need: steps, maps, errors, walks, distances."""

@@ -1,0 +1,56 @@
+"""What a device must do for measurements: be there, and compute in float64."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torch_backend.walk.loop import Network
+from torch_backend.walk.validation import usable
+
+__all__ = ["check_device", "on_device", "one_thread"]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread inside the block: states here are a few numbers each, and a second thread only waits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def check_device(device: str) -> None:
+    """Raises ValueError, in one sentence, for a device that is not there or does not compute in float64."""
+    there = usable(device)
+    try:
+        total = float(torch.ones(2, dtype=torch.float64, device=there).sum())
+    except (RuntimeError, TypeError) as error:  # torch raises either
+        raise ValueError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+    if total != 2.0:
+        raise ValueError(f"device {device!r} adds 1 and 1 to {total}")
+
+
+def on_device(module: ModuleType, device: str) -> ModuleType:
+    """The module with its ``step`` made on ``device``: tensors go there and come back, the network stays on the CPU."""
+    moved = ModuleType(module.__name__)
+    vars(moved).update(vars(module))
+
+    def there(value: Any) -> Any:
+        return [v.to(device) for v in value] if isinstance(value, list) else value.to(device)
+
+    def step(z: Tensor, t: Tensor, s: Tensor, c: Tensor, network: Network, noise: Tensor | None, *kept: Any) -> Any:
+        def beside(y: Tensor, time: Tensor) -> Tensor:
+            return network(y.cpu(), time.cpu()).to(device)
+
+        draws = None if noise is None else there(noise)
+        result = module.step(*map(there, (z, t, s, c)), beside, draws, *map(there, kept))
+        return tuple(r.cpu() for r in result) if isinstance(result, tuple) else result.cpu()
+
+    vars(moved)["step"] = step
+    return moved

@@ -1,0 +1,1 @@
+"""A whole sampling run: grid, coefficients, steps, ending."""

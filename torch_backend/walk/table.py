@@ -1,0 +1,84 @@
+"""The coefficients of a walk, one row a step, computed once in float64."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torch_backend.walk.validation import check_times
+
+
+def tabulate(
+    coefficients: Callable[..., Sequence[float]],
+    times: Iterable[float],
+    history: int = 0,
+    mends: bool = False,
+    lower_order_final: bool = False,
+) -> Tensor:
+    """The scheme's coefficients on a grid: a float64 CPU tensor of shape ``(n_steps, n_coefficients)``.
+
+    ``coefficients(t, s)`` gives the numbers of the step from time t to s < t; a multistep scheme, with ``history``,
+    also takes the times at which that many steps before started, newest first. With ``lower_order_final`` a step reads
+    at most as many of them as steps follow; a predictor-corrector, which ``mends``, is told that number apart, since
+    it first corrects the step before, which read one more. Raises ValueError for times that ``check_times`` refuses,
+    for a coefficient that is not finite or does not exist, and for ``lower_order_final`` without ``history``.
+    """
+    walk = check_times(times)
+    if lower_order_final and not history:
+        raise ValueError("this scheme reads no earlier steps, so that it has no lower_order_final; leave it out")
+    rows = []
+    for i, (t, s) in enumerate(pairwise(walk)):
+        past, left = walk[max(0, i - history) : i][::-1], len(walk) - 2 - i
+        read: tuple[object, ...] = (past,) if history else ()
+        if lower_order_final:
+            read = (past[: left + 2], left) if mends else (past[:left],)
+        try:
+            rows.append(tuple(coefficients(t, s, *read)))
+        except ArithmeticError as error:  # where a process ends, as rectified flow at 1, alpha may be 0
+            raise ValueError(
+                f"the coefficients of step {i}, from time {t!r} to {s!r}, do not exist ({error}); "
+                "the scheme has no such step, take other times"
+            ) from error
+    for i, row in enumerate(rows):
+        for j, value in enumerate(row):
+            if not math.isfinite(value):
+                raise ValueError(
+                    f"coefficient {j} of step {i}, from time {walk[i]!r} to {walk[i + 1]!r}, is {value!r}; "
+                    "the scheme has no such step, take other times"
+                )
+    return torch.tensor(rows, dtype=torch.float64).reshape(len(rows), -1)
+
+
+def tabulate_scheme(scheme: Any, times: Iterable[float], lower_order_final: bool = False, B: object = None) -> Tensor:
+    """The coefficients of a generated ``scheme`` module on a grid; ``B`` for a scheme that takes one for every step.
+
+    ``B``: numbers of shape ``(n_steps, k, k)``, k blocks. Raises ValueError as ``tabulate`` does, and for a B that is
+    missing, not taken, of another shape or not finite. ``lower_order_final`` is refused where every step needs a past.
+    """
+    walk, coefficients = check_times(times, scheme.T_MAX), scheme.coefficients
+    if hasattr(scheme, "B"):
+        shape = (len(walk) - 1, len(scheme.BLOCKS), len(scheme.BLOCKS))
+        if B is None:
+            raise ValueError(f"{scheme.SPEC} takes a B for every step; pass B of shape {shape}")
+        table = torch.as_tensor(B, dtype=torch.float64)
+        if table.shape != shape or not table.isfinite().all():
+            raise ValueError(f"B has shape {tuple(table.shape)}; finite numbers of shape {shape} are needed")
+        of_step = dict(zip(walk, table.tolist(), strict=False))
+
+        def coefficients(t: float, s: float) -> Sequence[float]:
+            return scheme.coefficients(t, s, B=of_step[t])
+    elif B is not None:
+        raise ValueError(f"{scheme.SPEC} takes no B; leave it out")
+    if lower_order_final and getattr(scheme, "PRIMED", False):
+        raise ValueError(f"{scheme.SPEC} reads an earlier evaluation in every step; leave lower_order_final out")
+    return tabulate(coefficients, walk, scheme.HISTORY, getattr(scheme, "MENDS", False), lower_order_final)
+
+
+def primer(scheme: Any, walk: Sequence[float]) -> Tensor | None:
+    """The coefficients of a step of no length, for a scheme whose first step needs a past; None for others."""
+    if not getattr(scheme, "PRIMED", False):
+        return None
+    return torch.tensor(scheme.coefficients(walk[0], walk[0]), dtype=torch.float64)
