@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(
-    r"^(?:<!-- not run: (?P<reason>[^\n]+) -->\n)?```python\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE
+    r"^(?:<!-- (?P<kind>not run|recipe): [^\n]+ -->\n)?```python\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE
 )
 FACE = {
     "integrator_analysis",
@@ -24,12 +24,13 @@ FACE = {
     "torch_backend.training",
 }
 """What a page may import of this project."""
+ADDED_BY_RECIPES = set(re.findall(r"<!-- recipe: \w+, file (\S+) -->", PAGES[1].read_text(encoding="utf-8")))
 
 
 def blocks_to_run(page: Path) -> str:
-    """The Python of a page, without the blocks that say why they are not run."""
+    """The Python of a page, without recipes (tests/test_recipes.py) and blocks that say why they are not run."""
     text = page.read_text(encoding="utf-8")
-    return "\n".join(found["code"] for found in BLOCK.finditer(text) if found["reason"] is None)
+    return "\n".join(found["code"] for found in BLOCK.finditer(text) if found["kind"] is None)
 
 
 def stated_output(code: str) -> list[str]:
@@ -68,13 +69,14 @@ def test_code_blocks_run_and_print_what_they_say(page: Path, tmp_path: Path) -> 
 
 
 def test_pages_that_show_code_are_run() -> None:
-    shown = ["README", "CONTRIBUTING", "derivations", "errors", "export", "own", "paper", "splittings", "stability"]
+    shown = ["README", "derivations", "errors", "export", "own", "paper", "splittings", "stability"]
     assert {page.stem for page in PAGES_THAT_RUN} >= set(shown)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_pages_import_from_the_face_alone(page: Path) -> None:
-    code = "\n".join(found["code"] for found in BLOCK.finditer(page.read_text(encoding="utf-8")))
+    text = page.read_text(encoding="utf-8")
+    code = "\n".join(found["code"] for found in BLOCK.finditer(text) if found["kind"] != "recipe")
     modules = re.findall(r"^\s*(?:from|import) ((?:integrator_analysis|torch_backend)[\w.]*)", code, re.MULTILINE)
     assert [module for module in modules if module not in FACE] == []
 
@@ -85,6 +87,15 @@ def test_links_and_pictures_lead_to_files(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", prose)
     local = [target for target in targets if not target.startswith(("http:", "https:"))]
     assert [target for target in local if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_paths_that_are_named_exist(page: Path) -> None:
+    text = re.sub(r"<!--.*?-->", "", page.read_text(encoding="utf-8"))
+    code = " ".join(re.findall(r"```.*?```|`[^`\n]*`|^    [^\n]*$", text, re.DOTALL | re.MULTILINE))
+    rooms = "integrator_analysis|torch_backend|tests|benchmarks|docs|reports|examples|notebooks"
+    named = set(re.findall(rf"(?<![\w/.])(?:{rooms})/[\w./-]*\w", code)) - ADDED_BY_RECIPES
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
 
 
 def test_the_readme_is_short_and_has_one_picture() -> None:
