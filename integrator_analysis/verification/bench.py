@@ -91,7 +91,7 @@ class Laboratory:
         self.t_max = self.process.t_max
         self.evidence: dict[str, Any] = {
             "source_hash": None,
-            "terms_hash": self.program.lowered().terms_hash,
+            "terms_hash": self.integrator.network_program.terms_hash,
             "versions": versions(),
             "device": describe_device(device),
             "dtype": "float64",
@@ -198,7 +198,7 @@ class Laboratory:
             "T_MAX": process.t_max,
             "T_MIN": process.t_min,
             "PRIOR_STD": tuple(np.sqrt(np.diag(prior)).tolist()),
-            "COEFFICIENTS": tuple(self.program.lowered().coefficients),
+            "COEFFICIENTS": tuple(self.integrator.network_program.coefficients),
         }
         wrong = {name: value for name, value in derived.items() if getattr(self.module, name, None) != value}
         said = {name: getattr(self.module, name, None) for name in wrong}
@@ -254,13 +254,13 @@ class Laboratory:
 
     def _mending(self) -> tuple[list[bool], list[float]]:
         """Per coefficient: whether it belongs to the mending of the last step, and its value in a step that rests."""
-        lowered = self.program.lowered()
-        combines = [st for st in lowered.statements if isinstance(st, Combine)]
+        executed = self.integrator.network_program
+        combines = [st for st in executed.statements if isinstance(st, Combine)]
         *_, mend, step = [
             {str(term.coefficient): term.operand for _, terms in st.updates for term in terms} for st in combines
         ]
         rest = {name: float(name.startswith("decay")) for name in step}
-        names = list(lowered.coefficients)
+        names = list(executed.coefficients)
         return [name in mend for name in names], [rest.get(name, np.nan) for name in names]
 
     def _weak(self) -> list[Claim]:

@@ -26,7 +26,7 @@ from integrator_analysis.analysis.stability.frozen import FrozenProblems
 from integrator_analysis.analysis.stability.growth import Growth, growth, peak, spectral_radius
 from integrator_analysis.analysis.stability.limits import bounding_box, first_above, first_unstable
 from integrator_analysis.inputs import InputError
-from integrator_analysis.program.step_program import StepProgram
+from integrator_analysis.program.network_program import NetworkProgram
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,7 +75,7 @@ class Oscillation:
 class Stability:
     """The stability of a program. Times are forward diffusion times; a step of size h goes from t to t - h."""
 
-    program: StepProgram
+    program: NetworkProgram
 
     @cached_property
     def _table(self) -> CoefficientTable:
