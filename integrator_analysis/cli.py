@@ -172,7 +172,7 @@ def verify(
     import integrator_analysis as ia
     from integrator_analysis.files import write_text
     from integrator_analysis.report.certificates import certificates, claims_table, page
-    from integrator_analysis.verification.bench import describe_device
+    from integrator_analysis.verification.environment import describe_device
 
     if output is not None and not output.is_dir():
         raise ia.InputError(f"{output} is not a folder; make it first, or name another")

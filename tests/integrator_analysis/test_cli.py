@@ -115,7 +115,7 @@ def test_an_unmeasurable_claim_is_null_in_json_and_its_text_is_not_markup(
     def refuse(*_: object) -> None:
         raise ValueError("shape [/x] is not usable")
 
-    monkeypatch.setattr("integrator_analysis.verification.bench.Laboratory.maps", refuse)
+    monkeypatch.setattr("integrator_analysis.verification.checks.gaussian_map.farthest_entries", refuse)
 
     def no_constant(name: str) -> None:
         raise AssertionError(f"{name} is not JSON")
@@ -173,7 +173,7 @@ def test_an_interrupted_verification_keeps_its_certificates(tmp_path: Path) -> N
 
 
 def test_a_failed_verification_exits_one(command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("integrator_analysis.verification.bench.MAP_TOLERANCE", -1.0)
+    monkeypatch.setattr("integrator_analysis.verification.checks.gaussian_map.MAP_TOLERANCE", -1.0)
     status, out, _ = command("verify", "vp/Euler")
     assert status == 1
     assert "FAILED" in out
