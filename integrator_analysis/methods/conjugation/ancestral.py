@@ -55,9 +55,10 @@ class Ancestral:
             parametrisation=par.noisy(eta),
             statements=(Evaluate("eps_0", t), Combine((("x", terms),), "DDIM step with noise")),
             derivation=(
-                "x_0 and eps = (x - alpha_t x_0) / sigma_t as predicted at t; eps is mixed with fresh noise so that "
-                "its variance stays one: x <- alpha_s x_0 + sigma_s [r eps + sqrt(1 - r^2) xi], "
-                f"1 - r^2 = eta^2 (1 - exp(-2 H)), H = log-SNR at s less that at t, eta = {eta}.",
-                "As h -> 0 this is dz = [F z - (1 + eta^2)/2 G G^T s] dt + eta G dw, with the process's marginals.",
+                "x_0 and eps = (x - alpha_t x_0) / sigma_t are predicted at t. Then eps is mixed with fresh noise xi, "
+                "so that its variance stays one: x <- alpha_s x_0 + sigma_s [r eps + sqrt(1 - r^2) xi]. Here "
+                f"1 - r^2 = eta^2 (1 - exp(-2 H)), H is the step in log-SNR, and eta = {eta}.",
+                "As h -> 0 the step becomes that of dz = [F z - (1 + eta^2)/2 G G^T s] dt + eta G dw, which has the "
+                "process's marginals.",
             ),
         )
