@@ -17,7 +17,8 @@ from integrator_analysis.inputs import InputError
 from integrator_analysis.integrator import Integrator, derive, verify
 from integrator_analysis.language.text_file import load_text
 from integrator_analysis.methods.method import Method
-from integrator_analysis.processes import FAMILIES, Process, ProcessFamily, process, register_process
+from integrator_analysis.processes import FAMILIES, Process, ProcessFamily, register_process
+from integrator_analysis.processes import make_process as process
 
 __all__ = [
     "InputError",

@@ -22,7 +22,7 @@ from integrator_analysis.processes.ve import VE
 from integrator_analysis.processes.vp import VP
 from integrator_analysis.processes.vp_cosine import VP_COSINE
 
-__all__ = ["FAMILIES", "Process", "ProcessFamily", "process", "register_process"]
+__all__ = ["FAMILIES", "Process", "ProcessFamily", "make_process", "register_process"]
 
 _FAMILIES = {family.name: family for family in (VP, SUB_VP, VP_COSINE, DDPM, VE, EDM, FLOW, PSLD, CLD)}
 
@@ -46,12 +46,12 @@ def register_process(family: ProcessFamily) -> ProcessFamily:
     return family
 
 
-def process(name: str, **parameters: Parameter) -> Process:
+def make_process(name: str, **parameters: Parameter) -> Process:
     """The process ``name`` with its published parameters, or with those given.
 
-    >>> process("psld").covariance(0.5).shape
+    >>> make_process("psld").covariance(0.5).shape
     (2, 2)
-    >>> process("ddpm", betas=(0.1, 0.2)).mean(2.0) ** 2  # alphas_cumprod[1] = 0.9 * 0.8
+    >>> make_process("ddpm", betas=(0.1, 0.2)).mean(2.0) ** 2  # alphas_cumprod[1] = 0.9 * 0.8
     array([[0.72]])
 
     Raises InputError for an unknown process, an unknown parameter or a value off its domain.

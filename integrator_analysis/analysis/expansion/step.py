@@ -19,8 +19,7 @@ from integrator_analysis.algebra.series import Series
 from integrator_analysis.algebra.symbols import PAST, h, s, t
 from integrator_analysis.analysis.expansion.jets import JetRing
 from integrator_analysis.analysis.expansion.trees import Forest, TreeAlgebra
-from integrator_analysis.processes.equation import rate
-from integrator_analysis.processes.kernel import elapsed
+from integrator_analysis.processes.equation import elapsed, rate
 from integrator_analysis.program.statements import (
     Block,
     Combine,

@@ -16,7 +16,8 @@ from integrator_analysis.algebra.linear_flow import LinearFlow
 from integrator_analysis.algebra.special import cosh_sqrt, sinhc_sqrt
 from integrator_analysis.algebra.symbols import h, s, t, u
 from integrator_analysis.processes import Process
-from integrator_analysis.processes.kernel import cholesky, clock, elapsed
+from integrator_analysis.processes.equation import clock, elapsed
+from integrator_analysis.processes.kernel import cholesky
 
 __all__ = ["named_parts", "ordered"]
 
