@@ -42,12 +42,14 @@ from integrator_analysis.methods.conjugation.propagator import (
 )
 from integrator_analysis.methods.conjugation.prose import RULE_TEXT, join_values
 from integrator_analysis.methods.conjugation.stages import evaluation_name, moments_needed
+from integrator_analysis.parametrisation.check import check_closed_forms
 from integrator_analysis.parametrisation.frames import turn, turn_definition, variance
 from integrator_analysis.parametrisation.parametrisation import Parametrisation
 from integrator_analysis.parametrisation.registry import parametrisation
 from integrator_analysis.parametrisation.signal_to_noise import pull, ratio, slope_of
 from integrator_analysis.processes import Process
-from integrator_analysis.processes.kernel import clock, elapsed, noise_between
+from integrator_analysis.processes.equation import clock, elapsed
+from integrator_analysis.processes.kernel import noise_between
 from integrator_analysis.program.statements import (
     Block,
     Combine,
@@ -129,7 +131,7 @@ class ConjugateLowering:
                 f"noise = {noise} with parametrisation {self.par.name} on process {process.name}: the weights of the "
                 "reverse SDE are derived for x0 on one block"
             )
-        self.par.check()
+        check_closed_forms(self.par)
         self.named: dict[sympy.Function, Definition] = {}
         self.matrix: sympy.Matrix = self._family()
         self.parameters = {**process.parameters, **self.par.parameters}
