@@ -41,7 +41,7 @@ from integrator_analysis.methods.conjugation.conjugate import Conjugate
 from integrator_analysis.methods.splitting.splitting import FLOWS, POLICIES, Splitting
 from integrator_analysis.methods.splitting.words import canonical, placed
 from integrator_analysis.parametrisation.registry import PARAMETRISATIONS
-from integrator_analysis.processes import FAMILIES, Process, ProcessFamily, make_process
+from integrator_analysis.processes import FAMILIES, Process, ProcessFamily, process
 
 __all__ = ["Spec", "parse"]
 
@@ -91,7 +91,7 @@ def parse(text: str, **parameters: Parameter) -> Spec:
         if value is not None or family.defaults.get(name, 0.0) is not None:
             values[name] = as_table(value, name) if name in family.tables else as_float(value, name)
     scheme = _conjugate_splitting(right, split, strength) if split else _scheme(right, text, strength)
-    made = make_process(left.name, **values)
+    made = process(left.name, **values)
     canonical_text = _canonical(family, values, scheme.name)
     if len(canonical_text) > MAX_LENGTH:
         raise InputError(

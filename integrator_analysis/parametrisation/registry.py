@@ -47,8 +47,8 @@ PARAMETRISATIONS: Mapping[str, Callable[[Process], Parametrisation]] = MappingPr
 def parametrisation(name: str, process: Process) -> Parametrisation:
     """The parametrisation ``name`` on ``process``. Raises InputError for an unknown name, or one without meaning there.
 
-    >>> from integrator_analysis.processes import make_process
-    >>> parametrisation("x0", make_process("vp")).c_skip
+    >>> from integrator_analysis.processes import process
+    >>> parametrisation("x0", process("vp")).c_skip
     Matrix([[-1/cholesky_xx(t)**2]])
     """
     if name not in PARAMETRISATIONS:

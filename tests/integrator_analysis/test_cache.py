@@ -8,8 +8,8 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,6 +56,23 @@ def no_expansion(monkeypatch: pytest.MonkeyPatch):
 
 def key_of(spec: Spec) -> str | None:
     return cache.key_of(spec.process, spec.scheme.method)
+
+
+@contextmanager
+def running(code: str) -> Iterator[subprocess.Popen[str]]:
+    """A child process that runs ``code``: its input stays open, its output is read here, and it ends with the block."""
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
 
 
 def files(store: Path) -> list[Path]:
@@ -218,55 +235,68 @@ def test_the_oldest_entries_go_first_and_foreign_files_stay(store: Path, monkeyp
 
 
 WRITER = """
+import select, sys
 from integrator_analysis import cache
 print("ready", flush=True)
-for n in range(200):
+while not select.select([sys.stdin], [], [], 0)[0]:
     cache.Record("a" * 64, {}).keep(text="a" * 20000)
 """
 
 
 def test_concurrent_writers_leave_one_whole_entry(store: Path) -> None:
-    """While another process writes one text, this one writes another and reads: always one of the two, whole."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([sys.executable, "-c", WRITER], env=environment, stdout=subprocess.PIPE) as child:
-        assert child.stdout is not None
-        child.stdout.readline()
-        seen = set()
-        while child.poll() is None:
+    """While another process writes one text, this one writes another and reads: always one of the two, whole.
+
+    The other process goes on until its input ends: until both texts were read here, and 200 were written.
+    """
+    rounds, seen = 0, set()
+    with running(WRITER) as child:
+        assert child.stdout.readline() == "ready\n"
+        while rounds < 200 or len(seen) < 2:
+            assert child.poll() is None
             cache.Record("a" * 64, {}).keep(text="b" * 20000)
             found = cache.find("a" * 64).facts["text"]
             assert found in ("a" * 20000, "b" * 20000)
             seen.add(found[0])
-    assert child.returncode == 0
-    assert "b" in seen
+            rounds += 1
+        child.stdin.close()
+        assert child.wait() == 0
     assert [p.suffix for p in store.iterdir()] == [".json"]
 
 
 CATALOGUE = """
+import os, signal, sys
 import integrator_analysis as ia
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in jobs of a shell's background
+replace, done = os.replace, []
+
+def replace_four(*paths):
+    if len(done) == 4:
+        print("writing", flush=True)
+        sys.stdin.read()
+    replace(*paths)
+
+os.replace = replace_four
 for spec in ia.catalogue():
     ia.derive(spec).local_error.text()
+    done.append(spec)
     print(spec, flush=True)
 """
 
 
 def test_an_interrupt_leaves_whole_entries(store: Path) -> None:
-    """SIGINT in the middle of the catalogue: what lies there is what was derived, and is read again."""
-    with subprocess.Popen(
-        [sys.executable, "-c", CATALOGUE],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as child:
-        assert child.stdout is not None
-        done = [child.stdout.readline().strip() for _ in range(4)]
-        time.sleep(0.05)
+    """SIGINT while the fifth entry is written: what lies there is what was derived, and is read again.
+
+    The child waits for its input when that entry is about to be renamed, so that the signal always finds it there.
+    """
+    with running(CATALOGUE) as child:
+        done = [child.stdout.readline().strip() for _ in range(5)]
+        assert done.pop() == "writing"
         child.send_signal(signal.SIGINT)
-        assert child.wait(timeout=60) != 0
+        assert child.wait() != 0
     for spec in done:
         assert cache.find(key_of(parse(spec))).facts["text"]
-    assert len(files(store)) >= 4
+    assert len(files(store)) == 4
     assert all(cache.find(path.stem).facts for path in files(store))
 
 

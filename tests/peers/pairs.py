@@ -29,7 +29,7 @@ from integrator_analysis.methods.base_methods import Interpolatory, Stage
 from integrator_analysis.methods.conjugation.ancestral import Ancestral
 from integrator_analysis.methods.conjugation.conjugate import Conjugate
 from integrator_analysis.methods.method import Method
-from integrator_analysis.processes import make_process
+from integrator_analysis.processes import process
 from tests.peers.first_principles import PRINTED, Array, Flow, run_method
 from tests.peers.first_principles import Method as FirstPrinciples
 from tests.peers.peers import PEERS, Coordinates, LinearVP, Mixture, run_peer, scale, told
@@ -132,7 +132,7 @@ def derived(spec: str) -> Integrator:
     on, _, name = spec.partition("/")
     if name in BUILT:
         scheme = Scheme(name, BUILT[name], (on,), describe(spec), "built in tests/peers/pairs.py")
-        return Integrator(Spec(spec, make_process(on), scheme))
+        return Integrator(Spec(spec, process(on), scheme))
     return Integrator(parse(spec))
 
 

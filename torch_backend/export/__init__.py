@@ -6,9 +6,18 @@ from typing import NamedTuple
 from torch_backend.export.diffusers import check_schedulable, scheduler_module
 from torch_backend.export.kdiffusion import check_on_sigmas, sampler_function
 from torch_backend.export.module import standalone_module
-from torch_backend.export.torch_program import check_program, step_program
+from torch_backend.export.torch_program import SamplingLoop, check_program, export_loop, step_program
 
-__all__ = ["FORMATS", "Format", "sampler_function", "scheduler_module", "standalone_module", "step_program"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "SamplingLoop",
+    "export_loop",
+    "sampler_function",
+    "scheduler_module",
+    "standalone_module",
+    "step_program",
+]
 
 
 class Format(NamedTuple):

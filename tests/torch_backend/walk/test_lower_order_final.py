@@ -17,7 +17,7 @@ from integrator_analysis.catalogue.tableaux import adams
 from integrator_analysis.integrator import Integrator
 from integrator_analysis.language.spec import Spec
 from integrator_analysis.methods.conjugation.conjugate import Conjugate
-from integrator_analysis.processes import make_process
+from integrator_analysis.processes import process
 from torch_backend import Sampler, load
 from torch_backend.source import load_kernel
 from torch_backend.walk.anchor import anchored_sample, fit_anchor
@@ -97,7 +97,7 @@ def test_predictor_corrector_by_hand(order):
     """The corrector of a step reads one evaluation more than its predictor did, near the end too."""
     base = adams(order, "log-SNR", "integral", tuple(-j for j in range(order + 1)))
     scheme = ia.Scheme("corrected", Conjugate(base=base), ("vp",), "Adams, corrected.", "this test")
-    sampler = Integrator(Spec("vp/corrected", make_process("vp"), scheme)).to_torch()
+    sampler = Integrator(Spec("vp/corrected", process("vp"), scheme)).to_torch()
     z = start()
     expected = by_hand(z.numpy(), order, "log-SNR", corrected=True)
     close(sampler.sample(network, z, times=TIMES, lower_order_final=True), expected)
