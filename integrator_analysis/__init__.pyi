@@ -29,7 +29,7 @@ from .processes import processes as processes
 from .processes import register_process as register_process
 from .processes.family import ProcessFamily as ProcessFamily
 from .processes.family import one_block as one_block
-from .processes.process import Process as Process
+from .processes.forward_process import Process as Process
 from .verification.certificate import Certificate as Certificate
 
 __version__: str

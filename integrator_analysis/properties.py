@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -31,9 +31,6 @@ from integrator_analysis.language.spec import Spec
 from integrator_analysis.program.network_program import NetworkProgram, in_network_outputs
 from integrator_analysis.program.step_program import StepProgram
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["Properties"]
 
 
@@ -49,7 +46,7 @@ class Properties:
         self.process = spec.process
         self.scheme = spec.scheme
         self.budget = budget
-        self._record = find(key_of(spec))
+        self._record = find(key_of(spec.process, spec.scheme.method))
         self.references: dict[Any, Any] = {}
         """Reference solutions and derived numbers that every verification of this scheme compares with."""
         if not self._record.facts:

@@ -32,8 +32,7 @@ from integrator_analysis.methods.splitting.sub_flows import Update
 from integrator_analysis.methods.splitting.words import NOISE
 from integrator_analysis.parametrisation.registry import parametrisation
 from integrator_analysis.processes import Process
-from integrator_analysis.processes.equation import rate
-from integrator_analysis.processes.kernel import elapsed
+from integrator_analysis.processes.equation import elapsed, rate
 from integrator_analysis.program.statements import (
     Block,
     Combine,

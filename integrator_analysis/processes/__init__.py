@@ -14,7 +14,7 @@ from integrator_analysis.processes.ddpm import DDPM
 from integrator_analysis.processes.edm import EDM
 from integrator_analysis.processes.family import ProcessFamily
 from integrator_analysis.processes.flow import FLOW
-from integrator_analysis.processes.process import Process
+from integrator_analysis.processes.forward_process import Process
 from integrator_analysis.processes.process_checks import check_name, check_process
 from integrator_analysis.processes.psld import PSLD
 from integrator_analysis.processes.subvp import SUB_VP

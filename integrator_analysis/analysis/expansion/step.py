@@ -29,8 +29,7 @@ from integrator_analysis.analysis.expansion.two_times import (
     lagrange_rows,
     position_between,
 )
-from integrator_analysis.processes.equation import rate
-from integrator_analysis.processes.kernel import elapsed
+from integrator_analysis.processes.equation import elapsed, rate
 from integrator_analysis.program.statements import (
     Block,
     Combine,

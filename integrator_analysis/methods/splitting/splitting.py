@@ -41,8 +41,8 @@ from integrator_analysis.methods.splitting.sub_flows import Update, lambda_s
 from integrator_analysis.methods.splitting.words import NOISE, Factor, check_evaluations, place, placed, read_word
 from integrator_analysis.parametrisation.registry import parametrisation
 from integrator_analysis.processes import Process
-from integrator_analysis.processes.equation import rate
-from integrator_analysis.processes.kernel import clock, elapsed, noise_between
+from integrator_analysis.processes.equation import clock, elapsed, rate
+from integrator_analysis.processes.kernel import noise_between
 from integrator_analysis.program.statements import Block, Combine, Evaluate, Node, Noise, Output, Quadrature, Term
 from integrator_analysis.program.step_program import StepProgram
 
