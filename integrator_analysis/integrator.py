@@ -46,7 +46,9 @@ class Integrator(Properties):
     def source(self) -> str:
         """The generated torch module, as text."""
         checks = check_names(self.stochastic)
-        return scheme_source(self.spec, self.scheme.summary, self.scheme.source, self.program, self.local_error, checks)
+        return scheme_source(
+            self.spec, self.scheme.summary, self.scheme.citation, self.program, self.local_error, checks
+        )
 
     def to_torch(self, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> Sampler:
         """A sampler that runs the generated source on ``device``; float32 unless ``dtype`` says otherwise."""

@@ -62,7 +62,7 @@ class StepProgram:
     parameters: Mapping[sympy.Symbol, sympy.Rational]
     flows: tuple[LinearFlow, ...] = ()
     quadratures: tuple[Quadrature, ...] = ()
-    derivation: tuple[str, ...] = ()
+    account: tuple[str, ...] = ()
     coefficients: Mapping[str, sympy.Expr] = field(default_factory=dict)
     variable: sympy.Expr | None = None
     nodes: tuple[Node, ...] = ()

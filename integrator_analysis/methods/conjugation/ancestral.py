@@ -55,7 +55,7 @@ class Ancestral:
             ode,
             parametrisation=noisy,
             statements=(Evaluate("eps_0", t), Combine((("x", terms),), "DDIM step with noise")),
-            derivation=(
+            account=(
                 "x_0 and eps = (x - alpha_t x_0) / sigma_t as predicted at t; eps is mixed with fresh noise so that "
                 "its variance stays one: x <- alpha_s x_0 + sigma_s [r eps + sqrt(1 - r^2) xi], "
                 f"1 - r^2 = eta^2 (1 - exp(-2 H)), H = log-SNR at s less that at t, eta = {eta}.",

@@ -185,7 +185,7 @@ class ConjugateLowering:
             parameters=self.parameters,
             flows=(self.flow,),
             quadratures=quadratures,
-            derivation=self._derivation(quadratures),
+            account=self._derivation(quadratures),
             variable=self.variable,
             nodes=tuple(self.nodes.values()),
             interpolations=tuple(self.interpolations),
