@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch_backend.export.exported_text.stages import check_starts_with_evaluation
-from torch_backend.export.text import WALK, check_certified, header, join, pieces
+from torch_backend.export.text import WALK, check_certified, header, importable_name, join, pieces
 from torch_backend.source import module_from_source
 from torch_backend.walk.table import tabulate
 
@@ -88,9 +88,10 @@ def check_schedulable(source: str) -> None:
     check_starts_with_evaluation(module, t, s, row)
 
 
-def scheduler_module(source: str, certificate: Mapping[str, Any]) -> str:
+def scheduler_module(source: str, certificate: Mapping[str, Any], file: str | None = None) -> str:
     """The text of the exported file: header, loop, scheduler, the certified scheme, the scheme's scheduler class.
 
+    ``file`` is the name that the text will be written to, under which its example imports it.
     Raises ValueError as ``check_schedulable`` does, and if the certificate was made for another source.
     """
     check_schedulable(source)
@@ -110,6 +111,5 @@ def scheduler_module(source: str, certificate: Mapping[str, Any]) -> str:
         nfe=module.NFE_PER_STEP,
         more=more,
     )
-    file = re.sub(r"[^0-9A-Za-z]+", "_", module.SPEC).strip("_").lower()
-    needs = (PHASE_NEEDS if more else NEEDS).format(module=file, name=name)
+    needs = (PHASE_NEEDS if more else NEEDS).format(module=importable_name(file, module.SPEC), name=name)
     return join(header(source, certificate, needs.splitlines()), imports, certified, before, source, face)

@@ -7,12 +7,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from torch_backend.export.text import WALK, check_certified, header, join, pieces
+from torch_backend.export.text import WALK, check_certified, header, importable_name, join, pieces
 from torch_backend.source import module_from_source
 
 __all__ = ["check_on_sigmas", "sampler_function", "sampler_name"]
 
-NEEDS = """Needs Python 3.11 and torch. With k-diffusion: sample_{name}(model, x, sigmas, ...).
+NEEDS = """Needs Python 3.11 and torch. With k-diffusion, as one of its samplers:
+    from {module} import sample_{name}
+    x_0 = sample_{name}(model, x, sigmas)
 In ComfyUI: put this file into the folder custom_nodes; the sampler is then in the list as {name}.
 """
 
@@ -62,9 +64,10 @@ def check_on_sigmas(source: str) -> None:
         raise ValueError(f"{module.SPEC} takes a B for every step, which no caller passes; export a module")
 
 
-def sampler_function(source: str, certificate: Mapping[str, Any]) -> str:
+def sampler_function(source: str, certificate: Mapping[str, Any], file: str | None = None) -> str:
     """The text of the exported file: header, loop, contract, the certified scheme, ``sample_NAME``.
 
+    ``file`` is the name that the text will be written to, under which its example imports it.
     Raises ValueError as ``check_on_sigmas`` does, and if the certificate was made for another source.
     """
     check_on_sigmas(source)
@@ -76,6 +79,5 @@ def sampler_function(source: str, certificate: Mapping[str, Any]) -> str:
     parameter = "\n    noise_sampler: NoiseSampler | None = None," if module.NOISES else ""
     argument = ", noise_sampler" if module.NOISES else ""
     face = FACE.format(name=name, spec=module.SPEC, parameter=parameter, argument=argument)
-    return join(
-        header(source, certificate, NEEDS.format(name=name).splitlines()), imports, certified, before, source, face
-    )
+    needs = NEEDS.format(module=importable_name(file, module.SPEC), name=name)
+    return join(header(source, certificate, needs.splitlines()), imports, certified, before, source, face)

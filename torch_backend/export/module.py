@@ -7,9 +7,15 @@ runs, not a second version of either.
 from collections.abc import Mapping
 from typing import Any
 
-from torch_backend.export.text import WALK, check_certified, header, join, pieces
+from torch_backend.export.text import WALK, check_certified, header, importable_name, join, pieces
+from torch_backend.source import module_from_source
 
 __all__ = ["standalone_module"]
+
+NEEDS = """Needs Python 3.11 and torch, nothing else. With network(z, t), which returns eps:
+    from {module} import prior, sample
+    z_0 = sample(network, prior(4, (3, 32, 32), seed=0), steps=50{seed})
+"""
 
 FACE = '''
 
@@ -92,16 +98,21 @@ if __name__ == "__main__":
 '''
 
 
-def standalone_module(source: str, certificate: Mapping[str, Any], trial: Mapping[str, Any] | None = None) -> str:
+def standalone_module(
+    source: str, certificate: Mapping[str, Any], file: str | None = None, trial: Mapping[str, Any] | None = None
+) -> str:
     """The text of the exported file: header with claims and hash, the loop, the certified scheme, ``sample``.
 
-    ``source`` is the generated scheme, ``certificate`` the plain data of its certificate, ``trial`` the problem on
-    which the file measures its order when it is run: times, and float64 states (n, k) at the start and at the end.
+    ``source`` is the generated scheme, ``certificate`` the plain data of its certificate, ``file`` the name that the
+    text will be written to, ``trial`` the problem on which the file measures its order when it is run: times, and
+    float64 states (n, k) at the start and at the end.
     Raises ValueError if the certificate was made for another source.
     """
     certified = check_certified(source, certificate)
     imports, loop = pieces(WALK)
-    docstring = header(source, certificate, ["Needs Python 3.11 and torch, nothing else."])
+    module = module_from_source(source, "torch_backend_export_candidate")
+    needs = NEEDS.format(module=importable_name(file, module.SPEC), seed=", seed=1" if module.NOISES else "")
+    docstring = header(source, certificate, needs.splitlines())
     problem = None if trial is None else dict(trial)
     return join(docstring, imports, certified, loop, source, FACE.format(trial=_laid_out(problem)))
 
