@@ -46,7 +46,8 @@ class Integrator(Properties):
     def source(self) -> str:
         """The generated torch module, as text."""
         checks = check_names(self.stochastic)
-        return scheme_source(self.spec, self.scheme.summary, self.scheme.source, self.program, self.local_error, checks)
+        scheme, programs = self.scheme, (self.program, self.network_program)
+        return scheme_source(self.spec, scheme.summary, scheme.source, *programs, self.local_error, checks)
 
     def to_torch(self, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> Sampler:
         """A sampler that runs the generated source on ``device``; float32 unless ``dtype`` says otherwise."""
@@ -89,7 +90,7 @@ class Integrator(Properties):
         if not certificate.passed:
             failed = ", ".join(c.name for c in certificate.claims if not c.passed)
             raise ArithmeticError(f"{self.spec} fails its verification ({failed}); nothing is exported")
-        if FORMATS[format].on_trial and not self.stochastic and not len(table_of(self.program.lowered())):
+        if FORMATS[format].on_trial and not self.stochastic and not len(table_of(self.network_program)):
             options["trial"] = trial_of(self.process)
         content = FORMATS[format].write(self.source, certificate.as_dict(), **options)
         return write_bytes(path, content if isinstance(content, bytes) else content.encode())

@@ -28,6 +28,7 @@ from integrator_analysis.analysis.stability.stability import Stability
 from integrator_analysis.cache import find, key_of
 from integrator_analysis.codegen import module_name
 from integrator_analysis.language.spec import Spec
+from integrator_analysis.program.network_program import NetworkProgram, in_network_outputs
 from integrator_analysis.program.step_program import StepProgram
 
 if TYPE_CHECKING:
@@ -56,8 +57,13 @@ class Properties:
 
     @cached_property
     def program(self) -> StepProgram:
-        """The step program."""
+        """The step program, as derived."""
         return self.scheme.method.lower(self.process)
+
+    @cached_property
+    def network_program(self) -> NetworkProgram:
+        """The same step in the network's own outputs, with named coefficients: what is printed and tabulated."""
+        return in_network_outputs(self.program)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.spec}: order {self.order}, {self.nfe_per_step} evaluations per step>"
@@ -113,7 +119,7 @@ class Properties:
     @cached_property
     def table(self) -> CoefficientTable:
         """The coefficients as a function of (t, s), evaluated from the symbols and not from generated source."""
-        return CoefficientTable(self.program)
+        return CoefficientTable(self.network_program)
 
     def coefficients(self, times: Sequence[float]) -> np.ndarray:
         """float64 (len(times) - 1, coefficients) for a decreasing grid of forward diffusion times."""
@@ -122,7 +128,7 @@ class Properties:
     @cached_property
     def stability(self) -> Stability:
         """Amplification, regions and limits, transient growth, second moments, stable steps: see docs/stability.md."""
-        return Stability(self.program)
+        return Stability(self.network_program)
 
     @property
     def spectral_radius(self) -> float:
@@ -137,7 +143,7 @@ class Properties:
 
     def gaussian_error(self, times: Sequence[float], mean: Any, covariance: Any) -> GaussianError:
         """The exact error in mean and covariance on Gaussian data after the steps of ``times``, without sampling."""
-        return gaussian_error(self.program, times, mean, covariance)
+        return gaussian_error(self.network_program, times, mean, covariance)
 
     def global_error(
         self,

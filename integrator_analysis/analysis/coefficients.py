@@ -1,6 +1,6 @@
 """Values of a program's coefficients on a time grid, in float64 or at any precision.
 
-Knows lowered programs; shares no code with the generated source, so that each checks the other.
+Knows network programs; shares no code with the generated source, so that each checks the other.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from sympy.core.function import AppliedUndef
 from integrator_analysis.algebra.numeric import function
 from integrator_analysis.algebra.symbols import PAST, s, t, u
 from integrator_analysis.inputs import InputError
+from integrator_analysis.program.network_program import NetworkProgram
 from integrator_analysis.program.statements import Quadrature, advance
-from integrator_analysis.program.step_program import StepProgram
 
 __all__ = ["CoefficientTable", "check_times"]
 
@@ -44,8 +44,8 @@ def check_times(times: Sequence[float], t_max: float = np.inf) -> np.ndarray:
 class CoefficientTable:
     """The coefficients of a program as a function of (t, s): ``names`` and, by call, their values."""
 
-    def __init__(self, program: StepProgram, backend: Literal["numpy", "mpmath"] = "numpy") -> None:
-        self.program = program.lowered()
+    def __init__(self, program: NetworkProgram, backend: Literal["numpy", "mpmath"] = "numpy") -> None:
+        self.program = program
         self.names = tuple(self.program.coefficients)
         self.backend = backend
         self._known: dict[tuple[float, ...], list] = {}

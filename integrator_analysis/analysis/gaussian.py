@@ -1,6 +1,6 @@
 """One step on Gaussian data is an affine-Gaussian map: z -> matrix z + offset + noise. Means and covariances follow.
 
-Knows lowered programs and the exact eps of Gaussian data; samples nothing. For data N(mu, c) in one eigendirection
+Knows network programs and the exact eps of Gaussian data; samples nothing. For data N(mu, c) in one eigendirection
 the marginal is N(Psi_1 mu, S), S = c Psi_1 Psi_1^T + Sigma, and eps = L^T S^{-1} (z - Psi_1 mu), affine in z.
 """
 
@@ -17,8 +17,9 @@ from integrator_analysis.analysis.coefficients import CoefficientTable, check_ti
 from integrator_analysis.inputs import InputError
 from integrator_analysis.parametrisation.prediction_conversion import network_from_eps
 from integrator_analysis.processes import Process
+from integrator_analysis.program.network_program import NetworkProgram
 from integrator_analysis.program.statements import Block, Evaluate, Noise, Output
-from integrator_analysis.program.step_program import StepProgram
+from integrator_analysis.program.step_program import Step
 
 __all__ = ["AffineMap", "GaussianError", "affine_step", "gaussian_eps", "gaussian_error", "marginal"]
 
@@ -44,7 +45,7 @@ class AffineMap:
 
 
 def affine_step(
-    program: StepProgram,
+    program: Step,
     table: CoefficientTable,
     start: float,
     end: float,
@@ -59,16 +60,16 @@ def affine_step(
     what it is a sum of, of which rounding leaves a few 1e-16 (Higham, Accuracy and Stability of Numerical Algorithms,
     section 3.1).
     """
-    lowered, part = table.program, np.abs if sizes else np.asarray
+    executed, part = table.program, np.abs if sizes else np.asarray
     values = dict(zip(table.names, map(part, table(start, end, past)), strict=True))
-    k, n = len(program.blocks), len(lowered.noises)
-    size = k * (1 + lowered.history)
+    k, n = len(program.blocks), len(executed.noises)
+    size = k * (1 + executed.history)
     rows = np.hstack([np.eye(size), np.zeros((size, 1 + n))]).astype(complex)
     units = np.eye(size + 1 + n, dtype=complex)[size + 1 :]
     state = dict(zip(program.blocks, rows[:k], strict=True))
-    names = [(name, b) for name in lowered.past for b in program.blocks]
+    names = [(name, b) for name in executed.past for b in program.blocks]
     outputs: dict[tuple[str, str], np.ndarray] = dict(zip(names, rows[k:], strict=True))
-    for st in lowered.statements:
+    for st in executed.statements:
         if isinstance(st, Evaluate):
             time = values.get(f"time_{st.name}", end if st.time == s else start)
             jacobian, offset = map(part, eps(float(time)))
@@ -87,11 +88,11 @@ def affine_step(
                     case Output(evaluation, component):
                         total = total + factor * outputs[evaluation, component]
                     case Noise(name):
-                        total = total + factor * units[lowered.noises.index(name)]
+                        total = total + factor * units[executed.noises.index(name)]
             state[block] = total
     full = [state[b] for b in program.blocks]
-    if lowered.history:
-        now = [state.get(f"{lowered.kept}_{b}", outputs.get((lowered.kept, b))) for b in program.blocks]
+    if executed.history:
+        now = [state.get(f"{executed.kept}_{b}", outputs.get((executed.kept, b))) for b in program.blocks]
         full += [*now, *rows[k : size - k]]  # what was newest is now one step older
     stacked = _stack(full)
     stacked = stacked.real if np.all(stacked.imag == 0) else stacked
@@ -155,7 +156,7 @@ class GaussianError:
 
 
 def gaussian_error(
-    program: StepProgram,
+    program: NetworkProgram,
     times: Sequence[float],
     mean: Sequence[float] | np.ndarray | float,
     covariance: np.ndarray | float,

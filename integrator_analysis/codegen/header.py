@@ -8,12 +8,12 @@ from __future__ import annotations
 import textwrap
 from importlib.metadata import PackageNotFoundError, version
 
-from integrator_analysis.program.step_program import StepProgram
+from integrator_analysis.program.step_program import Step
 
 WIDTH = 116
 
 
-def parameter_values(program: StepProgram) -> list[str]:
+def parameter_values(program: Step) -> list[str]:
     return [f"{p} = {float(v):g}" for p, v in program.parameters.items()]
 
 

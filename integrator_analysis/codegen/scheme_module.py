@@ -24,6 +24,7 @@ from integrator_analysis.codegen.lower.step import lower_step
 from integrator_analysis.codegen.printer import SourcePrinter
 from integrator_analysis.parametrisation.frames import variance
 from integrator_analysis.processes import Process
+from integrator_analysis.program.network_program import NetworkProgram
 from integrator_analysis.program.step_program import StepProgram
 
 __all__ = ["kernel_source", "module_name", "scheme_source"]
@@ -42,14 +43,19 @@ def module_name(spec: str) -> str:
 
 
 def scheme_source(
-    spec: str, title: str, source: str, program: StepProgram, error: LocalError, checks: Sequence[str]
+    spec: str,
+    title: str,
+    source: str,
+    program: StepProgram,
+    executed: NetworkProgram,
+    error: LocalError,
+    checks: Sequence[str],
 ) -> str:
     """The torch module of one scheme: header, parameters, coefficient functions and ``step``."""
-    lowered = program.lowered()
-    functions, printed = lower_coefficients(lowered)
+    functions, printed = lower_coefficients(executed)
     measure, measured = lower_log_snr(program.process)
     functions, printed = (*functions, measure), (*printed, *measured)
-    given = {variance, *table_of(lowered)}
+    given = {variance, *table_of(executed)}
     body = (
         _environment()
         .get_template("scheme.py.j2")
@@ -58,24 +64,24 @@ def scheme_source(
             process=program.process,
             blocks=_tuple_source(program.blocks),
             order=error.order,
-            program=lowered,
+            program=executed,
             prior=_prior(program.process),
-            names=tuple(lowered.coefficients),
-            parameters=_parameters({p: x for p, x in lowered.parameters.items() if p not in given}, printed),
+            names=tuple(executed.coefficients),
+            parameters=_parameters({p: x for p, x in executed.parameters.items() if p not in given}, printed),
             special=special_functions(printed),
-            rule=_rule(lowered, functions),
-            tail=tail_of(lowered),
+            rule=_rule(executed, functions),
+            tail=tail_of(executed),
             ordered=any(f.signature.startswith("_generator") for f in functions),
             size=len(program.blocks),
             identity=", ".join(
                 str(float(i == j)) for i in range(len(program.blocks)) for j in range(len(program.blocks))
             ),
-            anchor=lowered.parameters.get(variance),
-            table=tuple(tuple(float(lowered.parameters[p]) for p in row) for row in table_of(lowered).tolist()),
-            powers=max((len(q.functions) + q.lowest for q in lowered.quadratures), default=1),
-            network=lowered.unknown,
+            anchor=executed.parameters.get(variance),
+            table=tuple(tuple(float(executed.parameters[p]) for p in row) for row in table_of(executed).tolist()),
+            powers=max((len(q.functions) + q.lowest for q in executed.quadratures), default=1),
+            network=executed.unknown,
             functions=functions,
-            step=lower_step(lowered),
+            step=lower_step(executed),
         )
     )
     operations = sum(int(sympy.count_ops(e)) for e in dict.fromkeys(printed))
@@ -99,9 +105,9 @@ def scheme_source(
         f"({unknown} component, d_m: derivative by m):",
         *(f"    {block}: {text}" for block, text in error.text().items()),
         f"Operations: {operations} on host scalars to tabulate a step (quadrature nodes not counted), "
-        f"{len(lowered.terms)} multiply-adds of a block to take it.",
+        f"{len(executed.terms)} multiply-adds of a block to take it.",
         f"Checked by `integrator-analysis verify {spec}`: {'; '.join(checks)}.",
-        f"Terms hash: {lowered.terms_hash}",
+        f"Terms hash: {executed.terms_hash}",
         "Body hash: sha256:" + hashlib.sha256(("\n\n" + body).encode()).hexdigest(),
     ]
     return '"""' + "\n".join(line for text in header for line in wrap(text)) + '\n"""\n\n' + body
@@ -162,9 +168,9 @@ def _prior(process: Process) -> tuple[float, ...]:
     return tuple(float(sympy.sqrt(covariance[i, i])) for i in range(len(process.blocks)))
 
 
-def _rule(lowered: StepProgram, functions: Sequence[SourceFunction]) -> list[tuple[str, str]] | None:
+def _rule(executed: NetworkProgram, functions: Sequence[SourceFunction]) -> list[tuple[str, str]] | None:
     """(node, weight) of the Gauss-Legendre rule on (0, 1), of as many nodes as the weights or a function need."""
-    counts = [q.nodes for q in lowered.quadratures]
+    counts = [q.nodes for q in executed.quadratures]
     if any("RULE" in line for f in functions for line in f.lines):
         counts.append(INTEGRAL_NODES)
     if not counts:

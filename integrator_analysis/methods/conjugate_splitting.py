@@ -100,11 +100,11 @@ class _Conjugated(SplittingLowering):
 
 
 TEXT = {
-    "each": "Each sub-flow is conjugated by itself with its row of B = {B}: exact for its own row's drift, eps and the "
-    "other row frozen and integrated against the propagator, B z taken at the sub-flow's start.",
-    "whole": "The ODE transformed by A' = A (B - L) with B = {B} is split by rows. A = I at the step's start: the "
-    "rows are those of zhat = A z, mapped back by E(u, t) = A_u^(-1) where the network is evaluated, and at the end. "
-    "An A anchored at one end of the whole interval would grow by many orders of magnitude.",
+    "each": "Each sub-flow is conjugated by itself, with its row of B = {B}: it solves its own row's drift exactly, "
+    "with eps and the other row frozen and integrated against the propagator. B z is taken at the sub-flow's start.",
+    "whole": "The ODE is first transformed with A' = A (B - L), B = {B}; then the rows of zhat = A z are split. A = I "
+    "at the start of every step, since an A anchored at one end of the whole interval would grow by many orders of "
+    "magnitude. Where the network is evaluated, and at the end, zhat is mapped back by E(u, t) = A_u^(-1).",
 }
 
 

@@ -43,7 +43,7 @@ class Euler:
         return _program(
             process,
             (START, Combine(tuple(updates), "Euler step of all blocks")),
-            ("Probability-flow ODE in reverse time: z <- z + h [-F z + (1/2) G G^T s(z, t)].",),
+            ("Euler step of the probability-flow ODE in reverse time: z <- z + h [-F z + (1/2) G G^T s(z, t)].",),
         )
 
 
@@ -62,7 +62,7 @@ class EulerMaruyama:
         return _program(
             process,
             (START, Combine(tuple(updates), "Euler-Maruyama step of all blocks")),
-            ("Reverse SDE: z <- z + h [-F z + G G^T s(z, t)] + sqrt(h) G xi.",),
+            ("Euler-Maruyama step of the reverse SDE: z <- z + h [-F z + G G^T s(z, t)] + sqrt(h) G xi.",),
         )
 
 

@@ -25,8 +25,8 @@ from integrator_analysis.report.page import (
     ReportRun,
     render_page,
 )
+from integrator_analysis.report.pictures.analysis import draw_analysis
 from integrator_analysis.report.pictures.digits import draw_digits
-from integrator_analysis.report.pictures.kinds import draw_analysis
 from integrator_analysis.report.renewal import catalogue_table, renew
 
 __all__ = ["build_report"]

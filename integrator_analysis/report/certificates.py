@@ -16,8 +16,8 @@ import jinja2
 import integrator_analysis as ia
 from integrator_analysis.codegen import module_name
 from integrator_analysis.inputs import InputError
-from integrator_analysis.verification.bench import describe_device
-from integrator_analysis.verification.certificate import Certificate, versions
+from integrator_analysis.verification.certificate import Certificate
+from integrator_analysis.verification.environment import describe_device, versions
 
 __all__ = ["certificates", "claims_table", "page"]
 

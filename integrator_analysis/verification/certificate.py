@@ -6,7 +6,6 @@ Knows claims and files; measures nothing.
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
@@ -14,14 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy
-import sympy
 
-from integrator_analysis.codegen.header import package_version
 from integrator_analysis.files import check, read_json, write_text
 from integrator_analysis.inputs import InputError
 
-__all__ = ["Certificate", "Claim", "schema", "versions"]
+__all__ = ["Certificate", "Claim", "schema"]
 
 
 @dataclass(frozen=True)
@@ -117,14 +113,6 @@ def schema() -> dict[str, Any]:
     """The JSON schema of saved certificates, which ships with the package."""
     text = files("integrator_analysis.verification").joinpath("certificate.schema.json").read_text(encoding="utf-8")
     return dict(json.loads(text))
-
-
-def versions() -> dict[str, str]:
-    """Of this project, of Python and of the packages that a measurement goes through."""
-    import torch
-
-    packages = {module.__name__: module.__version__ for module in (torch, sympy, np, scipy)}
-    return {"integrator-analysis": package_version(), "python": platform.python_version(), **packages}
 
 
 def _claim(entry: Mapping[str, Any]) -> Claim:

@@ -1,6 +1,6 @@
 """What a walk loses to rounding in low precision, bounded by the operations of the step program.
 
-Knows lowered programs and how a sampler holds its numbers: coefficients are rounded once, the state is float32 where
+Knows network programs and how a sampler holds its numbers: coefficients are rounded once, the state is float32 where
 the network is float32 or narrower, and the network takes and gives numbers of its own precision. Runs no torch.
 Source: Higham, Accuracy and Stability of Numerical Algorithms, section 3.1: the computed sum of n products c v is off
 by at most (n + 1) u sum |c v| to first order, one rounding of each coefficient and product and n - 1 of the sum. Each
@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from integrator_analysis.analysis.coefficients import CoefficientTable
+from integrator_analysis.program.network_program import NetworkProgram
 from integrator_analysis.program.statements import Block, Evaluate, Output
-from integrator_analysis.program.step_program import StepProgram
 
 __all__ = ["NETWORK", "ROUNDOFF", "rounding_bound"]
 
@@ -42,7 +42,7 @@ class _Number:
 class _Walk:
     """The state of a walk without rounding, and the sources of error on the way: a bound (n) of each."""
 
-    program: StepProgram
+    program: NetworkProgram
     dtype: str
     sources: list[np.ndarray]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 import sympy
@@ -17,8 +18,17 @@ from sympy.core.function import AppliedUndef
 from integrator_analysis.algebra.ring import PackedElement
 from integrator_analysis.algebra.series import Series
 from integrator_analysis.algebra.symbols import PAST, h, s, t
-from integrator_analysis.analysis.expansion.jets import JetRing
+from integrator_analysis.analysis.expansion.calculus import differentiate, expectation, observable_at
+from integrator_analysis.analysis.expansion.jets import JetRing, Times
 from integrator_analysis.analysis.expansion.trees import Forest, TreeAlgebra
+from integrator_analysis.analysis.expansion.two_times import (
+    FlowSeries,
+    advance_between,
+    find_node,
+    integral,
+    lagrange_rows,
+    position_between,
+)
 from integrator_analysis.processes.equation import rate
 from integrator_analysis.processes.kernel import elapsed
 from integrator_analysis.program.statements import (
@@ -34,8 +44,6 @@ from integrator_analysis.program.step_program import StepProgram
 __all__ = ["OBSERVABLE", "components", "expanded_steps", "ring_of", "strong_difference", "weak_difference"]
 
 OBSERVABLE = "f"
-
-Times = Mapping[sympy.Symbol, Series]
 
 
 class Vector(Protocol):
@@ -101,7 +109,7 @@ def weak_difference(
     run = _Steps(program, jets)
     run.noises = {name: jets.series(jets["noise", name]).shift(1) for name in jets.noises}
     state = run.taken({}, steps)
-    numerical = jets.expectation(jets.observable_at(state), run.variances)
+    numerical = expectation(jets, observable_at(jets, state), run.variances)
     drift = [-d.coefficients[0] for d in _drift(program, jets, jets.initial_state(), jets.constant(0))]
     diffusion = program.process.diffusion * program.parametrisation.noise**2
     halves = {
@@ -112,12 +120,12 @@ def weak_difference(
     }
 
     def generator(element: PackedElement) -> PackedElement:
-        firsts = [jets.derivative(element, b) for b in program.blocks]
-        out = -jets.derivative(element, None)
+        firsts = [differentiate(jets, element, b) for b in program.blocks]
+        out = -differentiate(jets, element, None)
         for d, first in zip(drift, firsts, strict=True):
             out += d * first
         for (i, j), half in halves.items():
-            out += half * jets.derivative(firsts[i], program.blocks[j])
+            out += half * differentiate(jets, firsts[i], program.blocks[j])
         return out
 
     term = jets["observable", (0,) * len(program.blocks)]
@@ -146,7 +154,7 @@ def ring_of(program: StepProgram, order: int, steps: int = 1, linear: bool = Fal
     resolved = {str(c): program.definitions.resolve(c(t)) for c in sorted(calls, key=str)}
     spread = [rate] if any(flow.spread for flow in program.flows) else []
     off = {p: sympy.S.Zero for p, value in program.parameters.items() if value == 0}
-    return JetRing(
+    jets = JetRing(
         blocks=program.blocks,
         order=order,
         time=t,
@@ -158,13 +166,17 @@ def ring_of(program: StepProgram, order: int, steps: int = 1, linear: bool = Fal
         linear=linear,
         observable=OBSERVABLE if program.stochastic else "",
         noises=tuple(noise_name(name, n) for n in range(steps) for name in program.noises),
-        flows=program.flows,
         zeros=frozenset(map(str, off)) | {name for name, body in resolved.items() if body.xreplace(off) == 0},
         slopes=slopes,
         divisors=tuple(sorted(str(f) for f in {*divisors, *spread} if str(f) in resolved)),
-        integrals={str(elapsed): str(rate)} if str(rate) in resolved else {},
         clocks=frozenset({*PAST, *(node.symbol for node in program.nodes)}),
     )
+    jets.rules[str(advance)] = partial(advance_between, jets, program.variable)
+    if str(rate) in resolved:
+        jets.rules[str(elapsed)] = partial(integral, jets, str(rate))
+    for flow in program.flows:
+        jets.rules |= FlowSeries(jets, flow).rules()
+    return jets
 
 
 @dataclass
@@ -223,13 +235,13 @@ class _Steps(Generic[V]):
         at = {t: -h_.scale(jets.ring(moved)), s: -h_.scale(jets.ring(moved + 1))}
         at |= {p: h_.scale(jets.ring(j + 1 - moved)) for j, p in enumerate(PAST)}
         for node in program.nodes:
-            at[node.symbol] = jets.node(program.variable, node.share, at[t], at[s])
+            at[node.symbol] = find_node(jets, program.variable, node.share, at[t], at[s])
         for interpolation in program.interpolations:
             start, end = (jets.offset(time, at) for time in (interpolation.start, interpolation.end))
             nodes = interpolation.available(past)
-            positions = [jets.position_of(program.variable, jets.offset(n, at), start, end) for n in nodes]
+            positions = [position_between(jets, program.variable, jets.offset(n, at), start, end) for n in nodes]
             at[interpolation.line] = jets.constant(int(len(nodes) == 2))
-            rows = dict(zip(nodes, jets.shares(positions), strict=True))
+            rows = dict(zip(nodes, lagrange_rows(jets, positions), strict=True))
             for node, row in zip(interpolation.nodes, interpolation.symbols, strict=True):
                 found = rows.get(node, [])
                 at |= dict(zip(row, [*found, *[jets.constant(0)] * (len(row) - len(found))], strict=True))
@@ -299,7 +311,7 @@ def _drift(
     values = list(algebra.unknown_at(state, offset, through).values())
     linear, factor = program.parametrisation.drift, program.parametrisation.eta
     jets = algebra.scalars
-    at = jets.moved(offset)
+    at = {jets.time: offset}
     out = []
     for i in range(len(program.blocks)):
         total = algebra.zero

@@ -10,7 +10,7 @@ from integrator_analysis.algebra.special import expm1
 from integrator_analysis.algebra.symbols import s, t
 from integrator_analysis.inputs import InputError, as_rational
 from integrator_analysis.methods.base_methods import Interpolatory
-from integrator_analysis.methods.conjugation.conjugate import Conjugate, ConjugateLowering
+from integrator_analysis.methods.conjugation.conjugate import Conjugate
 from integrator_analysis.parametrisation.signal_to_noise import log_snr, slope_of
 from integrator_analysis.processes import Process
 from integrator_analysis.program.statements import Block, Combine, Evaluate, Noise, Output, Term, advance
@@ -37,14 +37,13 @@ class Ancestral:
     def lower(self, process: Process) -> StepProgram:
         """The step program on a process of one block. Raises InputError on others."""
         eta = as_rational(self.eta, "eta")
-        lowering = ConjugateLowering(Conjugate(base=Interpolatory(variable="log-SNR"), parametrisation="x0"), process)
-        ode = lowering.program()
-        noisy = lowering.par.noisy(eta)
+        ddim = Conjugate(base=Interpolatory(variable="log-SNR"), parametrisation="x0").lower(process)
+        par, flow = ddim.parametrisation, ddim.flows[0]
         lost = -(eta**2) * expm1(-2 * advance(t, s))
         root = sympy.sqrt(1 - eta**2 + eta**2 * sympy.exp(-2 * advance(t, s)))  # 1 - lost, where lost is nearly 1
         slope = slope_of(log_snr)
-        alpha = lowering.par.eta[0, 0] / slope(t)  # eta = alpha lambda' for the prediction of x_0
-        carried, weight = (m[0].func(t, s) for m in (lowering.flow.entries, lowering.flow.moments[0]))
+        alpha = par.eta[0, 0] / slope(t)  # eta = alpha lambda' for the prediction of x_0
+        carried, weight = (m[0].func(t, s) for m in (flow.entries, flow.moments[0]))
         spread = sympy.sqrt(-process.diffusion[0, 0].xreplace({t: s}) / (2 * slope(s)) * lost)
         terms = (
             Term(carried * root, Block("x")),
@@ -52,13 +51,14 @@ class Ancestral:
             Term(spread, Noise("xi_x")),
         )
         return replace(
-            ode,
-            parametrisation=noisy,
+            ddim,
+            parametrisation=par.noisy(eta),
             statements=(Evaluate("eps_0", t), Combine((("x", terms),), "DDIM step with noise")),
             derivation=(
-                "x_0 and eps = (x - alpha_t x_0) / sigma_t as predicted at t; eps is mixed with fresh noise so that "
-                "its variance stays one: x <- alpha_s x_0 + sigma_s [r eps + sqrt(1 - r^2) xi], "
-                f"1 - r^2 = eta^2 (1 - exp(-2 H)), H = log-SNR at s less that at t, eta = {eta}.",
-                "As h -> 0 this is dz = [F z - (1 + eta^2)/2 G G^T s] dt + eta G dw, with the process's marginals.",
+                "x_0 and eps = (x - alpha_t x_0) / sigma_t are predicted at t. Then eps is mixed with fresh noise xi, "
+                "so that its variance stays one: x <- alpha_s x_0 + sigma_s [r eps + sqrt(1 - r^2) xi]. Here "
+                f"1 - r^2 = eta^2 (1 - exp(-2 H)), H is the step in log-SNR, and eta = {eta}.",
+                "As h -> 0 the step becomes that of dz = [F z - (1 + eta^2)/2 G G^T s] dt + eta G dw, which has the "
+                "process's marginals.",
             ),
         )

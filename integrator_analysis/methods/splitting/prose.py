@@ -4,26 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import sympy
+
 from integrator_analysis.methods.splitting.words import Factor
 
 LETTER_TEXT = {
-    (True, "euler"): "A: Euler step of the position row; B: Euler step of the momentum row",
-    (True, "exact"): "A: exact flow of the position row with the score and the momentum frozen; B: of the momentum row",
-    (False, "euler"): "S: Euler step of the score's part of all rows",
-    (False, "exact"): "S: exact flow of the score's part of all rows with the score frozen",
-    (True, "residual"): "A: exact flow of the position row with the residual s + Sigma_inf^(-1) z and the momentum "
-    "frozen; B: of the momentum row",
-    (False, "residual"): "S: exact flow of the score's part of all rows with the residual s + Sigma_inf^(-1) z frozen",
+    (True, "euler"): "A is an Euler step of the position row, B one of the momentum row",
+    (True, "exact"): "A solves the position row exactly with the score and the momentum frozen, and B the momentum "
+    "row with the score and the position frozen",
+    (True, "residual"): "A solves the position row exactly with the residual s + Sigma_inf^(-1) z and the momentum "
+    "frozen, and B the momentum row with the residual and the position frozen",
+    (False, "euler"): "S is an Euler step of all rows with the score's part of the equation",
+    (False, "exact"): "S solves the score's part of all rows exactly with the score frozen",
+    (False, "residual"): "S solves the score's part of all rows exactly with the residual s + Sigma_inf^(-1) z frozen",
 }
+"""What the letters do, by whether they are rows and by the flow."""
 
 NOISE_TEXT = {
-    True: "O: exact Ornstein-Uhlenbeck step with S = (1/2) G G^T Sigma_inf^{-1}",
-    False: "O: exact flow of the linear part with the noise, which leaves the stationary distribution alone",
+    True: "O solves dz = -kappa^2 R z dh + kappa G dw with R = (1/2) G G^T Sigma_inf^(-1) exactly (Ornstein-Uhlenbeck)",
+    False: "O solves the rest, linear terms and noise, exactly, and leaves the stationary distribution as it is",
 }
+
+LINEAR_TEXT = "L solves dz = -F z dh exactly"
+
+ORDINALS = ("", "second ", "third ", "fourth ", "fifth ", "sixth ")
 
 
 def word_text(factors: Sequence[Factor]) -> str:
     return "".join(f.letter for f in factors)
+
+
+def shares_text(factors: Sequence[Factor]) -> str:
+    """Over which shares of the step the letters are applied."""
+    if all(f.weight == 1 for f in factors):
+        return "each over the whole step"
+    return f"over {', '.join(str(f.weight) for f in factors)} of the step"
 
 
 def placement_text(factors: Sequence[Factor]) -> str:
@@ -32,12 +47,22 @@ def placement_text(factors: Sequence[Factor]) -> str:
     for f in factors:
         if not f.scored:
             continue
-        where = (
-            "the newest"
-            if f.share is None
-            else "a new one at " + {0: "t", 1: "s"}.get(f.share, f"{f.share} of the way")
-        )
-        if f.mix != (1,):
-            where += " in the combination " + ", ".join(map(str, f.mix)) + " (newest first)"
-        parts.append(f"{f.letter} uses {where}")
+        places = {0: "t", 1: "s"}
+        takes = "" if f.share is None else f"takes a new one at {places.get(f.share, f'{f.share} of the way')}"
+        uses = f"uses {_combination(f.mix)}" if not takes or f.mix != (1,) else ""
+        parts.append(f"{f.letter} {' and '.join(part for part in (takes, uses) if part)}")
     return "; ".join(parts)
+
+
+def _combination(mix: Sequence[sympy.Expr]) -> str:
+    """A linear combination of evaluations in words, newest first."""
+    if tuple(mix) == (1,):
+        return "the newest"
+    text = ""
+    for number, factor in enumerate(mix):
+        negative = bool(text) and factor.could_extract_minus_sign()
+        size = -factor if negative else factor
+        ordinal = ORDINALS[number] if number < len(ORDINALS) else f"{number + 1}th "
+        text += f"{' less ' if negative else ' plus ' if text else ''}{'' if size == 1 else f'{size} times '}"
+        text += f"the {ordinal}newest"
+    return text

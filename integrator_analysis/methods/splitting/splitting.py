@@ -29,7 +29,14 @@ from integrator_analysis.algebra.matrices import exponential
 from integrator_analysis.algebra.special import expm1, phi
 from integrator_analysis.algebra.symbols import h, s, t
 from integrator_analysis.inputs import InputError, as_rational, did_you_mean
-from integrator_analysis.methods.splitting.prose import LETTER_TEXT, NOISE_TEXT, placement_text, word_text
+from integrator_analysis.methods.splitting.prose import (
+    LETTER_TEXT,
+    LINEAR_TEXT,
+    NOISE_TEXT,
+    placement_text,
+    shares_text,
+    word_text,
+)
 from integrator_analysis.methods.splitting.sub_flows import Update, lambda_s
 from integrator_analysis.methods.splitting.words import NOISE, Factor, check_evaluations, place, placed, read_word
 from integrator_analysis.parametrisation.registry import parametrisation
@@ -373,13 +380,13 @@ class SplittingLowering:
         if self.method.stochastic:
             kind = "reverse SDE" if self.kappa == 1 else f"SDE of strength kappa = {self.kappa} with the same marginals"
         lines = [
-            f"Splits the {kind} in reverse time by the word {word_text(self.factors)}, applied left to right; "
-            f"its letters take the shares {', '.join(str(f.weight) for f in self.factors)} of the step.",
+            f"Splits the {kind}, in reverse time, by the word {word_text(self.factors)}. Its letters are applied from "
+            f"left to right, {shares_text(self.factors)}.",
             "; ".join(
                 [
                     LETTER_TEXT[self.rows, self.method.flow],
                     *([NOISE_TEXT[self.rows]] if self.method.stochastic else []),
-                    *(["L: exact flow of -F z"] if any(f.letter == "L" for f in self.factors) else []),
+                    *([LINEAR_TEXT] if any(f.letter == "L" for f in self.factors) else []),
                 ]
             )
             + ".",
@@ -387,12 +394,12 @@ class SplittingLowering:
         ]
         if self.method.continued:
             lines.append(
-                f"A step begins with the last evaluation of the step before, read as {self.name}; the first with one "
-                "taken at its start, by a step of no length."
+                f"A step begins with the last evaluation of the step before, read as {self.name}. Before the first "
+                "step, one evaluation is made at its start."
             )
         if lambda_s in self.parameters:
             lines.append(
-                f"lambda_s scales the position noise of O ({self.method.reading}): no reverse process with these "
-                "marginals has this noise unless lambda_s = 1."
+                f"lambda_s scales the position noise of O (reading: {self.method.reading}). Only with lambda_s = 1 is "
+                "this the noise of a reverse process with these marginals."
             )
         return tuple(lines)

@@ -73,7 +73,7 @@ def test_header_states_the_derivation_and_the_hash_of_the_body(spec: str) -> Non
     i = ia.derive(spec)
     header = i.source.split('"""')[1]
     assert f"Body hash: sha256:{body_hash(i.source)}" in header
-    assert i.program.lowered().terms_hash in header
+    assert i.network_program.terms_hash in header
     assert re.search(rf"(Weak o|O)rder {i.order} for a general smooth score", header)
     assert "Do not edit" in header
     assert "Operations:" in header
@@ -86,7 +86,7 @@ def test_no_coefficient_cancels(spec: str, t: float, h: float) -> None:
     s = t - h
     module = load(spec).module
     with mpmath.workdps(40):
-        exact = CoefficientTable(ia.derive(spec).program, "mpmath")(mpmath.mpf(t), mpmath.mpf(s))
+        exact = CoefficientTable(ia.derive(spec).network_program, "mpmath")(mpmath.mpf(t), mpmath.mpf(s))
     for name, measured, value in zip(module.COEFFICIENTS, module.coefficients(t, s), exact, strict=True):
         assert measured == pytest.approx(float(value), rel=1e-12), name
 

@@ -61,7 +61,7 @@ def test_every_part_is_there_in_every_format(spec: str) -> None:
     text = d.text()
     for part in (i.spec, i.process.title, "C_skip", "Update from t to s", f"rder {i.order}, {i.nfe_per_step} NFE"):
         assert part in text
-    for name, expression in i.program.lowered().coefficients.items():
+    for name, expression in i.network_program.coefficients.items():
         assert f"{name} = {notation.text(expression)}" in text
     assert all(line in text for line in i.program.derivation)
     assert all(f"error_{block} = h**{n}*" in text for block, n in i.local_error.exponents.items())
