@@ -11,7 +11,8 @@ import warnings
 from pathlib import Path
 from types import ModuleType
 
-from torch_backend.walk.validation import unknown
+from torch_backend.scheme import SchemeFacts, facts_of
+from torch_backend.walk.validation import unknown_name_message
 
 GENERATED = Path(__file__).parent / "generated"
 """The folder of the committed generated source."""
@@ -85,6 +86,11 @@ def module_from_source(text: str, name: str, filename: str | None = None) -> Mod
     return module
 
 
+def facts_of_source(text: str) -> SchemeFacts:
+    """The facts of a scheme from its generated source, which is run as by ``module_from_source``."""
+    return facts_of(module_from_source(text, "torch_backend_scheme_of_source"))
+
+
 def load_file(path: Path) -> ModuleType:
     """The module of one generated file; warns before running it where the body hash is not the certified one.
 
@@ -104,6 +110,6 @@ def load_kernel(process: str) -> ModuleType:
     known = {path.stem.removeprefix("kernel_"): path for path in GENERATED.glob("kernel_*.py")}
     stem = re.sub(r"[^0-9A-Za-z]", "_", process)
     if stem not in known:
-        raise ValueError(unknown("process", process, known))
+        raise ValueError(unknown_name_message("process", process, known))
     path = known[stem]
     return module_from_source(path.read_text(encoding="utf-8"), f"torch_backend.generated.{path.stem}", str(path))

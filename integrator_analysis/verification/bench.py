@@ -140,9 +140,9 @@ class Laboratory:
     @cached_property
     def module(self) -> ModuleType:
         """The module, its steps made on the device from tensors on the CPU."""
-        from torch_backend.measuring.device import on_device
+        from torch_backend.measuring.device import module_stepping_on
 
-        return self.plain_module if self.device == "cpu" else on_device(self.plain_module, self.device)
+        return self.plain_module if self.device == "cpu" else module_stepping_on(self.device, self.plain_module)
 
     @cached_property
     def kernel(self) -> ModuleType:
@@ -510,7 +510,7 @@ class Laboratory:
         """What a walk loses in lower precision, as a share of what its operations can lose at most; the largest."""
         import torch
 
-        from torch_backend.measuring.walks import walk_in_its_precision
+        from torch_backend.measuring.walks import end_of_walk
 
         scale, shift = NETWORK
         times = self._starts(ROUNDING_TIMES)
@@ -524,9 +524,7 @@ class Laboratory:
             exact, bound = rounding_bound(
                 self.integrator.table, z.double().numpy(), times, noise.double().numpy(), name
             )
-            found = walk_in_its_precision(
-                self.plain_module, lambda y, t: scale * y + shift, z.to(self.device), times, noise
-            )
+            found = end_of_walk(self.plain_module, lambda y, t: scale * y + shift, z.to(self.device), times, noise)
             lost = np.abs(found - exact)
             share = lost / bound
             at = np.unravel_index(np.argmax(share), share.shape)

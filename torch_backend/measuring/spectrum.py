@@ -15,7 +15,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from torch_backend.walk.loop import Network
-from torch_backend.walk.validation import check_times, unknown
+from torch_backend.walk.validation import check_times, unknown_name_message
 
 __all__ = ["Jacobian", "Spectrum", "along_trajectory", "eigenvalues", "largest_singular_value", "symmetric_range"]
 
@@ -87,7 +87,7 @@ def eigenvalues(
     Raises ValueError for an unknown ``which`` or a count that is not between 1 and d.
     """
     if which not in ORDERS:
-        raise ValueError(unknown("order of eigenvalues", which, ORDERS))
+        raise ValueError(unknown_name_message("order of eigenvalues", which, ORDERS))
     size = z[0].numel()
     if not 1 <= count <= size:
         raise ValueError(f"count = {count} eigenvalues of a {size} x {size} Jacobian; 1 to {size} are accepted")

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from torch_backend.scores.exact import Kernel, in_float64
-from torch_backend.walk.validation import unknown
+from torch_backend.walk.validation import unknown_name_message
 
 __all__ = ["AuthorsNetwork", "weights_of"]
 
@@ -37,7 +37,7 @@ class AuthorsNetwork(nn.Module):
     ) -> None:
         super().__init__()
         if factor not in FACTORS:
-            raise ValueError(unknown("factor", factor, FACTORS))
+            raise ValueError(unknown_name_message("factor", factor, FACTORS))
         if factor == "upper" and kernel is None:
             raise ValueError('factor "upper" is turned by the kernel\'s Cholesky factor; pass kernel')
         self.network, self.factor, self.kernel, self.dtype = network, factor, kernel, dtype
@@ -74,5 +74,7 @@ def weights_of(checkpoint: str | Path | Mapping[str, Any], which: str = "ema_sco
     state = loaded.get("state_dict", loaded)
     found = {name.removeprefix(f"{which}."): value for name, value in state.items() if name.startswith(f"{which}.")}
     if not found:
-        raise ValueError(unknown("network in the checkpoint", which, {name.partition(".")[0] for name in state}))
+        raise ValueError(
+            unknown_name_message("network in the checkpoint", which, {name.partition(".")[0] for name in state})
+        )
     return found

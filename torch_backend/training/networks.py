@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from torch_backend.source import load_kernel
-from torch_backend.walk.validation import unknown
+from torch_backend.walk.validation import unknown_name_message
 
 __all__ = ["PROBLEMS", "EpsNetwork", "Problem", "load_network", "make_network", "needed", "save_network", "write_bytes"]
 
@@ -93,7 +93,7 @@ def make_network(name: str, seed: int, **sizes: Any) -> EpsNetwork:
 
 def _problem(name: str) -> Problem:
     if name not in PROBLEMS:
-        raise ValueError(unknown("problem", name, PROBLEMS))
+        raise ValueError(unknown_name_message("problem", name, PROBLEMS))
     return PROBLEMS[name]
 
 

@@ -7,17 +7,17 @@ covariance U diag(v) U^T, the centred state z - psi(t) mu in the basis U falls a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from torch_backend.scheme import Scheme, SchemeFacts, facts_of
 from torch_backend.scores.exact import Kernel
-from torch_backend.walk.grids import time_grid
 from torch_backend.walk.loop import Callback, Network, Progress, integrate
+from torch_backend.walk.sample_scheme import choose_times
 from torch_backend.walk.table import tabulate
-from torch_backend.walk.validation import check_times
 
 __all__ = ["Anchor", "anchored_sample", "fit_anchor"]
 
@@ -117,7 +117,7 @@ def _moments(data: Tensor | Iterable[Tensor], kind: str) -> tuple[Tensor, Tensor
 
 
 def anchored_sample(
-    scheme: Any,
+    scheme: Scheme,
     anchor: Anchor,
     kernel: Kernel,
     network: Network,
@@ -132,25 +132,21 @@ def anchored_sample(
     """Walk z_T with a generated scheme that takes the data's variance, each direction of the anchor with its own.
 
     ``network(z, t)`` is an ordinary network of the process: it sees states in the coordinates of the data. ``kernel``
-    gives the process's mean psi(t). For the rest see ``torch_backend.loop.sample_scheme``. Raises ValueError as that
+    gives the process's mean psi(t). For the rest see ``torch_backend.walk.sample_scheme``. Raises ValueError as that
     does, and for a scheme that takes no variance or a state of another shape than the anchor's mean.
     """
-    if not hasattr(scheme, "VARIANCE"):
-        raise ValueError(f"{scheme.SPEC} takes no variance of the data; an anchored scheme is needed")
-    if (steps is None) == (times is None):
-        raise ValueError("pass exactly one of steps and times")
-    if times is not None:
-        walk = check_times(times, scheme.T_MAX)
-    else:
-        walk = time_grid(grid, steps or 0, scheme.T_MAX, scheme.T_MIN, scheme.log_snr)
-    blocks, n = len(scheme.BLOCKS), len(z_T)
+    facts = facts_of(scheme)
+    if facts.variance is None:
+        raise ValueError(f"{facts.spec} takes no variance of the data; an anchored scheme is needed")
+    walk = choose_times(facts, steps, times, grid)
+    blocks, n = len(facts.blocks), len(z_T)
     if tuple(z_T.shape[1:]) != (blocks * anchor.mean.shape[0], *anchor.mean.shape[1:]):
         raise ValueError(
             f"z_T has shape {tuple(z_T.shape)}; the anchor is for data of shape {tuple(anchor.mean.shape)}, so "
             f"dimension 1 must hold {blocks} block(s) of it"
         )
     values, places = anchor.variances.unique(return_inverse=True)
-    tables = [_tabulate(scheme, walk, float(v), lower_order_final) for v in values]  # one per distinct variance
+    tables = [_tabulate(facts, walk, float(v), lower_order_final) for v in values]  # one per distinct variance
     table = torch.stack(tables, dim=-1)[:, :, places]
 
     def centre(t: Tensor, like: Tensor) -> Tensor:
@@ -171,12 +167,11 @@ def anchored_sample(
         start = torch.tensor([walk[0]], dtype=torch.float64)
         y = anchor.into(z_T.reshape(n, blocks, -1) - centre(start, z_T))
         y = integrate(
-            scheme.step, table, walk, inside, y, blocks=blocks, history=scheme.HISTORY, callback=shown,
+            facts.step, table, walk, inside, y, blocks=blocks, history=facts.history, callback=shown,
             progress=progress,
         )  # fmt: skip
         return outside(y, torch.tensor([walk[-1]], dtype=torch.float64))
 
 
-def _tabulate(scheme: Any, walk: list[float], variance: float, lower_order_final: bool) -> Tensor:
-    mends = getattr(scheme, "MENDS", False)
-    return tabulate(lambda *a: scheme.coefficients(*a, v=variance), walk, scheme.HISTORY, mends, lower_order_final)
+def _tabulate(facts: SchemeFacts, walk: list[float], variance: float, lower_order_final: bool) -> Tensor:
+    return tabulate(lambda *a: facts.coefficients(*a, v=variance), walk, facts.history, facts.mends, lower_order_final)

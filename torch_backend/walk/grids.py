@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from numbers import Integral
 
-from torch_backend.walk.validation import check_times, unknown
+from torch_backend.walk.validation import check_times, unknown_name_message
 
 Grid = Callable[[int, float, float], list[float]]
 
@@ -72,7 +72,7 @@ def time_grid(
     [1.0, 0.875, 0.75, 0.625, 0.5]
     """
     if name not in GRIDS:
-        raise ValueError(unknown("grid", name, GRIDS))
+        raise ValueError(unknown_name_message("grid", name, GRIDS))
     if not _is_count(steps):
         raise ValueError(f"steps = {steps!r} is not a number of steps; a positive integer is needed")
     grid = GRIDS[name]

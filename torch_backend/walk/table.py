@@ -3,11 +3,11 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from torch_backend.scheme import Scheme, facts_of
 from torch_backend.walk.validation import check_times
 
 
@@ -52,33 +52,37 @@ def tabulate(
     return torch.tensor(rows, dtype=torch.float64).reshape(len(rows), -1)
 
 
-def tabulate_scheme(scheme: Any, times: Iterable[float], lower_order_final: bool = False, B: object = None) -> Tensor:
+def tabulate_scheme(
+    scheme: Scheme, times: Iterable[float], lower_order_final: bool = False, B: object = None
+) -> Tensor:
     """The coefficients of a generated ``scheme`` module on a grid; ``B`` for a scheme that takes one for every step.
 
     ``B``: numbers of shape ``(n_steps, k, k)``, k blocks. Raises ValueError as ``tabulate`` does, and for a B that is
     missing, not taken, of another shape or not finite. ``lower_order_final`` is refused where every step needs a past.
     """
-    walk, coefficients = check_times(times, scheme.T_MAX), scheme.coefficients
-    if hasattr(scheme, "B"):
-        shape = (len(walk) - 1, len(scheme.BLOCKS), len(scheme.BLOCKS))
+    facts = facts_of(scheme)
+    walk, coefficients = check_times(times, facts.t_max), facts.coefficients
+    if facts.takes_B:
+        shape = (len(walk) - 1, len(facts.blocks), len(facts.blocks))
         if B is None:
-            raise ValueError(f"{scheme.SPEC} takes a B for every step; pass B of shape {shape}")
+            raise ValueError(f"{facts.spec} takes a B for every step; pass B of shape {shape}")
         table = torch.as_tensor(B, dtype=torch.float64)
         if table.shape != shape or not table.isfinite().all():
             raise ValueError(f"B has shape {tuple(table.shape)}; finite numbers of shape {shape} are needed")
         of_step = dict(zip(walk, table.tolist(), strict=False))
 
         def coefficients(t: float, s: float) -> Sequence[float]:
-            return scheme.coefficients(t, s, B=of_step[t])
+            return facts.coefficients(t, s, B=of_step[t])
     elif B is not None:
-        raise ValueError(f"{scheme.SPEC} takes no B; leave it out")
-    if lower_order_final and getattr(scheme, "PRIMED", False):
-        raise ValueError(f"{scheme.SPEC} reads an earlier evaluation in every step; leave lower_order_final out")
-    return tabulate(coefficients, walk, scheme.HISTORY, getattr(scheme, "MENDS", False), lower_order_final)
+        raise ValueError(f"{facts.spec} takes no B; leave it out")
+    if lower_order_final and facts.primed:
+        raise ValueError(f"{facts.spec} reads an earlier evaluation in every step; leave lower_order_final out")
+    return tabulate(coefficients, walk, facts.history, facts.mends, lower_order_final)
 
 
-def primer(scheme: Any, walk: Sequence[float]) -> Tensor | None:
+def priming_row(scheme: Scheme, walk: Sequence[float]) -> Tensor | None:
     """The coefficients of a step of no length, for a scheme whose first step needs a past; None for others."""
-    if not getattr(scheme, "PRIMED", False):
+    facts = facts_of(scheme)
+    if not facts.primed:
         return None
-    return torch.tensor(scheme.coefficients(walk[0], walk[0]), dtype=torch.float64)
+    return torch.tensor(facts.coefficients(walk[0], walk[0]), dtype=torch.float64)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 
-def unknown(kind: str, name: object, known: Iterable[str]) -> str:
+def unknown_name_message(kind: str, name: object, known: Iterable[str]) -> str:
     """One sentence for a name that is not known: what was given, the nearest name, and every name there is.
 
-    >>> unknown("grid", "quadratc", ["quadratic", "uniform"])
+    >>> unknown_name_message("grid", "quadratc", ["quadratic", "uniform"])
     "unknown grid 'quadratc'; did you mean 'quadratic'? Known: quadratic, uniform"
     """
     names = sorted(known)
@@ -20,10 +20,10 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     return f"unknown {kind} {name!r};{hint} Known: {', '.join(names) or 'none'}"
 
 
-def usable(device: str | torch.device) -> torch.device:
+def usable_device(device: str | torch.device) -> torch.device:
     """The device, with its index, once a tensor has been made on it. Raises ValueError, one sentence, where none can.
 
-    >>> usable("cpu")
+    >>> usable_device("cpu")
     device(type='cpu')
     """
     try:

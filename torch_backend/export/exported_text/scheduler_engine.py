@@ -18,8 +18,9 @@ from torch import Tensor
 
 from torch_backend.export.exported_text.prediction import PREDICTIONS, from_state
 from torch_backend.export.exported_text.stages import evaluation_times, resume
+from torch_backend.scheme import SchemeFacts
 from torch_backend.walk.table import tabulate
-from torch_backend.walk.validation import usable
+from torch_backend.walk.validation import usable_device
 
 
 def falls(walk: Sequence[float], high: float, low: float) -> bool:
@@ -45,7 +46,7 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
     does. The last entry evaluates at the last time and returns the predicted x_0, which is the step to no noise.
     """
 
-    scheme: Any
+    scheme: SchemeFacts
     order = 1
     asked = "epsilon"
     """What the scheme's step wants from the network, by its name in PREDICTIONS."""
@@ -117,15 +118,15 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
         whole = all(value == int(value) for value in values)
         self.timesteps = torch.tensor(values, dtype=torch.int64 if whole else torch.float32)
         if device is not None:
-            self.timesteps = self.timesteps.to(usable(device))
+            self.timesteps = self.timesteps.to(usable_device(device))
         self.num_inference_steps = len(self._times) - (not to_zero)
 
     def _tabulate(self, first: int) -> Tensor:
         """The coefficients of the steps from number ``first`` on; the steps before it leave no past."""
         walk = self._times[first:]
         if len(walk) == 1 and self._to_zero:
-            return torch.zeros(0, len(self.scheme.COEFFICIENTS), dtype=torch.float64)
-        return tabulate(self.scheme.coefficients, walk, self.scheme.HISTORY)
+            return torch.zeros(0, len(self.scheme.coefficient_names), dtype=torch.float64)
+        return tabulate(self.scheme.coefficients, walk, self.scheme.history)
 
     def _conversion(self, t: float) -> tuple[float, ...]:
         """(skip, scale) of what the scheme asks for and of x_0 from the output, and of the first from x_0."""
@@ -153,10 +154,10 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
         first, stage = divmod(index, self.order)
         if stage or not 0 <= index < len(self.timesteps):
             raise ValueError(f"begin index {index} begins no step; multiples of {self.order} below {len(self)} do")
-        if first and self.scheme.HISTORY:
+        if first and self.scheme.history:
             left_out = torch.zeros(first, self._rows.shape[1], dtype=torch.float64)
             self._rows, self._tables = torch.cat([left_out, self._tabulate(first)]), {}
-        self._past = [torch.zeros_like(sample)] * self.scheme.HISTORY
+        self._past = [torch.zeros_like(sample)] * self.scheme.history
         return index
 
     def _on(self, device: torch.device, dtype: torch.dtype) -> tuple[Any, ...]:
@@ -231,7 +232,7 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
     ) -> Tensor:
         if stage == 0:
             self._start, self._outputs = z, []
-            draws = [randn_tensor(z.shape, generator, z.device, z.dtype) for _ in range(self.scheme.NOISES)]
+            draws = [randn_tensor(z.shape, generator, z.device, z.dtype) for _ in range(self.scheme.noises)]
             self._noise = torch.stack(draws) if draws else None
         self._outputs.append(wanted)
         t, s, row = ends[number], ends[number + 1], rows[number]

@@ -61,7 +61,7 @@ class FlowScheduler(SchemeScheduler):
             raise ValueError(f"shift = {shift!r}; a positive number is needed")
         self._top = 1.0
         try:
-            tabulate(self.scheme.coefficients, [1.0, 0.5], self.scheme.HISTORY)
+            tabulate(self.scheme.coefficients, [1.0, 0.5], self.scheme.history)
             self._conversion(self._top)
         except (ValueError, ZeroDivisionError):
             self._top = 1 - 1 / num_train_timesteps

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch_backend.export.exported_text.prediction import alpha_sigma
 from torch_backend.export.exported_text.scheduler_engine import SchemeScheduler, falls
 from torch_backend.walk.grids import time_grid
-from torch_backend.walk.validation import unknown
+from torch_backend.walk.validation import unknown_name_message
 
 
 def _cosine_betas(start: float, end: float, count: int) -> np.ndarray:
@@ -101,13 +101,14 @@ class TableScheduler(SchemeScheduler):
         if prediction_type == "flow_prediction":
             raise ValueError("flow_prediction is no output on a table of betas; export a scheme of the process flow")
         if timestep_spacing not in SPACINGS:
-            raise ValueError(unknown("timestep_spacing", timestep_spacing, SPACINGS))
+            raise ValueError(unknown_name_message("timestep_spacing", timestep_spacing, SPACINGS))
         if use_karras_sigmas and use_exponential_sigmas:
             raise ValueError("use_karras_sigmas and use_exponential_sigmas are two grids; choose one")
         if final_sigmas_type not in ("zero", "sigma_min"):
-            raise ValueError(unknown("final_sigmas_type", final_sigmas_type, ("zero", "sigma_min")))
+            raise ValueError(unknown_name_message("final_sigmas_type", final_sigmas_type, ("zero", "sigma_min")))
         if trained_betas is None and beta_schedule not in BETAS:
-            raise ValueError(unknown("beta_schedule", beta_schedule, BETAS) + "; others go in as trained_betas")
+            known = unknown_name_message("beta_schedule", beta_schedule, BETAS)
+            raise ValueError(f"{known}; others go in as trained_betas")
         table = (
             BETAS[beta_schedule](beta_start, beta_end, num_train_timesteps) if trained_betas is None else trained_betas
         )
@@ -157,15 +158,19 @@ class TableScheduler(SchemeScheduler):
 
     # --- time ---
 
+    def _log_snr(self, t: float) -> float:
+        assert self.scheme.log_snr is not None  # every generated scheme states it
+        return self.scheme.log_snr(t)
+
     def _time_of(self, log_snr: float) -> float:
         """The scheme's time at which its log-SNR is this, by bisection to rounding; it falls as time grows."""
-        low, high = self.scheme.T_MIN, self.scheme.T_MAX
-        while self.scheme.log_snr(low) < log_snr:
+        low, high = self.scheme.t_min, self.scheme.t_max
+        while self._log_snr(low) < log_snr:
             low /= 2
-        while self.scheme.log_snr(high) > log_snr:
+        while self._log_snr(high) > log_snr:
             high *= 2
         while low < (middle := (low + high) / 2) < high:
-            low, high = (middle, high) if self.scheme.log_snr(middle) > log_snr else (low, middle)
+            low, high = (middle, high) if self._log_snr(middle) > log_snr else (low, middle)
         return float(middle)
 
     def _log_snr_at(self, index: float) -> float:
@@ -179,12 +184,12 @@ class TableScheduler(SchemeScheduler):
 
     def _timestep(self, t: float) -> float:
         if t not in self._index_of:
-            log_bar = -math.log1p(math.exp(-2 * self.scheme.log_snr(t)))
+            log_bar = -math.log1p(math.exp(-2 * self._log_snr(t)))
             self._index_of[t] = float(np.interp(-log_bar, -self._log_bars, np.arange(len(self._log_bars))))
         return self._index_of[t]
 
     def _alpha_sigma(self, t: float) -> tuple[float, float]:
-        return alpha_sigma(self.scheme.log_snr(t), 2)
+        return alpha_sigma(self._log_snr(t), 2)
 
     # --- the contract ---
 
@@ -236,7 +241,7 @@ class TableScheduler(SchemeScheduler):
         if timesteps is not None or not chosen or len(walk) < 3:
             return walk
         ends = self._time(walk[0]), self._time(walk[-1])
-        return [self._timestep(t) for t in time_grid(chosen[0], len(walk) - 1, *ends, self.scheme.log_snr)]
+        return [self._timestep(t) for t in time_grid(chosen[0], len(walk) - 1, *ends, self._log_snr)]
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """alpha x_0 + sigma noise, for samples of shape (n, ...) and time steps of shape (n,), fractions allowed."""

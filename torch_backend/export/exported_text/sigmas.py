@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from torch_backend.export.exported_text.prediction import from_state
+from torch_backend.scheme import Scheme, SchemeFacts, facts_of
 from torch_backend.walk.loop import integrate
 from torch_backend.walk.sample_scheme import PRIOR_STREAM
-from torch_backend.walk.table import primer, tabulate
+from torch_backend.walk.table import priming_row, tabulate
 from torch_backend.walk.validation import check_times
 
 NoiseSampler = Callable[[Tensor, Tensor], Tensor]
@@ -60,7 +61,7 @@ def _checked(sigmas: Tensor | Sequence[float]) -> tuple[Tensor, list[float]]:
 
 
 def _draws(
-    scheme: Any, x: Tensor, sigmas: Tensor, extra: Mapping[str, Any], noise_sampler: NoiseSampler | None
+    facts: SchemeFacts, x: Tensor, sigmas: Tensor, extra: Mapping[str, Any], noise_sampler: NoiseSampler | None
 ) -> Callable[[int], Tensor]:
     """The draws of a step: from the noise sampler, or from the seed in the extra arguments, or from torch's own."""
     seed, generator = extra.get("seed"), None
@@ -71,12 +72,12 @@ def _draws(
         return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
 
     source = fresh if noise_sampler is None else noise_sampler
-    return lambda i: torch.stack([source(sigmas[i], sigmas[i + 1]) for _ in range(scheme.NOISES)])
+    return lambda i: torch.stack([source(sigmas[i], sigmas[i + 1]) for _ in range(facts.noises)])
 
 
 @torch.no_grad()
 def sample_on_sigmas(
-    scheme: Any,
+    scheme: Scheme,
     model: Any,
     x: Tensor,
     sigmas: Tensor | Sequence[float],
@@ -94,27 +95,27 @@ def sample_on_sigmas(
     - ``noise_sampler(sigma, sigma_next)``: standard normal noise of x's shape, for stochastic schemes; without it noise
       comes from ``extra_args["seed"]``, or from torch's global generator where there is no seed, as in k-diffusion.
 
-    Raises ValueError for sigmas that do not decrease or are negative, and as ``torch_backend.loop.integrate`` does.
+    Raises ValueError for sigmas that do not decrease or are negative, and as ``torch_backend.walk.loop.integrate`` does.
     """
-    extra = dict(extra_args or {})
+    facts, extra = facts_of(scheme), dict(extra_args or {})
     values, walk = _checked(sigmas)
     if x.dtype != torch.float64 and values.dtype == torch.float64:
         values = values.float()  # not every device has float64
     values = values.to(x.device)
-    network = _AsNetwork(model, extra, values, callback, scheme.NFE_PER_STEP)
+    network = _AsNetwork(model, extra, values, callback, facts.nfe_per_step)
     if len(walk) > 1:
-        primed = primer(scheme, walk)
+        primed = priming_row(facts, walk)
         network.count -= primed is not None
         x = integrate(
-            scheme.step,
-            tabulate(scheme.coefficients, walk, scheme.HISTORY),
+            facts.step,
+            tabulate(facts.coefficients, walk, facts.history),
             walk,
             network,
             x,
-            noises=scheme.NOISES,
-            history=scheme.HISTORY,
+            noises=facts.noises,
+            history=facts.history,
             primed=primed,
-            draw=_draws(scheme, x, values, extra, noise_sampler),
+            draw=_draws(facts, x, values, extra, noise_sampler),
             progress=sys.stderr.isatty() if disable is None else not disable,
         )
     if len(walk) == len(values):
