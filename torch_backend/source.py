@@ -1,4 +1,4 @@
-"""Generated source: its body hash, the comparison with the certified one, and the module object made from it.
+"""Generated source as text and as module: the hash of its body, whether that is the certified one, how it is run.
 
 Knows files and text; does not know what a scheme or a kernel computes, nor how the text was printed.
 """
@@ -27,7 +27,7 @@ class UncertifiedSourceWarning(UserWarning):
 
 
 def _split(text: str) -> tuple[str, str]:
-    """The header docstring and the body that follows its closing triple quotes."""
+    """The header docstring of generated source, and the body that follows its closing triple quotes."""
     parts = text.split('"""', 2)
     if len(parts) != 3 or parts[0].strip():
         raise ValueError("generated source must begin with a docstring in triple double quotes")
@@ -67,10 +67,10 @@ def warn_unless_certified(text: str, where: str) -> None:
 
 
 def module_from_source(text: str, name: str, filename: str | None = None) -> ModuleType:
-    """A module object made by compiling and executing source text printed by this project's own printer.
+    """Run source text that this project's own printer made; return it as a module.
 
     For such text only: whatever the text says is run, as by an import. Without a file name the text is registered
-    in ``linecache``, so that tracebacks show its lines; the module is registered in ``sys.modules`` under ``name``,
+    in ``linecache``, so that tracebacks show its lines. The module is registered in ``sys.modules`` under ``name``,
     so that torch.compile finds its globals. Raises what compiling or running the text raises.
 
     >>> module_from_source("ORDER = 1", "doctest_scheme").ORDER
@@ -92,7 +92,7 @@ def facts_of_source(text: str) -> SchemeFacts:
 
 
 def load_file(path: Path) -> ModuleType:
-    """The module of one generated file; warns before running it where the body hash is not the certified one.
+    """Run one generated file; return its module. Warns before running it where the body hash is not the certified one.
 
     The text that is hashed is the text that is run. Raises FileNotFoundError for a missing file.
     """

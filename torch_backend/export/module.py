@@ -98,7 +98,7 @@ def standalone_module(source: str, certificate: Mapping[str, Any], trial: Mappin
     problem = None if trial is None else dict(trial)
     declared = _arguments_of_sample_scheme()
     face = FACE.format(
-        parameters=",\n    ".join(declared.values()), names=",\n        ".join(declared), trial=_laid_out(problem)
+        parameters=",\n    ".join(declared.values()), names=",\n        ".join(declared), trial=_lay_out(problem)
     )
     return join(docstring, imports, certified, loop, source, face)
 
@@ -115,7 +115,8 @@ def _arguments_of_sample_scheme() -> dict[str, str]:
     }
 
 
-def _laid_out(problem: Mapping[str, Any] | None) -> str:
+def _lay_out(problem: Mapping[str, Any] | None) -> str:
+    """A problem as the text of a Python literal, one entry a line."""
     if problem is None:
         return "None"
     return "{\n" + "".join(f'    "{name}": {value!r},\n' for name, value in problem.items()) + "}"

@@ -1,1 +1,1 @@
-"""A user's network as a sampler sees it."""
+"""Networks as a sampler sees them, network(z, t): under conditions and guidance, or from the authors' checkpoints."""

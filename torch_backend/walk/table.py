@@ -1,4 +1,8 @@
-"""The coefficients of a walk, one row a step, computed once in float64."""
+"""The coefficients of a walk, one row a step, computed once in float64 before the first step.
+
+Knows a scheme's function ``coefficients`` and which past each step has; knows no formula. Exported files carry this
+text.
+"""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -20,16 +24,17 @@ def tabulate(
 ) -> Tensor:
     """The scheme's coefficients on a grid: a float64 CPU tensor of shape ``(n_steps, n_coefficients)``.
 
-    ``coefficients(t, s)`` gives the numbers of the step from time t to s < t; a multistep scheme, with ``history``,
-    also takes the times at which that many steps before started, newest first. With ``lower_order_final`` a step reads
-    at most as many of them as steps follow; a predictor-corrector, which ``mends``, is told that number apart, since
-    it first corrects the step before, which read one more. Raises ValueError for times that ``check_times`` refuses,
-    for a coefficient that is not finite or does not exist, and for ``lower_order_final`` without ``history``.
+    ``coefficients(t, s)`` gives the numbers of the step from time t to s < t. A multistep scheme, with ``history``,
+    also takes the start times of that many earlier steps, newest first. With ``lower_order_final`` a step reads at most
+    as many of them as steps follow it. A predictor-corrector, which ``mends``, takes that number as an argument of its
+    own: it first corrects the step before, and that one read more. Raises ValueError for times that ``check_times``
+    refuses, for a coefficient that is not finite or does not exist, and for ``lower_order_final`` without ``history``.
     """
     walk = check_times(times)
     if lower_order_final and not history:
         raise ValueError("this scheme reads no earlier steps, so that it has no lower_order_final; leave it out")
     rows = []
+    # The past of step i: starts of at most ``history`` steps before it, newest first; ``left`` steps follow.
     for i, (t, s) in enumerate(pairwise(walk)):
         past, left = walk[max(0, i - history) : i][::-1], len(walk) - 2 - i
         read: tuple[object, ...] = (past,) if history else ()
@@ -55,7 +60,7 @@ def tabulate(
 def tabulate_scheme(
     scheme: Scheme, times: Iterable[float], lower_order_final: bool = False, B: object = None
 ) -> Tensor:
-    """The coefficients of a generated ``scheme`` module on a grid; ``B`` for a scheme that takes one for every step.
+    """The coefficients of a scheme on a grid, (n_steps, n_coefficients); ``B`` for one that takes it at every step.
 
     ``B``: numbers of shape ``(n_steps, k, k)``, k blocks. Raises ValueError as ``tabulate`` does, and for a B that is
     missing, not taken, of another shape or not finite. ``lower_order_final`` is refused where every step needs a past.
@@ -81,7 +86,10 @@ def tabulate_scheme(
 
 
 def priming_row(scheme: Scheme, walk: Sequence[float]) -> Tensor | None:
-    """The coefficients of a step of no length, for a scheme whose first step needs a past; None for others."""
+    """The coefficients of a step of no length at the start of a walk; None for a scheme that needs no such step.
+
+    A scheme whose first step needs a past takes that step first, for the evaluation that it keeps.
+    """
     facts = facts_of(scheme)
     if not facts.primed:
         return None

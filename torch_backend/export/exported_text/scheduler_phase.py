@@ -1,8 +1,8 @@
 """A scheduler and a pipeline for models on phase space (PSLD, CLD), which diffusers has none for.
 
-Knows the contract of diffusers' pipelines and the names of a generated scheme module; knows no scheme. The pipeline
-hands its network to the walk of the scheme, so that every scheme can be driven: those, too, that evaluate the network
-at a state in the middle of a step. Exported schedulers carry this text.
+Knows the contract of diffusers' pipelines and the facts of a scheme; knows no formula of a scheme. The pipeline hands
+its network to the walk of the scheme. So every scheme can be driven, those included that evaluate the network at a
+state in the middle of a step. Exported schedulers carry this text.
 """
 
 from collections.abc import Callable, Mapping
@@ -83,7 +83,7 @@ class PhaseSpaceScheduler(SchedulerMixin, ConfigMixin):
         callback: Callable[[int, float, Tensor], object] | None = None,
         progress: bool | Callable[[int, int], object] = False,
     ) -> Tensor:
-        """z at the last time of the grid. Raises ValueError before ``set_timesteps``."""
+        """Walk z down the grid; return the state at its last time. Raises ValueError before ``set_timesteps``."""
         if not hasattr(self, "times"):
             raise ValueError("no time steps yet; call set_timesteps before walk")
         shape = (z.shape[0], z.shape[1] // self.blocks, *z.shape[2:])
@@ -184,6 +184,8 @@ class PhaseSpacePipeline(DiffusionPipeline):
     def _network(
         self, condition: Mapping[str, Tensor] | None, null: Mapping[str, Tensor] | None, scale: float
     ) -> Network:
+        """The unet as network(z, t) under its condition, guided where ``scale`` is not 1."""
+
         def evaluate(z: Tensor, t: Tensor, given: Mapping[str, Tensor]) -> Tensor:
             told = (self.scheduler.config.timestep_scale * t).to(z.dtype)
             found: Tensor = self.unet(z, told, return_dict=False, **given)[0]

@@ -24,13 +24,17 @@ NoiseSampler = Callable[[Tensor, Tensor], Tensor]
 
 
 class _AsNetwork:
-    """A denoiser as a network that returns eps; tells the callback what the first evaluation of each step gave."""
+    """A denoiser as a network that returns eps; tells the callback what the first evaluation of each step gave.
+
+    ``each``: evaluations per step. ``count`` numbers them; an evaluation before the first step has a negative number.
+    """
 
     def __init__(self, model: Any, extra: Mapping[str, Any], sigmas: Tensor, callback: Any, each: int) -> None:
         self.model, self.extra, self.sigmas, self.callback, self.each = model, extra, sigmas, callback, each
         self.count = 0
 
     def denoised(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """The model's x_0 at x. Raises ValueError for an output of another shape."""
         step, evaluation = divmod(self.count, self.each)
         self.count += 1
         found = self.model(x, sigma.to(x.dtype), **self.extra)
@@ -48,7 +52,8 @@ class _AsNetwork:
         return skip * x + scale * found
 
 
-def _checked(sigmas: Tensor | Sequence[float]) -> tuple[Tensor, list[float]]:
+def _walk_of(sigmas: Tensor | Sequence[float]) -> tuple[Tensor, list[float]]:
+    """The sigmas as a tensor, and as a list without the closing 0. Raises ValueError where no walk can follow them."""
     values = sigmas if isinstance(sigmas, Tensor) else torch.tensor(sigmas, dtype=torch.float64)
     if values.dim() != 1 or len(values) < 2:
         raise ValueError(f"sigmas has shape {tuple(values.shape)}; one row of at least two numbers is needed")
@@ -63,7 +68,7 @@ def _checked(sigmas: Tensor | Sequence[float]) -> tuple[Tensor, list[float]]:
 def _draws(
     facts: SchemeFacts, x: Tensor, sigmas: Tensor, extra: Mapping[str, Any], noise_sampler: NoiseSampler | None
 ) -> Callable[[int], Tensor]:
-    """The draws of a step: from the noise sampler, or from the seed in the extra arguments, or from torch's own."""
+    """The noise of every step: from the noise sampler, else from the seed in ``extra``, else from torch's generator."""
     seed, generator = extra.get("seed"), None
     if seed is not None:  # not the stream that the caller drew x from
         generator = torch.Generator(x.device).manual_seed((int(seed) + PRIOR_STREAM) % 2**63)
@@ -95,10 +100,10 @@ def sample_on_sigmas(
     - ``noise_sampler(sigma, sigma_next)``: standard normal noise of x's shape, for stochastic schemes; without it noise
       comes from ``extra_args["seed"]``, or from torch's global generator where there is no seed, as in k-diffusion.
 
-    Raises ValueError for sigmas that do not decrease or are negative, and as ``torch_backend.walk.loop.integrate`` does.
+    Raises ValueError for sigmas that do not decrease or are negative, and as ``integrate`` does.
     """
     facts, extra = facts_of(scheme), dict(extra_args or {})
-    values, walk = _checked(sigmas)
+    values, walk = _walk_of(sigmas)
     if x.dtype != torch.float64 and values.dtype == torch.float64:
         values = values.float()  # not every device has float64
     values = values.to(x.device)

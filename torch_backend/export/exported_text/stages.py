@@ -1,8 +1,8 @@
 """One step of a scheme, taken from outside: it stops where it needs the network, and goes on once it has the output.
 
-Knows the step of a generated scheme as a function that calls a network; knows no scheme. It does not take the step
-apart: it runs it again from its start with the outputs known so far, which costs a few multiply-adds and keeps one
-version of every formula. Exports carry this text.
+Knows the step of a generated scheme as a function that calls a network; knows no formula of a scheme. The step is not
+taken apart. It is run again from its start with the outputs known so far: that costs a few multiply-adds, and every
+formula is written once. Exported files carry this text.
 """
 
 from collections.abc import Sequence
@@ -24,6 +24,8 @@ class Stage(NamedTuple):
 
 
 class _Wanted(Exception):
+    """Leaves a step at an evaluation whose output is not known yet; carries the evaluation's state and time."""
+
     def __init__(self, state: Tensor, time: Tensor) -> None:
         super().__init__("the step needs one more network output")
         self.state, self.time = state, time
@@ -41,7 +43,7 @@ def resume(
 ) -> Stage:
     """Run the step of ``scheme`` from z at time t to s < t as far as the network's ``outputs`` reach.
 
-    ``row``, ``noise`` and ``past`` are what ``torch_backend.walk.loop.integrate`` passes to the step. Outputs beyond those
+    ``row``, ``noise`` and ``past`` are what ``integrate`` passes to the step. Outputs beyond those
     that the step asks for are not read.
     """
     known = iter(outputs)
