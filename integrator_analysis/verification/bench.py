@@ -78,9 +78,9 @@ class Bench:
     @cached_property
     def module(self) -> ModuleType:
         """The source as a module that takes tensors on the CPU and makes its steps on the device."""
-        from torch_backend.measuring.device import on_device
+        from torch_backend.measuring.device import module_stepping_on
 
-        return self.plain_module if self.device == "cpu" else on_device(self.plain_module, self.device)
+        return self.plain_module if self.device == "cpu" else module_stepping_on(self.device, self.plain_module)
 
     @cached_property
     def kernel(self) -> ModuleType:

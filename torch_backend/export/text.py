@@ -16,8 +16,8 @@ from torch_backend.source import BEGIN, END, body_hash
 
 __all__ = ["BEGIN", "END", "WALK", "check_certified", "header", "importable_name", "join", "pieces"]
 
-WALK = tuple(f"walk/{name}.py" for name in ("validation", "grids", "table", "loop", "sample_scheme"))
-"""The modules of a walk, in an order in which each can run after those before it."""
+WALK = ("scheme.py", *(f"walk/{name}.py" for name in ("validation", "grids", "table", "loop", "sample_scheme")))
+"""The facts of a scheme and the modules of a walk, in an order in which each can run after those before it."""
 
 FOOT = '''
 

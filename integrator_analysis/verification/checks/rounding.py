@@ -18,7 +18,7 @@ def measure(bench: Bench) -> Iterator[Claim]:
     """Compare what a walk loses in each precision with what its operations can lose at most; the largest share."""
     import torch
 
-    from torch_backend.measuring.walks import walk_in_its_precision
+    from torch_backend.measuring.walks import end_of_walk
 
     scale, shift = NETWORK
     times = bench.start_times(ROUNDING_TIMES)
@@ -30,9 +30,7 @@ def measure(bench: Bench) -> Iterator[Claim]:
         dtype = getattr(torch, name)
         z, noise = (bench.state_size * drawn).to(dtype), draws.to(dtype)
         exact, bound = rounding_bound(bench.properties.table, z.double().numpy(), times, noise.double().numpy(), name)
-        found = walk_in_its_precision(
-            bench.plain_module, lambda y, t: scale * y + shift, z.to(bench.device), times, noise
-        )
+        found = end_of_walk(bench.plain_module, lambda y, t: scale * y + shift, z.to(bench.device), times, noise)
         lost = np.abs(found - exact)
         share = lost / bound
         at = np.unravel_index(np.argmax(share), share.shape)

@@ -1,11 +1,8 @@
 """The one loop: grids, tables, dtypes, noise, finiteness, and that nothing inside it waits for the device."""
 
-import ast
 import math
-import sys
 from collections import Counter
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from torch_backend.walk import loop
 from torch_backend.walk.grids import GRIDS, time_grid
 from torch_backend.walk.loop import integrate
 from torch_backend.walk.table import tabulate
@@ -333,7 +329,7 @@ def test_unusable_input(changes, kind, message):
         integrate(**{**arguments, **changes})
 
 
-# --- progress, and what exports rely on ------------------------------------------------------------------------------
+# --- progress --------------------------------------------------------------------------------------------------------
 
 
 def test_progress(capsys):
@@ -343,16 +339,3 @@ def test_progress(capsys):
     integrate(relax, TABLE, TIMES, minus, torch.ones(1, 1), progress=True)
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "\r1 of 4\r2 of 4\r3 of 4\r4 of 4\n")
-
-
-def test_the_text_stands_alone():
-    """Exports embed this file's text: it imports the standard library and torch, and no future statement."""
-    names = set()
-    for node in ast.walk(ast.parse(Path(loop.__file__).read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        if isinstance(node, ast.ImportFrom):
-            assert node.level == 0
-            names.add(node.module)
-    assert {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) == {"torch"}
-    assert "__future__" not in names

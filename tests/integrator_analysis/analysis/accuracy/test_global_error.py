@@ -24,7 +24,7 @@ from integrator_analysis.analysis.gaussian import marginal
 from integrator_analysis.codegen import kernel_source
 from torch_backend import load
 from torch_backend.measuring.convergence import leading_constant
-from torch_backend.measuring.walks import trajectory
+from torch_backend.measuring.walks import end_of_walk
 from torch_backend.scores import MixtureScore
 from torch_backend.source import module_from_source
 from torch_backend.walk.grids import time_grid
@@ -54,7 +54,7 @@ def _errors(spec: str, grid: str, interval: tuple[float, float], steps: tuple[in
     network = MixtureScore(kernel, means[:, None], variances, weights)
     module = load(spec).module
     exact = problem.solve(z, interval[0], [interval[1]])[0]
-    return np.array([trajectory(module, network, z, time_grid(grid, n, *interval)) - exact for n in steps])
+    return np.array([end_of_walk(module, network, z, time_grid(grid, n, *interval)) - exact for n in steps])
 
 
 def _limit(spec: str, grid: str, interval: tuple[float, float], power: int, factor: int = 1) -> np.ndarray:
