@@ -29,6 +29,7 @@ WEAK_TIMES = (0.35, 0.7)
 """The same for weak errors, which are averages over the law of z_t: at 0.1 it takes more nodes."""
 
 SEED = 20231011
+"""Of all random states and draws."""
 
 GAUSSIAN = (0.3, 0.2)
 """Mean and variance of the Gaussian data, for which one step is an affine map."""

@@ -10,6 +10,8 @@ from integrator_analysis.verification.bench import SEED, Bench
 from integrator_analysis.verification.certificate import Claim
 from integrator_analysis.verification.rounding_bound import NETWORK, ROUNDOFF, rounding_bound
 
+__all__ = ["measure"]
+
 ROUNDING_TIMES, ROUNDING_POINTS = (0.5, 0.45, 0.4, 0.35, 0.3), 64
 """Fractions of t_max of the walk in low precision, and the number of states."""
 
