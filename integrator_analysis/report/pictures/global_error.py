@@ -68,7 +68,10 @@ def global_error_figure(members: Integrators) -> Figure:
             figures.error_sources(
                 ax,
                 times,
-                {spec: np.sqrt(np.mean(error.source(times)[..., 0] ** 2, axis=1)) for spec, error in found.items()},
+                {
+                    spec: np.sqrt(np.mean(e.density_in_log_time(times)[..., 0] ** 2, axis=1))
+                    for spec, e in found.items()
+                },
                 title="Where the position error is made: local error carried to the end, times n^order, RMS",
             )
     return figure
