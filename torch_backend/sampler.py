@@ -7,7 +7,8 @@ import inspect
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec
+from types import ModuleType
+from typing import Concatenate, ParamSpec
 
 import torch
 from jaxtyping import Float
@@ -15,7 +16,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from torch_backend import source
-from torch_backend.scheme import Scheme, facts_of
+from torch_backend.scheme import Scheme, SchemeModule, facts_of
 from torch_backend.source import UncertifiedSourceWarning, body_hash, module_from_source
 from torch_backend.walk.grids import time_grid
 from torch_backend.walk.sample_scheme import draw_prior, sample_scheme
@@ -60,7 +61,12 @@ class Sampler:
     Raises TypeError for a module in which a name is missing, ValueError for a device that is not there.
     """
 
-    def __init__(self, module: Any, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        module: SchemeModule | ModuleType,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         facts = facts_of(module)
         self.module, self.device, self.dtype = module, usable_device(device), dtype
         self.spec, self.process, self.blocks = facts.spec, facts.process, facts.blocks

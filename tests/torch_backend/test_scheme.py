@@ -30,11 +30,16 @@ def test_what_is_not_stated_has_its_default(ddim):
 
 
 @pytest.mark.parametrize(
-    ("spec", "field", "value"),
-    [("psld/SPS-2M", "primed", True), ("vp/UniPC-2", "mends", True), ("vp/DDIM", "variance", None)],
+    ("spec", "field", "name"),
+    [
+        ("psld/SPS-2M", "primed", "PRIMED"),
+        ("vp/UniPC-2", "mends", "MENDS"),
+        ("vp/anchored-DDIM", "variance", "VARIANCE"),
+    ],
 )
-def test_what_is_stated_is_read(spec, field, value):
-    assert getattr(facts_of(load(spec).module), field) == value
+def test_what_is_stated_is_read(spec, field, name):
+    module = load(spec).module
+    assert getattr(facts_of(module), field) == vars(module)[name]
 
 
 def test_facts_are_their_own_facts(ddim):

@@ -19,7 +19,7 @@ from torch_backend.training.fit import CHECKPOINT, diffuse
 TINY = {"block_out_channels": (8, 8), "norm_num_groups": 4}
 
 
-def test_perturbed_states_have_the_mean_and_covariance_of_the_process(kernel: Any) -> None:
+def test_diffused_states_have_the_mean_and_covariance_of_the_process(kernel: Any) -> None:
     """The kernels of conftest: closed form, and van Loan's matrix exponential on phase space."""
     k, t = len(kernel.BLOCKS), torch.tensor([0.02, 0.3, 0.9], dtype=torch.float64)
     x_0 = torch.tensor([[1.0], [-2.0], [0.5]], dtype=torch.float64)
