@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import sympy
 
-from integrator_analysis.analysis.accuracy.terms import Term
+from integrator_analysis.analysis.accuracy.terms import ErrorTerm
 from integrator_analysis.analysis.expansion.trees import ElementaryDifferential, Tree
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class PrintedError:
     """
 
     whole: sympy.Expr | None
-    terms: tuple[Term, ...]
+    terms: tuple[ErrorTerm, ...]
     total: int
     named: tuple[sympy.Symbol, ...] = ()
 
@@ -80,7 +80,7 @@ def errors_to_print(error: LocalError) -> Mapping[str, PrintedError]:
         for term in terms[: max(1, MOST_TERMS // len(long))]:
             if len(str(term.coefficient)) > COEFFICIENT:
                 named.append(sympy.Symbol(f"c_{next(numbers)}"))
-                term = Term(named[-1], term.differential)
+                term = ErrorTerm(named[-1], term.differential)
             shown.append(term)
         printed[block] = PrintedError(None, tuple(shown), len(terms), tuple(named))
     return printed
