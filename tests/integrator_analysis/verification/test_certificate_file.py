@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import integrator_analysis as ia
 from integrator_analysis import files
-from integrator_analysis.report.certificates import claims_table, page
+from integrator_analysis.report.certificates import certificates_page, claims_table
 from integrator_analysis.verification.certificate import Certificate, Claim, schema
 
 SPECS = ("vp/DDIM", "psld/RVV", "vp/SDE-DPM-Solver++2M")
@@ -204,7 +204,7 @@ def test_the_source_is_the_certified_one_to_the_byte() -> None:
 
 
 def test_the_page_shows_every_claim() -> None:
-    shown = page([certificate(spec) for spec in SPECS])
+    shown = certificates_page([certificate(spec) for spec in SPECS])
     for spec in SPECS:
         assert f"<h2>{spec}: " in shown
         for claim in certificate(spec).claims:
@@ -219,7 +219,7 @@ def test_everything_on_the_page_and_in_the_table_is_escaped() -> None:
     evil = "<script>alert('x')</script>|\n"
     claim = Claim(evil, evil, evil, float("inf"), 0.0, evil)
     forged = Certificate(evil, (claim,), {**certificate().evidence, "problem": evil, "device": evil})
-    shown = page([forged])
+    shown = certificates_page([forged])
     assert "<script" not in shown
     assert "&lt;script&gt;" in shown
     assert shown.count("failed") == 2
