@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from integrator_analysis.derivation.facts import facts_of
+from integrator_analysis.report.pictures.kinds import KINDS
 
 if TYPE_CHECKING:
     from integrator_analysis.integrator import Integrator
@@ -24,12 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
-
-PLOTS = (
-    *("stability", "region", "order-star", "dispersion", "growth", "evaluations", "spectrum"),
-    *("convergence", "constants", "global-error", "heat-map", "work-precision"),
-)
-"""The names of report.kinds.KINDS, for --help, which does not load matplotlib; a test compares the two."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -143,6 +137,7 @@ def derive(
 ) -> None:
     """Derive a scheme: process, transformed ODE, propagator, weights, update, order and leading local error."""
     from integrator_analysis.derivation.document import RENDERERS
+    from integrator_analysis.derivation.facts import facts_of
     from integrator_analysis.files import write_text
     from integrator_analysis.inputs import did_you_mean
 
@@ -177,7 +172,7 @@ def verify(
     import integrator_analysis as ia
     from integrator_analysis.files import write_text
     from integrator_analysis.report.certificates import certificates, claims_table, page
-    from integrator_analysis.verification.bench import describe_device
+    from integrator_analysis.verification.environment import describe_device
 
     if output is not None and not output.is_dir():
         raise ia.InputError(f"{output} is not a folder; make it first, or name another")
@@ -226,28 +221,30 @@ def _short(value: object) -> str:
 
 @app.command()
 def plot(
-    kind: Annotated[str, typer.Argument(help="what to draw: " + ", ".join(PLOTS))],
+    kind: Annotated[str, typer.Argument(help="what to draw: " + ", ".join(KINDS))],
     specs: Specs,
     files: Files = [],  # noqa: B006
     output: Annotated[Path | None, typer.Option("--output", "-o", help="a .png; KIND.png if not given")] = None,
     svg: Annotated[bool, typer.Option(help="write the same picture as .svg too")] = False,
-    n: Annotated[int, typer.Option("--samples", "-n", min=2, help="digits per scheme, for work-precision")] = 128,
-    steps: Annotated[int, typer.Option(min=1, help="steps of the time grid, for spectrum")] = 25,
-    grid: Annotated[str, typer.Option(help="time grid, for spectrum and evaluations")] = "quadratic",
+    n: Annotated[
+        int | None, typer.Option("--samples", "-n", min=2, help="digits per scheme, for work-precision")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="steps of the time grid, for spectrum")] = None,
+    grid: Annotated[str | None, typer.Option(help="time grid, for spectrum and evaluations")] = None,
 ) -> None:
     """Draw what analysis finds of schemes: stability, order stars, convergence, error constants, work and precision."""
     from integrator_analysis import figures
     from integrator_analysis.inputs import did_you_mean
-    from integrator_analysis.report.pictures import kinds
 
-    if kind not in kinds.KINDS:
-        raise did_you_mean(kind, kinds.KINDS, "kind of plot")
+    if kind not in KINDS:
+        raise did_you_mean(kind, KINDS, "kind of plot")
+    options = {"samples": n, "steps": steps, "grid": grid}
+    given = {name: value for name, value in options.items() if value is not None}
     target = output or Path(f"{kind}.png")
     _check_target(target, ".png")
     _load(files)
     integrators = {spec: _derive(spec) for spec in specs}
-    options = kinds.Options(samples=n, steps=steps, grid=grid)
-    for path in figures.save(kinds.KINDS[kind](integrators, options), target, svg=svg):
+    for path in figures.save(KINDS[kind].draw(integrators, **given), target, svg=svg):
         print(path)
 
 
@@ -352,15 +349,19 @@ def generate(
 
 @app.command()
 def report(
-    output: Annotated[Path, typer.Option("--output", "-o", help="the folder to write")] = Path("reports"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="the folder to write")] = Path("build/report"),
+    renew: Annotated[
+        bool, typer.Option("--renew", help="bring the checkout's reports/ and docs/catalogue.md up to date as well")
+    ] = False,
 ) -> None:
-    """Derive, generate, verify, draw, sample digits: writes index.html and what it links; exit 1 if a claim fails."""
+    """Derive, verify, draw, sample digits: writes index.html and what it links; exit 1 if a claim fails."""
     from rich.console import Console
 
     from integrator_analysis.inputs import InputError
     from integrator_analysis.report.build import build_report
+    from integrator_analysis.report.renewal import checkout
 
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} is a file; give the name of a folder")
-    if not build_report(output, Console(stderr=True)):
+    if not build_report(output, Console(stderr=True), renewed=checkout() if renew else None):
         raise typer.Exit(FAILED)

@@ -9,8 +9,10 @@ import difflib
 import math
 from collections.abc import Iterable, Sequence
 from numbers import Real
+from typing import TYPE_CHECKING
 
-import sympy
+if TYPE_CHECKING:
+    import sympy
 
 __all__ = ["NUMBER", "InputError", "Parameter", "as_rational", "did_you_mean", "require"]
 
@@ -31,6 +33,8 @@ def as_float(value: object, name: str) -> float:
 
 def as_rational(value: object, name: str) -> sympy.Rational:
     """The decimal that ``value`` prints as, exactly: 0.01 is 1/100. Raises InputError unless it is a finite number."""
+    import sympy  # here, so that an error for bad text needs no algebra
+
     if isinstance(value, sympy.Rational):
         return value
     return sympy.Rational(str(as_float(value, name)))

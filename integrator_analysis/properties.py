@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from integrator_analysis.analysis.accuracy.cached_error import local_error_facts, local_error_from_facts
 from integrator_analysis.analysis.accuracy.cost import BUDGET
 from integrator_analysis.analysis.accuracy.global_error import (
     GlobalError,
@@ -18,7 +19,6 @@ from integrator_analysis.analysis.accuracy.global_error import (
     global_error,
     weak_global_error,
 )
-from integrator_analysis.analysis.accuracy.kept import facts_of, kept
 from integrator_analysis.analysis.accuracy.local_error import LocalError, derive_local_error, linear_order
 from integrator_analysis.analysis.accuracy.modified import ModifiedODE, ModifiedSDE, modified_equation
 from integrator_analysis.analysis.accuracy.problems import MixtureProblem
@@ -28,10 +28,8 @@ from integrator_analysis.analysis.stability.stability import Stability
 from integrator_analysis.cache import find, key_of
 from integrator_analysis.codegen import module_name
 from integrator_analysis.language.spec import Spec
+from integrator_analysis.program.network_program import NetworkProgram, in_network_outputs
 from integrator_analysis.program.step_program import StepProgram
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Properties"]
 
@@ -48,7 +46,7 @@ class Properties:
         self.process = spec.process
         self.scheme = spec.scheme
         self.budget = budget
-        self._record = find(key_of(spec))
+        self._record = find(key_of(spec.process, spec.scheme.method))
         self.references: dict[Any, Any] = {}
         """Reference solutions and derived numbers that every verification of this scheme compares with."""
         if not self._record.facts:
@@ -56,8 +54,13 @@ class Properties:
 
     @cached_property
     def program(self) -> StepProgram:
-        """The step program."""
+        """The step program, as derived."""
         return self.scheme.method.lower(self.process)
+
+    @cached_property
+    def network_program(self) -> NetworkProgram:
+        """The same step in the network's own outputs, with named coefficients: what is printed and tabulated."""
+        return in_network_outputs(self.program)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.spec}: order {self.order}, {self.nfe_per_step} evaluations per step>"
@@ -85,11 +88,11 @@ class Properties:
         """
         record = self._record
         if "exponents" in record.facts:
-            return kept(record.facts, record.keep, lambda: self.program)
+            return local_error_from_facts(record.facts, record.keep, lambda: self.program)
         program = self.program
         error = derive_local_error(program, budget=self.budget)
-        record.keep(nfe_per_step=program.nfe_per_step, stochastic=program.stochastic, **facts_of(error))
-        return kept(record.facts, record.keep, lambda: program, error)
+        record.keep(nfe_per_step=program.nfe_per_step, stochastic=program.stochastic, **local_error_facts(error))
+        return local_error_from_facts(record.facts, record.keep, lambda: program, error)
 
     def _fact(self, name: str, compute: Callable[[], Any]) -> Any:
         """A fact that is known already, or is computed now."""
@@ -113,7 +116,7 @@ class Properties:
     @cached_property
     def table(self) -> CoefficientTable:
         """The coefficients as a function of (t, s), evaluated from the symbols and not from generated source."""
-        return CoefficientTable(self.program)
+        return CoefficientTable(self.network_program)
 
     def coefficients(self, times: Sequence[float]) -> np.ndarray:
         """float64 (len(times) - 1, coefficients) for a decreasing grid of forward diffusion times."""
@@ -122,7 +125,7 @@ class Properties:
     @cached_property
     def stability(self) -> Stability:
         """Amplification, regions and limits, transient growth, second moments, stable steps: see docs/stability.md."""
-        return Stability(self.program)
+        return Stability(self.network_program)
 
     @property
     def spectral_radius(self) -> float:
@@ -137,7 +140,7 @@ class Properties:
 
     def gaussian_error(self, times: Sequence[float], mean: Any, covariance: Any) -> GaussianError:
         """The exact error in mean and covariance on Gaussian data after the steps of ``times``, without sampling."""
-        return gaussian_error(self.program, times, mean, covariance)
+        return gaussian_error(self.network_program, times, mean, covariance)
 
     def global_error(
         self,

@@ -1,4 +1,4 @@
-"""Shared settings of the tests: seeded hypothesis without deadlines, one torch thread per worker, no cache on disk."""
+"""Shared settings of the tests: seeded hypothesis without a clock, one torch thread per worker, no cache on disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import torch
 
 os.environ["INTEGRATOR_ANALYSIS_CACHE"] = ""  # a test that replaces a part of a derivation must neither read nor write
 
-hypothesis.settings.register_profile("project", derandomize=True, deadline=None)
+hypothesis.settings.register_profile(
+    "project", derandomize=True, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("project")
 torch.set_num_threads(1)
 

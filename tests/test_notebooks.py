@@ -21,7 +21,8 @@ def test_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     clean = all(not cell.get("outputs") and cell.get("execution_count") is None for cell in notebook.cells)
     assert clean, "clear the outputs before committing"
     nbformat.validate(notebook)  # format 4.5: every cell has an id, and no two share one
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    resources = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=None, startup_timeout=3600, resources=resources).execute()
     nbformat.write(notebook, tmp_path / "executed.ipynb")
 
 

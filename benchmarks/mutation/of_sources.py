@@ -150,8 +150,9 @@ def page(found: Iterable[dict[str, Any]]) -> str:
     share = 100 * len(rejected) / max(1, len(changed))
     lines = [
         f"{len(rows)} mutants of the generated sources of {len(found)} schemes, made by "
-        f"`python benchmarks/mutation/of_sources.py` (count {found[0]['count']}, seed {found[0]['seed']}). A mutant is one change of the text, equivalent if "
-        f"it moves no step by more than {ROUNDING:.0e} of the largest term that a result is a sum of, on ten random "
+        f"`python benchmarks/mutation/of_sources.py` (count {found[0]['count']}, seed {found[0]['seed']}). A mutant is "
+        f"one change of the text, equivalent if it moves no step by more than {ROUNDING:.0e} of the largest term that "
+        "a result is a sum of, on ten random "
         "pairs of times, with every length of past, a network that is not linear, and random states, noises and kept "
         "outputs; the log-SNR and the rows of lower order are compared too. Every other one is given to `verify`.",
         "",

@@ -25,7 +25,7 @@ from integrator_analysis.figures.style import BLUE, GREEN, GREY, ORANGE, VERMILL
 from integrator_analysis.files import write_text
 from integrator_analysis.methods.splitting.splitting import READINGS
 from integrator_analysis.methods.splitting.sub_flows import lambda_s
-from integrator_analysis.program.step_program import StepProgram
+from integrator_analysis.program.network_program import NetworkProgram
 from integrator_analysis.report.digits import BANDWIDTH, digits_law, digits_networks
 from torch_backend.measuring.digits_study import baseline
 from torch_backend.measuring.distances import sliced_wasserstein
@@ -55,8 +55,8 @@ def times(steps: int) -> list[float]:
 
 
 @cache
-def program(reading: str) -> StepProgram:
-    return ia.derive(f"psld/ROBA(lambda_s=2, reading={reading})").program
+def program(reading: str) -> NetworkProgram:
+    return ia.derive(f"psld/ROBA(lambda_s=2, reading={reading})").network_program
 
 
 @cache

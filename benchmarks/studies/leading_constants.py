@@ -35,9 +35,9 @@ from integrator_analysis.analysis.accuracy.differentials import Field
 from integrator_analysis.analysis.accuracy.problems import MixtureProblem, WaveObservable, normal_nodes
 from integrator_analysis.files import write_text
 from integrator_analysis.processes import Process
-from integrator_analysis.verification.bench import Laboratory
 from integrator_analysis.verification.checks.strong_error import STEP_SIZES
 from integrator_analysis.verification.checks.weak_error import WEAK_STEP_SIZES
+from integrator_analysis.verification.mending import mending_coefficients
 from torch_backend import load
 from torch_backend.measuring.convergence import leading_constant
 from torch_backend.measuring.device import one_thread
@@ -323,7 +323,7 @@ def _strong(integrator: ia.Integrator, module: ModuleType, count: int, channels:
     problem = RandomScores(process, count=count, channels=channels, converter=_Given(process))
     program = integrator.program
     h = np.array(STEP_SIZES) * 2.0 ** (error.order - 1) * process.t_max
-    mending = Laboratory(integrator, "")._mending() if program.cycle else None
+    mending = mending_coefficients(integrator.network_program)
     derived, errors = [], []
     for n, share in enumerate(TIMES):
         start, z = share * process.t_max, _states(process, count, n, channels)

@@ -402,9 +402,10 @@ def report(
     lines = [
         "# The ordering of the schemes on phase space",
         "",
-        "Made by `python benchmarks/studies/ordering.py`. PSLD at its published parameters, float64, time grids equidistant "
-        "in t^(1/2) (quadratic), t (uniform) and t^(1/7) (karras). A scheme with k evaluations a step takes budget // k "
-        "steps; SPS-2M takes one evaluation more, at its start. The best of a column is bold. Two measures:",
+        "Made by `python benchmarks/studies/ordering.py`. PSLD at its published parameters, float64, time grids "
+        "equidistant in t^(1/2) (quadratic), t (uniform) and t^(1/7) (karras). A scheme with k evaluations a step "
+        "takes budget // k steps; SPS-2M takes one evaluation more, at its start. The best of a column is "
+        "bold. Two measures:",
         "",
         "- *Trajectory error*: the digits with their exact score (a Gaussian of standard deviation "
         f"{BANDWIDTH} about each image); per pixel, against the probability-flow solution from the same noise "

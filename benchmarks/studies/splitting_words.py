@@ -149,8 +149,9 @@ def report(entries: Sequence[Entry]) -> str:
         "# Reduced splitting words over A and B, in three flows",
         "",
         f"Made by `python benchmarks/studies/splitting_words.py`. All words of 2 to {FACTORS} factors whose neighbours "
-        "differ, equal weights per letter, reduced evaluations, on PSLD at its published parameters. `euler`: Euler's sub-flows, the "
-        "paper's; `exact`: exact with the score frozen; `residual`: exact with s + Sigma_inf^(-1) z frozen.",
+        "differ, equal weights per letter, reduced evaluations, on PSLD at its published parameters. `euler`: "
+        "Euler's sub-flows, the paper's; `exact`: exact with the score frozen; `residual`: exact with "
+        "s + Sigma_inf^(-1) z frozen.",
         "",
         "Order, evaluations a step and constants are derived; a constant is the root mean square of the coefficient of "
         f"h^2 in the one-step error, over the law of a mixture of two Gaussians at t = {TIMES[0]:g} and {TIMES[1]:g}. "

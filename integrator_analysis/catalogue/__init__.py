@@ -17,8 +17,9 @@ from integrator_analysis.catalogue import (
 )
 from integrator_analysis.catalogue.scheme import Scheme
 from integrator_analysis.inputs import InputError
+from integrator_analysis.processes import FAMILIES
 
-__all__ = ["SCHEMES", "Scheme", "register"]
+__all__ = ["SCHEMES", "Scheme", "catalogue", "register"]
 
 _SCHEMES = {
     scheme.name: scheme
@@ -27,6 +28,13 @@ _SCHEMES = {
 }
 
 SCHEMES: Mapping[str, Scheme] = MappingProxyType(_SCHEMES)
+
+
+def catalogue() -> Mapping[str, Scheme]:
+    """The named schemes by spec, "process/scheme": those whose generated source is kept."""
+    return {
+        f"{name}/{scheme.name}": scheme for name in FAMILIES for scheme in SCHEMES.values() if name in scheme.processes
+    }
 
 
 def register(scheme: Scheme) -> Scheme:

@@ -13,8 +13,9 @@ from sympy.core.function import AppliedUndef
 
 from integrator_analysis.algebra.definitions import Definition
 from integrator_analysis.algebra.symbols import h, s, t, u
-from integrator_analysis.analysis.accuracy.terms_to_print import leading_to_print
+from integrator_analysis.analysis.accuracy.terms_to_print import errors_to_print, sentence_on_omissions
 from integrator_analysis.derivation.document import Derivation, Formula, Section
+from integrator_analysis.program.network_program import NetworkProgram
 from integrator_analysis.program.statements import Block, Evaluate, Noise, Operand, Output, Term
 from integrator_analysis.program.step_program import StepProgram
 from integrator_analysis.properties import Properties
@@ -31,8 +32,9 @@ LETTERS = {"score": "s", "residual": "r", "velocity": "v", "x0": "y", "eps-rotat
 def derivation_of(properties: Properties) -> Derivation:
     """The derivation of an properties."""
     program = properties.program
-    sections = [_process(program), _parametrisation(program), Section("The step", program.derivation)]
-    sections += [_linear(program), _update(program), _executed(program), _definitions(program), _order(properties)]
+    sections = [_process(program), _parametrisation(program), Section("The step", program.account)]
+    executed = properties.network_program
+    sections += [_linear(executed), _update(program), _executed(executed), _definitions(executed), _order(properties)]
     kept = tuple(section for section in sections if section.items)
     return Derivation(properties.spec, properties.scheme.summary, kept)
 
@@ -77,13 +79,12 @@ def _parametrisation(program: StepProgram) -> Section:
     return Section("Parametrisation and transformed ODE", tuple(items))
 
 
-def _linear(program: StepProgram) -> Section:
+def _linear(executed: NetworkProgram) -> Section:
     """E, psi and what they are made of."""
-    lowered = program.lowered()
     items: list[str | Formula] = [
-        _defined(f, d) for f, d in lowered.definitions.items() if str(f).startswith(LINEAR) and f in _used(lowered)
+        _defined(f, d) for f, d in executed.definitions.items() if str(f).startswith(LINEAR) and f in _used(executed)
     ]
-    for q in lowered.quadratures:
+    for q in executed.quadratures:
         for k, group in enumerate(q.functions, start=q.lowest):
             share = sympy.Symbol("x") ** k
             items += [
@@ -154,39 +155,37 @@ def _operand(operand: Operand, letter: str) -> sympy.Symbol:
             return _symbol(name)
 
 
-def _executed(program: StepProgram) -> Section:
-    lowered = program.lowered()
-    network = lowered.parametrisation.name
-    if not lowered.coefficients:
+def _executed(executed: NetworkProgram) -> Section:
+    network = executed.parametrisation.name
+    if not executed.coefficients:
         return Section("Coefficients", ())
     items: list[str | Formula] = [
         f"In terms of what the network returns ({network}), with one name for each coefficient; computed once per grid:"
     ]
-    items += [Formula(_symbol(name), expression) for name, expression in lowered.coefficients.items()]
+    items += [Formula(_symbol(name), expression) for name, expression in executed.coefficients.items()]
     return Section("Coefficients of the step, as executed", tuple(items))
 
 
-def _definitions(program: StepProgram) -> Section:
+def _definitions(executed: NetworkProgram) -> Section:
     """What else the functions in the formulas stand for."""
-    lowered = program.lowered()
-    used = _used(lowered)
-    table = {f: d for f, d in lowered.definitions.items() if f in used and not str(f).startswith(LINEAR)}
+    used = _used(executed)
+    table = {f: d for f, d in executed.definitions.items() if f in used and not str(f).startswith(LINEAR)}
     return Section("where", tuple(_defined(f, d) for f, d in table.items() if str(f) != "beta"))
 
 
-def _used(lowered: StepProgram) -> set[sympy.Function]:
+def _used(executed: NetworkProgram) -> set[sympy.Function]:
     """The functions that the coefficients, and what they call, are made of."""
-    par, process = lowered.parametrisation, lowered.process
-    expressions = [*lowered.coefficients.values(), *(e for q in lowered.quadratures for e in q.integrands)]
+    par, process = executed.parametrisation, executed.process
+    expressions = [*executed.coefficients.values(), *(e for q in executed.quadratures for e in q.integrands)]
     expressions += [*par.drift, *par.eta, *process.drift, *process.diffusion]
-    expressions += [e for flow in lowered.flows for e in (*flow.generator, *(flow.source or ()))]
-    expressions += [] if lowered.variable is None else [lowered.variable]
+    expressions += [e for flow in executed.flows for e in (*flow.generator, *(flow.source or ()))]
+    expressions += [] if executed.variable is None else [executed.variable]
     used: set[sympy.Function] = set()
     while expressions:
         calls = {c.func for c in expressions.pop().atoms(AppliedUndef)} - used
         used |= calls
-        for f in calls & set(lowered.definitions):
-            definition = lowered.definitions[f]
+        for f in calls & set(executed.definitions):
+            definition = executed.definitions[f]
             expressions.append(definition.body)
             expressions += [] if definition.generator is None else list(definition.generator)
     return used
@@ -205,10 +204,13 @@ def _order(properties: Properties) -> Section:
     what = "of a smooth observable f, expected value" if properties.stochastic else "of each block"
     after = f"after {error.steps} steps" if error.steps > 1 else "after one step"
     items.append(f"Local error (numerical - exact), leading term, {what}, {after}:")
+    printed = errors_to_print(error)
     for block, exponent in error.exponents.items():
-        shown, note = leading_to_print(error, block)
-        items.append(Formula(_symbol(f"error_{block}"), sympy.Mul(h**exponent, shown, evaluate=False), "=", note))
-    if len(error.exponents) and any(str(v).startswith("d_") for e in error.leading.values() for v in e.free_symbols):
+        coefficient = sympy.Mul(h**exponent, printed[block].expression, evaluate=False)
+        items.append(Formula(_symbol(f"error_{block}"), coefficient))
+    if omissions := sentence_on_omissions(printed, properties.spec):
+        items.append(omissions)
+    if any(str(v).startswith("d_") for e in error.leading.values() for v in e.free_symbols):
         items.append(
             "d_xm g is the derivative of g by x and m, at the step's start, and d_xm g[u, v] is it along u and v."
         )

@@ -34,8 +34,7 @@ from integrator_analysis.methods.splitting.sub_flows import Part, ScoredFlow, Up
 from integrator_analysis.methods.splitting.words import NOISE
 from integrator_analysis.parametrisation.registry import parametrisation
 from integrator_analysis.processes import Process
-from integrator_analysis.processes.equation import rate
-from integrator_analysis.processes.kernel import elapsed
+from integrator_analysis.processes.equation import elapsed, rate
 from integrator_analysis.program.statements import Block, Combine, Evaluate, Output, Quadrature, Term
 from integrator_analysis.program.step_program import StepProgram
 

@@ -29,7 +29,7 @@ def turning_rate(process: Process, factor: sympy.Matrix) -> sympy.Expr:
     return (inverse * process.drift * factor + inverse * process.diffusion * inverse.T / 2)[0, 1]
 
 
-def rotated_eps_prediction(process: Process) -> Parametrisation:
+def eps_rotated_prediction(process: Process) -> Parametrisation:
     """s = -R^{-T} n with gDDIM's factor R, R R^T = Sigma: eps in the frame in which it is constant for point data.
 
     On one block R is sigma, and this is eps.
@@ -97,7 +97,7 @@ def marginal_factor(
     return sympy.Matrix(k, k, lambda i, j: name(i, j) if j <= i else 0), table
 
 
-def anchored_prediction(process: Process) -> Parametrisation:
+def anchor_prediction(process: Process) -> Parametrisation:
     """The data anchor: s = -R^{-T} n with R R^T = S, the covariance of z_t for Gaussian data of variance v.
 
     For those data n = R^{-1} z is constant along a trajectory, so a step with B = 0 is exact; for v = 0 this is eps.

@@ -7,26 +7,22 @@ parametrisation serves an integrator of another through n' = skip z + scale n.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-import mpmath
 import sympy
 
 from integrator_analysis.algebra.definitions import Definition, Definitions
-from integrator_analysis.algebra.numeric import function
 from integrator_analysis.algebra.symbols import t
 from integrator_analysis.inputs import InputError
 from integrator_analysis.parametrisation.signal_to_noise import log_snr, measures, ratio, slope_of
 from integrator_analysis.processes import Process
 
-__all__ = ["VELOCITY", "Parametrisation"]
+__all__ = ["PLAIN", "VELOCITY", "Parametrisation"]
 
 VELOCITY = "velocity"
-
-_CHECKED: set[tuple[object, ...]] = set()
-"""What ``Parametrisation.check`` has measured in this session."""
+"""The name of the parametrisation whose network returns z' of the probability-flow ODE itself."""
 
 PLAIN = ("score", "residual")
 """Those whose C_skip and C_out are constants: L and eta are then written out, and not named."""
@@ -70,8 +66,8 @@ class Parametrisation:
     def drift(self) -> sympy.ImmutableMatrix:
         """L(t): F itself where C_skip = 0, else named functions drift_ij(t); with noise, less kappa**2 lambda'."""
         if self._plain_drift:
-            return (self._drift - self.noise**2 * self.process.diffusion * self.c_skip / 2).as_immutable()
-        named = self._named("drift", self._drift)
+            return (self.drift_expression - self.noise**2 * self.process.diffusion * self.c_skip / 2).as_immutable()
+        named = self._named("drift", self.drift_expression)
         if self.noise == 0:
             return named
         return (named - self.noise**2 * slope_of(log_snr)(t) * sympy.eye(named.rows)).as_immutable()
@@ -80,8 +76,8 @@ class Parametrisation:
     def eta(self) -> sympy.ImmutableMatrix:
         """-(1/2) (1 + kappa**2) G G^T C_out in named functions eta_ij(t); itself where the network is the score."""
         if self.name in PLAIN:
-            return (self._eta * (1 + self.noise**2)).as_immutable()
-        return (self._named("eta", self._eta) * (1 + self.noise**2)).as_immutable()
+            return (self.eta_expression * (1 + self.noise**2)).as_immutable()
+        return (self._named("eta", self.eta_expression) * (1 + self.noise**2)).as_immutable()
 
     def noisy(self, noise: sympy.Rational) -> Parametrisation:
         """This parametrisation for the SDE of strength ``noise`` (kappa). Raises InputError where it has no meaning.
@@ -104,7 +100,7 @@ class Parametrisation:
     def definitions(self) -> Definitions:
         """What drift_ij, eta_ij, rho and lambda stand for."""
         table = dict(measures(self.process)) | dict(self.extra)
-        for name, matrix in (("drift", self._drift), ("eta", self._eta)):
+        for name, matrix in (("drift", self.drift_expression), ("eta", self.eta_expression)):
             if (name == "eta" and self.name not in PLAIN) or (name == "drift" and not self._plain_drift):
                 for named, e in zip(self._named(name, matrix), matrix, strict=True):
                     if named.args and named != e:
@@ -113,21 +109,25 @@ class Parametrisation:
 
     @property
     def _plain_drift(self) -> bool:
+        """Whether L is written out where it stands, and gets no name of its own."""
         return self.name in (VELOCITY, *PLAIN) or not any(self.c_skip)
 
     @cached_property
-    def _drift(self) -> sympy.Matrix:
+    def drift_expression(self) -> sympy.Matrix:
+        """L(t) without noise, written out in the kernel's functions."""
         if self.name == VELOCITY:
             return sympy.zeros(*self.c_skip.shape)
         return (self.process.drift - self.process.diffusion * self.c_skip / 2).as_mutable()
 
     @cached_property
-    def _eta(self) -> sympy.Matrix:
+    def eta_expression(self) -> sympy.Matrix:
+        """-(1/2) G G^T C_out, written out in the kernel's functions."""
         if self.name == VELOCITY:
             return sympy.eye(self.c_skip.rows)
         return (-self.process.diffusion * self.c_out / 2).as_mutable()
 
     def _named(self, name: str, matrix: sympy.Matrix) -> sympy.ImmutableMatrix:
+        """The matrix by named entries name_ij(t); rational entries stay numbers."""
         blocks = self.process.blocks
         return sympy.ImmutableMatrix(
             matrix.rows,
@@ -136,69 +136,3 @@ class Parametrisation:
                 matrix[i, j] if matrix[i, j].is_Rational else sympy.Function(f"{name}_{blocks[i]}{blocks[j]}")(t)
             ),
         )
-
-    def check(self) -> None:
-        """That the closed forms hold, in 15 digits at two times: m' = L m and eta = m d(rho**p)/dt; R' = L R.
-
-        Raises ArithmeticError where they do not. What has passed once in a session is not measured again.
-        """
-        forms = (self.homogeneous, self.power, self.noise, self.turning, self.frame, self.constant)
-        tables = (*self.parameters.items(), *self.extra.items())
-        content = (self.name, self.c_skip, self.c_out, *forms, *tables, *self.process.content)
-        if content in _CHECKED:
-            return
-        times = [mpmath.mpf(share) * self.process.t_max for share in ("0.2137", "0.8311")]
-        with mpmath.workdps(40):
-            errors = [0, *(self._scalar_error(u) for u in times if self.homogeneous is not None)]
-            errors += [self._frame_error(u) for u in times if self.turning is not None]
-            errors += [self._constant_error(u) for u in times if self.constant is not None]
-            if max(errors) > mpmath.mpf(10) ** -15:
-                raise ArithmeticError(f"a closed form of parametrisation {self.name} fails its equation")
-        _CHECKED.add(content)
-
-    def _values(self, *expressions: sympy.Expr) -> Callable[[mpmath.mpf], list[mpmath.mpf]]:
-        table = self.process.definitions.with_(self.definitions)
-        return function(expressions, (t,), table, {**self.process.parameters, **self.parameters}, "mpmath")
-
-    def _scalar_error(self, time: mpmath.mpf) -> mpmath.mpf:
-        value = self._values(self.homogeneous, ratio(t))
-        drift, eta = self._values(self.drift[0, 0], self.eta[0, 0])(time)
-        growth = mpmath.diff(lambda u: mpmath.log(value(u)[0]), time)
-        error = abs(growth - drift) / (1 + abs(drift))
-        if self.power is None:
-            return error
-        exponent = mpmath.mpf(self.power.p) / self.power.q
-        slope = value(time)[0] * mpmath.diff(lambda u: value(u)[1] ** exponent, time)
-        return max(error, abs(slope - eta) / (1 + abs(eta)))
-
-    def _frame_error(self, time: mpmath.mpf) -> mpmath.mpf:
-        """Of K' = L K - K [[0, theta'], [-theta', 0]] for the frame's factor K, relative to the right-hand side."""
-        k, factor = len(self.process.blocks), sympy.Matrix(self.frame)
-        turning = sympy.sympify(self.turning)
-        turn = sympy.Matrix([[0, turning], [-turning, 0]])
-        right = list(self._drift * factor - factor * turn)
-        value, target = self._values(*factor), self._values(*right)(time)
-        slopes = [mpmath.diff(lambda u, n=n: value(u)[n], time) for n in range(k * k)]
-        return max(abs(a - b) for a, b in zip(slopes, target, strict=True)) / (1 + max(map(abs, target)))
-
-    def _constant_error(self, time: mpmath.mpf) -> mpmath.mpf:
-        """Of R' = L R + eta, relative to the right-hand side."""
-        frame = sympy.Matrix(self.constant)
-        right = list(self._drift * frame + self._eta)
-        value, target = self._values(*frame), self._values(*right)(time)
-        slopes = [mpmath.diff(lambda u, n=n: value(u)[n], time) for n in range(len(target))]
-        return max(abs(a - b) for a, b in zip(slopes, target, strict=True)) / (1 + max(map(abs, target)))
-
-
-def one_block_kernel(name: str, process: Process) -> tuple[sympy.Expr, sympy.Expr]:
-    if len(process.blocks) != 1:
-        raise InputError(
-            f"parametrisation {name} is defined on one block; process {process.name} has "
-            f"{', '.join(process.blocks)}; accepted there: eps, eps-rotated, score, x0, velocity, anchor, mixed, "
-            "residual"
-        )
-    return sympy.Function("mean_x")(t), process.kernel.factor[0, 0]
-
-
-def one_by_one(e: sympy.Expr) -> sympy.ImmutableMatrix:
-    return sympy.ImmutableMatrix([[e]])

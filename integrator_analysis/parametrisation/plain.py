@@ -6,7 +6,7 @@ import sympy
 
 from integrator_analysis.algebra.symbols import t
 from integrator_analysis.inputs import InputError
-from integrator_analysis.parametrisation.parametrisation import VELOCITY, Parametrisation, one_by_one
+from integrator_analysis.parametrisation.parametrisation import VELOCITY, Parametrisation
 from integrator_analysis.processes import Process
 
 
@@ -43,3 +43,8 @@ def velocity_prediction(process: Process) -> Parametrisation:
         return Parametrisation(VELOCITY, process, zeros, zeros)
     drift, diffusion = process.drift[0, 0], process.diffusion[0, 0]
     return Parametrisation(VELOCITY, process, one_by_one(2 * drift / diffusion), one_by_one(-2 / diffusion))
+
+
+def one_by_one(e: sympy.Expr) -> sympy.ImmutableMatrix:
+    """The 1 x 1 matrix of ``e``."""
+    return sympy.ImmutableMatrix([[e]])

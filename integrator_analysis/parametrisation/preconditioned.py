@@ -9,9 +9,10 @@ import sympy
 
 from integrator_analysis.algebra.definitions import Definition
 from integrator_analysis.algebra.symbols import t
+from integrator_analysis.inputs import InputError
 from integrator_analysis.parametrisation.frames import marginal_factor, turning_rate
-from integrator_analysis.parametrisation.parametrisation import Parametrisation, one_block_kernel, one_by_one
-from integrator_analysis.parametrisation.plain import eps_prediction
+from integrator_analysis.parametrisation.parametrisation import Parametrisation
+from integrator_analysis.parametrisation.plain import eps_prediction, one_by_one
 from integrator_analysis.processes import Process
 
 
@@ -21,7 +22,7 @@ def x0_prediction(process: Process) -> Parametrisation:
     There n is the mean of the whole initial state, (x_0, 0) for point data, so it is constant along a trajectory.
     """
     if len(process.blocks) == 1:
-        alpha, sigma = one_block_kernel("x0", process)
+        alpha, sigma = _one_block_kernel("x0", process)
         return Parametrisation(
             "x0", process, one_by_one(-1 / sigma**2), one_by_one(alpha / sigma**2), sigma, -sympy.S.One
         )
@@ -69,7 +70,7 @@ def edm_prediction(process: Process) -> Parametrisation:
 
     C_skip is the score of Gaussian data of variance sigma_data**2, and C_out gives n the variance one for them.
     """
-    alpha, sigma = one_block_kernel("edm", process)
+    alpha, sigma = _one_block_kernel("edm", process)
     v = SIGMA_DATA**2
     factor, table = marginal_factor(process, v, "marginal_edm")
     c_out = one_by_one(SIGMA_DATA * alpha / (sigma * factor[0, 0]))
@@ -95,7 +96,18 @@ def _preconditioned(
 
 def v_prediction(process: Process) -> Parametrisation:
     """n = (alpha eps - sigma x_0) / sqrt(alpha**2 + sigma**2): v-prediction (arXiv 2202.00512, appendix D)."""
-    alpha, sigma = one_block_kernel("v", process)
+    alpha, sigma = _one_block_kernel("v", process)
     factor, table = marginal_factor(process, sympy.S.One, "marginal_unit")
     c_out = one_by_one(-alpha / (sigma * factor[0, 0]))
     return replace(_preconditioned("v", process, factor, table), c_out=c_out)
+
+
+def _one_block_kernel(name: str, process: Process) -> tuple[sympy.Expr, sympy.Expr]:
+    """alpha and sigma of a process on one block: z_t = alpha x_0 + sigma e. Raises InputError for one on more."""
+    if len(process.blocks) != 1:
+        raise InputError(
+            f"parametrisation {name} is defined on one block; process {process.name} has "
+            f"{', '.join(process.blocks)}; accepted there: eps, eps-rotated, score, x0, velocity, anchor, mixed, "
+            "residual"
+        )
+    return sympy.Function("mean_x")(t), process.kernel.factor[0, 0]

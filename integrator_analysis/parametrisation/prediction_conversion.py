@@ -23,7 +23,7 @@ def conversion(wanted: Parametrisation, given: Parametrisation) -> tuple[sympy.M
     if wanted.name == given.name:
         return sympy.zeros(size, size), sympy.eye(size)
     if wanted.name == VELOCITY:
-        return given._drift, given._eta
+        return given.drift_expression, given.eta_expression
     if given.name == VELOCITY and size > 1:
         raise InputError(f"a velocity does not give {wanted.name} on process {given.process.name}: G G^T is singular")
     inverse = wanted.c_out_inverse

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from integrator_analysis.inputs import did_you_mean
-from integrator_analysis.parametrisation.frames import anchored_prediction, rotated_eps_prediction
+from integrator_analysis.parametrisation.frames import anchor_prediction, eps_rotated_prediction
 from integrator_analysis.parametrisation.parametrisation import VELOCITY, Parametrisation
 from integrator_analysis.parametrisation.plain import (
     eps_prediction,
@@ -30,12 +30,12 @@ __all__ = ["PARAMETRISATIONS", "parametrisation"]
 PARAMETRISATIONS: Mapping[str, Callable[[Process], Parametrisation]] = MappingProxyType(
     {
         "eps": eps_prediction,
-        "eps-rotated": rotated_eps_prediction,
+        "eps-rotated": eps_rotated_prediction,
         "score": score_prediction,
         "x0": x0_prediction,
         "v": v_prediction,
         VELOCITY: velocity_prediction,
-        "anchor": anchored_prediction,
+        "anchor": anchor_prediction,
         "mixed": mixed_prediction,
         "residual": residual_prediction,
         "edm": edm_prediction,

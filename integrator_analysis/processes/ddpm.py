@@ -9,7 +9,7 @@ from integrator_analysis.algebra.special import Table, decay
 from integrator_analysis.algebra.symbols import t
 from integrator_analysis.inputs import require
 from integrator_analysis.processes.family import ProcessFamily, one_block
-from integrator_analysis.processes.process import Process
+from integrator_analysis.processes.forward_process import Process
 
 __all__ = ["DDPM"]
 PUBLISHED = {"betas": None, "steps": 1000.0, "beta_start": 1e-4, "beta_end": 0.02, "t_min": 1.0}

@@ -9,7 +9,7 @@ from typing import Any
 import sympy
 
 from integrator_analysis.inputs import InputError, Parameter, as_rational, as_table
-from integrator_analysis.processes.process import Process
+from integrator_analysis.processes.forward_process import Process
 
 __all__ = ["ProcessFamily", "one_block"]
 

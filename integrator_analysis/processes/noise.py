@@ -16,8 +16,7 @@ from sympy.codegen.cfunctions import expm1
 from integrator_analysis.algebra.matrices import is_zero
 from integrator_analysis.algebra.special import cosh_sqrt, damped_moment, exp_moment
 from integrator_analysis.algebra.symbols import t
-from integrator_analysis.processes.equation import clock
-from integrator_analysis.processes.process import Process
+from integrator_analysis.processes.equation import Equation, clock
 
 __all__ = ["integrated_noise"]
 
@@ -26,18 +25,18 @@ Moments = dict[sympy.Function, sympy.Expr]
 
 
 def integrated_noise(
-    process: Process, propagator: sympy.Matrix, r: sympy.Symbol
+    equation: Equation, propagator: sympy.Matrix, r: sympy.Symbol
 ) -> tuple[sympy.Matrix, Mapping[sympy.Function, sympy.Expr]]:
     """The integral for ``propagator`` = exp(N r) in named moments, and the moments.
 
     Raises NotImplementedError for an integrand of none of the three kinds.
     """
     moments: Moments = {}
-    if process.diffusion_per_unit.has(clock):
-        return sympy.Matrix([[_in_exponentials(process)]]), moments
+    if equation.diffusion_per_unit.has(clock):
+        return sympy.Matrix([[_in_exponentials(equation)]]), moments
     if propagator.has(cosh_sqrt):
-        return _damped(process, moments), moments
-    integrand = propagator * process.diffusion_per_unit * propagator.T
+        return _damped(equation, moments), moments
+    integrand = propagator * equation.diffusion_per_unit * propagator.T
     return integrand.applyfunc(lambda entry: _in_moments(entry, r, moments)), moments
 
 
@@ -89,13 +88,13 @@ def _fading(collected: Mapping[tuple[sympy.Expr, int], sympy.Expr]) -> sympy.Exp
     return -sympy.Add(*[sympy.factor(q[j]) * b**j for j in powers]) * sympy.exp(-a * b)
 
 
-def _damped(process: Process, moments: Moments) -> sympy.Matrix:
+def _damped(equation: Equation, moments: Moments) -> sympy.Matrix:
     """Off critical damping, N = tau I + R with R^2 = x I, so E(r) = e^{tau r} (cosh(sqrt(x) r) I + sinh(.)/sqrt(x) R).
 
     E D E^T = e^{-c r} [D + (R D + D R^T) g_1 + (2 R D R^T + 2 x D) g_2], c = -2 tau, with g_1 and g_2 those of
     damped_moment at 4 x: the double angle formulas, and cosh^2 = 1 + sinh^2.
     """
-    n, d, b = process.drift_per_unit, process.diffusion_per_unit, clock(t)
+    n, d, b = equation.drift_per_unit, equation.diffusion_per_unit, clock(t)
     tau = n.trace() / 2
     rest = n - tau * sympy.eye(2)
     x = rest[0, 0] ** 2 + rest[0, 1] * rest[1, 0]
@@ -106,14 +105,16 @@ def _damped(process: Process, moments: Moments) -> sympy.Matrix:
     return plain * d + odd * first.applyfunc(sympy.factor) + even * second.applyfunc(sympy.factor)
 
 
-def _in_exponentials(process: Process) -> sympy.Expr:
+def _in_exponentials(equation: Equation) -> sympy.Expr:
     """One block, D a sum of exponentials: the integral is a polynomial in Y = e^{-g b}; its factors 1 - Y are expm1."""
     b = sympy.Symbol("b", positive=True)
-    if len(process.blocks) != 1:
-        raise NotImplementedError(f"process {process.name}: a diffusion that depends on the clock needs a single block")
-    fade = -2 * process.drift_per_unit[0, 0]
+    if len(equation.blocks) != 1:
+        raise NotImplementedError(
+            f"process {equation.name}: a diffusion that depends on the clock needs a single block"
+        )
+    fade = -2 * equation.drift_per_unit[0, 0]
     exponents, total = {fade}, sympy.S.Zero
-    diffusion = process.diffusion_per_unit[0, 0].replace(expm1, lambda z: sympy.exp(z) - 1).xreplace({clock(t): b})
+    diffusion = equation.diffusion_per_unit[0, 0].replace(expm1, lambda z: sympy.exp(z) - 1).xreplace({clock(t): b})
     for term in sympy.Add.make_args(sympy.expand(diffusion)):
         constant, rest = term.as_independent(b)
         a = sympy.S.Zero if rest == 1 else sympy.cancel(-sympy.log(rest) / b)

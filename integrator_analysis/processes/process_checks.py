@@ -16,7 +16,7 @@ from sympy.polys.polyerrors import BasePolynomialError
 from integrator_analysis.algebra.symbols import t
 from integrator_analysis.inputs import InputError
 from integrator_analysis.processes.equation import clock
-from integrator_analysis.processes.process import Process
+from integrator_analysis.processes.forward_process import Process
 
 __all__ = ["UNDERIVABLE", "check_name", "check_parameter_name", "check_process"]
 

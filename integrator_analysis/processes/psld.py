@@ -7,7 +7,7 @@ from sympy import Rational as Q
 
 from integrator_analysis.inputs import require
 from integrator_analysis.processes.family import ProcessFamily
-from integrator_analysis.processes.process import Process
+from integrator_analysis.processes.forward_process import Process
 
 __all__ = ["PSLD"]
 

@@ -7,7 +7,7 @@ import sympy
 from integrator_analysis.algebra.symbols import t
 from integrator_analysis.inputs import require
 from integrator_analysis.processes.family import ProcessFamily, one_block
-from integrator_analysis.processes.process import Process
+from integrator_analysis.processes.forward_process import Process
 
 __all__ = ["VP_COSINE"]
 

@@ -1,6 +1,6 @@
-"""Builds the report: derives the catalogue, writes its source, verifies it, draws it, samples digits, renders the page.
+"""Builds the report: derives the catalogue, verifies it, draws it, samples digits, renders the page.
 
-Knows the order of the stages and what the page shows; every number comes from another room. What is finished when the
+Knows the order of the stages; every number comes from another room. What is finished when the
 run is interrupted stays on disk.
 """
 
@@ -18,17 +18,16 @@ import integrator_analysis as ia
 from integrator_analysis.files import write_text
 from integrator_analysis.report.certificates import certificates, claims_table
 from integrator_analysis.report.digits import BANDWIDTH, digits_networks, probability_flow_drift
-from integrator_analysis.report.generate import generated_folder, generated_sources, write_generated
+from integrator_analysis.report.generate import differences, generated_folder, generated_sources
 from integrator_analysis.report.page import (
     DIGITS_SAMPLES,
     DIGITS_SEED,
     ReportRun,
-    catalogue_table,
     render_page,
-    update_readme,
 )
+from integrator_analysis.report.pictures.analysis import draw_analysis
 from integrator_analysis.report.pictures.digits import draw_digits
-from integrator_analysis.report.pictures.kinds import draw_analysis
+from integrator_analysis.report.renewal import catalogue_table, renew
 
 __all__ = ["build_report"]
 
@@ -63,10 +62,13 @@ FEATURED = (
 """Schemes that are drawn and sampled with in a report on the whole catalogue: more lines cannot be told apart."""
 
 
-def build_report(output: Path, console: Console, specs: Sequence[str] | None = None) -> bool:
+def build_report(
+    output: Path, console: Console, specs: Sequence[str] | None = None, renewed: Path | None = None
+) -> bool:
     """Write the report into ``output``; returns whether every claim of every scheme was verified.
 
-    ``specs`` limits what is verified and shown; if None, it is the whole catalogue, whose source is generated too.
+    ``specs`` limits what is verified and shown; None is the whole catalogue. Nothing outside ``output`` is written,
+    unless ``renewed`` names a checkout: its kept certificates, table and pictures are then brought up to date.
     """
     output.mkdir(parents=True, exist_ok=True)
     run = ReportRun(output, console)
@@ -75,9 +77,10 @@ def build_report(output: Path, console: Console, specs: Sequence[str] | None = N
         for integrator in run.integrators.values():
             integrator.local_error.text()
     if specs is None:
-        with run.stage("generate torch source"):
-            changed = write_generated(generated_folder(), generated_sources(run.integrators))
-            console.print(f"  {len(changed)} generated files changed")
+        with run.stage("print torch source"):
+            changed = differences(generated_folder(), generated_sources(run.integrators))
+            if changed:
+                console.print(f"  {len(changed)} files of torch_backend/generated are not these: run `make generate`")
     run.featured = {spec: run.integrators[spec] for spec in specs or FEATURED}
     with run.stage("verify on the generated source"):
         _verify(run)
@@ -86,11 +89,12 @@ def build_report(output: Path, console: Console, specs: Sequence[str] | None = N
     with run.stage("sample digits"):
         _sample_digits(run)
     with run.stage("render the page"):
-        write_text(output / "catalogue.md", catalogue_table(run))
+        write_text(output / "catalogue.md", catalogue_table(run.integrators, run.certificates))
         write_text(output / "claims.md", claims_table(list(run.certificates.values())))
-        if specs is None:
-            update_readme(output.parent / "README.md", catalogue_table(run))
     write_text(output / "index.html", render_page(run))
+    if renewed is not None:
+        for path in renew(renewed, output, run.integrators, run.certificates):
+            console.print(f"  renewed {path.relative_to(renewed)}")
     failed = [spec for spec, certificate in run.certificates.items() if not certificate.passed]
     console.print(
         f"{len(run.certificates) - len(failed)} of {len(run.certificates)} schemes verified: {output / 'index.html'}"

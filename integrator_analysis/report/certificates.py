@@ -16,8 +16,8 @@ import jinja2
 import integrator_analysis as ia
 from integrator_analysis.codegen import module_name
 from integrator_analysis.inputs import InputError
-from integrator_analysis.verification.bench import describe_device
-from integrator_analysis.verification.certificate import Certificate, versions
+from integrator_analysis.verification.certificate import Certificate
+from integrator_analysis.verification.environment import describe_device, versions
 
 __all__ = ["certificates", "claims_table", "page"]
 
@@ -77,6 +77,8 @@ def _kept(spec: str, folder: Path, device: str) -> Certificate | None:
     except InputError:
         return None
     evidence = certificate.evidence
+    if "rounded" in evidence:
+        return None
     same = (certificate.spec, evidence["versions"], evidence["device"]) == (integrator.spec, versions(), device)
     return certificate if same and certificate.passed else None
 

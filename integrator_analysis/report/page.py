@@ -18,7 +18,6 @@ from rich.console import Console
 from rich.progress import track
 
 import integrator_analysis as ia
-from integrator_analysis.files import write_text
 from integrator_analysis.report.digits import BANDWIDTH
 from integrator_analysis.report.generate import generated_folder
 from integrator_analysis.verification.bench import SEED
@@ -29,8 +28,6 @@ PACKAGES = ("torch", "sympy", "numpy", "scipy", "matplotlib", "scikit-learn")
 DIGITS_SEED = 0
 
 DIGITS_SAMPLES = 512
-
-README_MARKS = ("<!-- catalogue: begin -->", "<!-- catalogue: end -->")
 
 
 @dataclass
@@ -114,7 +111,7 @@ def _scheme(run: ReportRun, spec: str, folder: str) -> dict[str, Any]:
             for c in certificate.claims
             if not c.passed
         ],
-        "derivation": list(integrator.program.derivation),
+        "derivation": list(integrator.program.account),
         "source": f"{folder}/{integrator.name}.py",
         "certificate": f"certificates/{integrator.name}.json",
     }
@@ -179,37 +176,3 @@ def _digits_table(run: ReportRun) -> dict[str, Any]:
         "columns": columns,
         "rows": [[record[key] for key in keys] for record in run.records],
     }
-
-
-def catalogue_table(run: ReportRun) -> str:
-    lines = [
-        "| scheme | NFE per step | order derived | measured | leading constant derived | measured | difference |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for spec, integrator in run.integrators.items():
-        claims = {claim.name: claim for claim in run.certificates[spec].claims}
-        blocks = [name for name in claims if name.startswith("constant[")]
-        derived = ", ".join(f"{name[9:-1]}: {claims[name].derived:.4g}" for name in blocks)
-        measured = ", ".join(f"{claims[name].measured:.4g}" for name in blocks)
-        order = f"{integrator.order}{' (weak)' if integrator.stochastic else ''}"
-        slope = _measured_order(claims)
-        shown = "-" if slope is None else f"{slope:.2f}"
-        difference = f"{max((claims[name].error for name in blocks), default=float('nan')):.0e}"
-        lines.append(
-            f"| {spec} | {integrator.nfe_per_step} | {order} | {shown} | {derived} | {measured} | {difference} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def update_readme(readme: Path, table: str) -> None:
-    """Put the table between the marks of a README beside the report, if it has them."""
-    if not readme.exists():
-        return
-    text = readme.read_text(encoding="utf-8")
-    if not all(mark in text for mark in README_MARKS):
-        return
-    before, rest = text.split(README_MARKS[0], 1)
-    after = rest.split(README_MARKS[1], 1)[1]
-    updated = f"{before}{README_MARKS[0]}\n{table}{README_MARKS[1]}{after}"
-    if updated != text:
-        write_text(readme, updated)

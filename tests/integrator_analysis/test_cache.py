@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,12 +18,12 @@ import pytest
 import sympy
 
 import integrator_analysis as ia
-from integrator_analysis import cache, cli, integrator
+from integrator_analysis import cache, cli, properties
 from integrator_analysis.algebra.symbols import t
 from integrator_analysis.analysis.accuracy.problems import MixtureProblem, WaveObservable
 from integrator_analysis.catalogue import _SCHEMES
 from integrator_analysis.inputs import InputError
-from integrator_analysis.language.spec import parse
+from integrator_analysis.language.spec import Spec, parse
 from integrator_analysis.methods.splitting.splitting import Splitting
 from integrator_analysis.processes import _FAMILIES
 
@@ -48,9 +49,30 @@ def no_expansion(monkeypatch: pytest.MonkeyPatch):
         def refuse(*_: object, **__: object) -> None:
             raise AssertionError("expanded again")
 
-        monkeypatch.setattr(integrator, "derive_local_error", refuse)
+        monkeypatch.setattr(properties, "derive_local_error", refuse)
 
     return stop
+
+
+def key_of(spec: Spec) -> str | None:
+    return cache.key_of(spec.process, spec.scheme.method)
+
+
+@contextmanager
+def running(code: str) -> Iterator[subprocess.Popen[str]]:
+    """A child process that runs ``code``: its input stays open, its output is read here, and it ends with the block."""
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
 
 
 def files(store: Path) -> list[Path]:
@@ -82,8 +104,8 @@ def test_a_warm_start_says_what_the_cold_one_said(spec: str, store: Path, no_exp
 def test_other_parameters_have_another_entry(store: Path) -> None:
     specs = ["vp/DDIM", "vp(beta_max=10)/DDIM", "vp/lambda-DDIM-I", "vp/lambda-DDIM-I(lambda=0.25)", "psld/DDIM"]
     tables = [ia.Integrator(parse("ddpm/DDIM", betas=betas)) for betas in ((0.1, 0.2), (0.1, 0.3))]
-    keys = [cache.key_of(parse(spec)) for spec in specs]
-    keys += [cache.key_of(parse("ddpm/DDIM", betas=betas)) for betas in ((0.1, 0.2), (0.1, 0.3))]
+    keys = [key_of(parse(spec)) for spec in specs]
+    keys += [key_of(parse("ddpm/DDIM", betas=betas)) for betas in ((0.1, 0.2), (0.1, 0.3))]
     assert None not in keys
     assert len(set(keys)) == len(keys) == len(specs) + len(tables)
 
@@ -151,10 +173,10 @@ def test_a_process_of_ones_own_is_known_by_its_content(store: Path) -> None:
 
     for factor, entries in ((2, 1), (3, 2)):
         own = replace(vp, schedule=vp.schedule * factor)
-        assert cache.key_of(replace(parse("vp/DDIM"), process=own)) is not None
+        assert key_of(replace(parse("vp/DDIM"), process=own)) is not None
         ia.Integrator(replace(parse("vp/DDIM"), process=own)).local_error.text()
         assert len(files(store)) == entries
-    assert cache.key_of(replace(parse("vp/DDIM"), process=replace(vp, schedule=Slower(t)))) is None
+    assert key_of(replace(parse("vp/DDIM"), process=replace(vp, schedule=Slower(t)))) is None
 
 
 def test_an_edit_of_the_code_or_another_version_finds_nothing(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,9 +184,24 @@ def test_an_edit_of_the_code_or_another_version_finds_nothing(store: Path, monke
     cache.code_hash.cache_clear()
     monkeypatch.setattr(sympy, "__version__", "1.0")
     try:
-        assert not cache.find(cache.key_of(parse("vp/Euler"))).facts
+        assert not cache.find(key_of(parse("vp/Euler"))).facts
     finally:
         cache.code_hash.cache_clear()
+
+
+def test_no_module_that_derives_reads_one_that_the_key_leaves_out() -> None:
+    """Drawings are not kept; properties.py keeps facts, and asks a spec for its parts and the printer for a name."""
+    root = Path(cache.__file__).parent
+    allowed = {("analysis", "figures")} | {("properties", room) for room in ("cache", "language", "codegen")}
+    apart = {name.removesuffix(".py") for name in cache.APART}
+    assert all((root / name).exists() for name in cache.APART)
+    found = set()
+    for path in root.rglob("*.py"):
+        room = path.relative_to(root).parts[0].removesuffix(".py")
+        if room not in apart:
+            read = re.findall(r"^ *(?:from|import) integrator_analysis\.(\w+)", path.read_text(), re.MULTILINE)
+            found |= {(room, other) for other in read if other in apart}
+    assert found == allowed
 
 
 def test_without_a_usable_folder_everything_works(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,55 +235,68 @@ def test_the_oldest_entries_go_first_and_foreign_files_stay(store: Path, monkeyp
 
 
 WRITER = """
+import select, sys
 from integrator_analysis import cache
 print("ready", flush=True)
-for n in range(200):
+while not select.select([sys.stdin], [], [], 0)[0]:
     cache.Record("a" * 64, {}).keep(text="a" * 20000)
 """
 
 
 def test_concurrent_writers_leave_one_whole_entry(store: Path) -> None:
-    """While another process writes one text, this one writes another and reads: always one of the two, whole."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([sys.executable, "-c", WRITER], env=environment, stdout=subprocess.PIPE) as child:
-        assert child.stdout is not None
-        child.stdout.readline()
-        seen = set()
-        while child.poll() is None:
+    """While another process writes one text, this one writes another and reads: always one of the two, whole.
+
+    The other process goes on until its input ends: until both texts were read here, and 200 were written.
+    """
+    rounds, seen = 0, set()
+    with running(WRITER) as child:
+        assert child.stdout.readline() == "ready\n"
+        while rounds < 200 or len(seen) < 2:
+            assert child.poll() is None
             cache.Record("a" * 64, {}).keep(text="b" * 20000)
             found = cache.find("a" * 64).facts["text"]
             assert found in ("a" * 20000, "b" * 20000)
             seen.add(found[0])
-    assert child.returncode == 0
-    assert "b" in seen
+            rounds += 1
+        child.stdin.close()
+        assert child.wait() == 0
     assert [p.suffix for p in store.iterdir()] == [".json"]
 
 
 CATALOGUE = """
+import os, signal, sys
 import integrator_analysis as ia
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in jobs of a shell's background
+replace, done = os.replace, []
+
+def replace_four(*paths):
+    if len(done) == 4:
+        print("writing", flush=True)
+        sys.stdin.read()
+    replace(*paths)
+
+os.replace = replace_four
 for spec in ia.catalogue():
     ia.derive(spec).local_error.text()
+    done.append(spec)
     print(spec, flush=True)
 """
 
 
 def test_an_interrupt_leaves_whole_entries(store: Path) -> None:
-    """SIGINT in the middle of the catalogue: what lies there is what was derived, and is read again."""
-    with subprocess.Popen(
-        [sys.executable, "-c", CATALOGUE],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as child:
-        assert child.stdout is not None
-        done = [child.stdout.readline().strip() for _ in range(4)]
-        time.sleep(0.05)
+    """SIGINT while the fifth entry is written: what lies there is what was derived, and is read again.
+
+    The child waits for its input when that entry is about to be renamed, so that the signal always finds it there.
+    """
+    with running(CATALOGUE) as child:
+        done = [child.stdout.readline().strip() for _ in range(5)]
+        assert done.pop() == "writing"
         child.send_signal(signal.SIGINT)
-        assert child.wait(timeout=60) != 0
+        assert child.wait() != 0
     for spec in done:
-        assert cache.find(cache.key_of(parse(spec))).facts["text"]
-    assert len(files(store)) >= 4
+        assert cache.find(key_of(parse(spec))).facts["text"]
+    assert len(files(store)) == 4
     assert all(cache.find(path.stem).facts for path in files(store))
 
 

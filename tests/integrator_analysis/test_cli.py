@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ import pytest
 
 import integrator_analysis as ia
 from integrator_analysis import cli
+from integrator_analysis.report.pictures.kinds import KINDS
 
 
 def run(
@@ -46,7 +46,7 @@ def test_derive_prints_the_facts_as_json(command) -> None:
     assert momentum["text"] == "-beta**2*nu*(M*d_m s_m + 1)*(M*nu*s_m + m*nu + x)/16"
     assert r"\beta^{2} \nu" in momentum["latex"]
     assert facts["parameters"]["M"] == 0.25
-    assert set(facts["coefficients"]) == set(ia.derive("psld/RVV").program.lowered().coefficients)
+    assert set(facts["coefficients"]) == set(ia.derive("psld/RVV").network_program.coefficients)
     assert "cholesky_xx(t)" in facts["definitions"]
 
 
@@ -115,7 +115,7 @@ def test_an_unmeasurable_claim_is_null_in_json_and_its_text_is_not_markup(
     def refuse(*_: object) -> None:
         raise ValueError("shape [/x] is not usable")
 
-    monkeypatch.setattr("integrator_analysis.verification.bench.Laboratory.maps", refuse)
+    monkeypatch.setattr("integrator_analysis.verification.checks.gaussian_map.farthest_entries", refuse)
 
     def no_constant(name: str) -> None:
         raise AssertionError(f"{name} is not JSON")
@@ -129,32 +129,51 @@ def test_an_unmeasurable_claim_is_null_in_json_and_its_text_is_not_markup(
     assert "[/x]" in out
 
 
+VERIFY = """
+import signal, sys
+import integrator_analysis as ia
+from integrator_analysis.cli import main
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in jobs of a shell's background
+verify = ia.verify
+
+def verify_two(spec, **options):
+    if spec not in ("vp/DDIM", "vp/Euler"):
+        print("verifying the third", flush=True)
+        sys.stdin.read()
+    return verify(spec, **options)
+
+ia.verify = verify_two
+main()
+"""
+
+
 def test_an_interrupted_verification_keeps_its_certificates(tmp_path: Path) -> None:
+    """SIGINT while the third scheme is verified: the child waits for its input there until the signal comes."""
     root = Path(cli.__file__).parents[1]
-    code = "from integrator_analysis.cli import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, "verify", "-o", str(tmp_path)],
+    with subprocess.Popen(
+        [sys.executable, "-c", VERIFY, "verify", "vp/DDIM", "vp/Euler", "psld/RVV", "-o", str(tmp_path)],
         env=os.environ | {"PYTHONPATH": str(root)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("*.json")) and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == cli.INTERRUPTED
+    ) as process:
+        try:
+            assert process.stdout.readline() == "verifying the third\n"
+            process.send_signal(signal.SIGINT)
+            err = process.stderr.read()
+            assert process.wait() == cli.INTERRUPTED
+        finally:
+            process.kill()
     assert err.strip().splitlines()[-1] == "interrupted; what was finished is on disk"
-    saved = list(tmp_path.iterdir())
-    assert saved
+    saved = sorted(tmp_path.iterdir())
+    assert [path.name for path in saved] == ["vp_DDIM.json", "vp_Euler.json"]
     assert all(json.loads(path.read_text())["passed"] for path in saved)
 
 
 def test_a_failed_verification_exits_one(command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("integrator_analysis.verification.bench.MAP_TOLERANCE", -1.0)
+    monkeypatch.setattr("integrator_analysis.verification.checks.gaussian_map.MAP_TOLERANCE", -1.0)
     status, out, _ = command("verify", "vp/Euler")
     assert status == 1
     assert "FAILED" in out
@@ -194,20 +213,29 @@ PLOTTED = {
 def test_plots_are_written(
     command, kind: str, specs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from integrator_analysis.report.pictures import kinds
-
-    assert [*PLOTTED] == [*kinds.KINDS] == [*cli.PLOTS]
+    assert [*PLOTTED] == [*KINDS]
     small = {"POINTS": 6, "RINGS": 20, "ANGLES": 21, "DEVIATIONS": np.array([0.1, 1.0]), "SAMPLES": 1, "EIGENVALUES": 2}
     for name, value in small.items():
         monkeypatch.setattr(f"integrator_analysis.report.pictures.stability.{name}", value)
-    small = {"GLOBAL_STEPS": (16, 32, 64), "PREDICTED_POINTS": 1, "CONSTANT_TIMES": (0.2, 0.6), "CONSTANT_POINTS": 1}
+    for name, value in {"GLOBAL_STEPS": (16, 32, 64), "PREDICTED_POINTS": 1}.items():
+        monkeypatch.setattr(f"integrator_analysis.report.pictures.global_error.{name}", value)
+    small = {"CONSTANT_TIMES": (0.2, 0.6), "CONSTANT_POINTS": 1}
     small |= {"LAMBDAS": (-1.0, 0.5, 1.0), "GAMMAS": (0.01, 1.0), "MAP_TIMES": (0.2, 0.6)}
     for name, value in small.items():
-        monkeypatch.setattr(kinds, name, value)
+        monkeypatch.setattr(f"integrator_analysis.report.pictures.constants.{name}", value)
     target = tmp_path / "figure.png"
-    assert command("plot", kind, *specs, "-o", target, "-n", 8, "--steps", 2, "--grid", "log-SNR", "--svg")[0] == 0
+    given = {"samples": ("-n", 8), "steps": ("--steps", 2), "grid": ("--grid", "log-SNR")}
+    options = [part for name in KINDS[kind].options for part in given[name]]
+    assert command("plot", kind, *specs, "-o", target, *options, "--svg")[0] == 0
     assert target.read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in target.with_suffix(".svg").read_bytes()
+
+
+def test_a_plot_refuses_an_option_that_it_does_not_take(command, tmp_path: Path) -> None:
+    status, _, error = command("plot", "stability", "vp/DDIM", "--grid", "karras", "-o", tmp_path / "figure.png")
+    assert status == 2
+    assert "takes no option 'grid'; accepted: none" in error
+    assert not list(tmp_path.iterdir())
 
 
 def test_sample_writes_digits_and_is_reproducible(command, tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_a_spec_is_derived_from_its_text(r: Random) -> None:
         return
     second = ia.derive(first.spec)
     assert second.spec == first.spec
-    assert second.program.lowered().terms_hash == first.program.lowered().terms_hash
+    assert second.network_program.terms_hash == first.network_program.terms_hash
 
 
 def test_what_could_not_be_read_back_is_refused() -> None:

@@ -33,19 +33,20 @@ from integrator_analysis.codegen.lower.lines import (
 from integrator_analysis.codegen.printer import HELPERS, SourcePrinter, local_name
 from integrator_analysis.methods.conjugation.b_matrix import tabled
 from integrator_analysis.parametrisation.frames import variance
+from integrator_analysis.program.network_program import NetworkProgram
 from integrator_analysis.program.statements import advance
-from integrator_analysis.program.step_program import StepProgram
+from integrator_analysis.program.step_program import Step
 
 __all__ = ["lower_coefficients", "special_functions", "table_of", "tail_of"]
 
 
-def tail_of(program: StepProgram) -> Tail:
+def tail_of(program: Step) -> Tail:
     """The data's variance and the entries of a tabled B, where the coefficients depend on them."""
     given = [p for p in (variance, *table_of(program)) if p in program.parameters]
     return Tail("".join(f", {p}: float" for p in given), "".join(f", {p}" for p in given))
 
 
-def table_of(program: StepProgram) -> sympy.Matrix:
+def table_of(program: Step) -> sympy.Matrix:
     """The entries of B where it is given step by step; else empty."""
     entries = tabled(len(program.blocks))
     return entries if set(entries) <= set(program.parameters) else sympy.Matrix()
@@ -57,8 +58,8 @@ def special_functions(expressions: Iterable[sympy.Expr]) -> tuple[str, ...]:
     return tuple(sorted({HELPERS[n] for n in names if n in HELPERS}))
 
 
-def lower_coefficients(program: StepProgram) -> tuple[tuple[SourceFunction, ...], tuple[sympy.Expr, ...]]:
-    """The functions that compute a lowered program's coefficients, and every expression printed in them.
+def lower_coefficients(program: NetworkProgram) -> tuple[tuple[SourceFunction, ...], tuple[sympy.Expr, ...]]:
+    """The functions that compute a program's coefficients, and every expression printed in them.
 
     Raises ValueError for anything the printer has no spelling for.
     """
@@ -68,7 +69,7 @@ def lower_coefficients(program: StepProgram) -> tuple[tuple[SourceFunction, ...]
 class _Coefficients:
     """The functions of one program: ``_at`` (one time), ``_advance`` and ``_between`` (two), integrands, the table."""
 
-    def __init__(self, program: StepProgram) -> None:
+    def __init__(self, program: NetworkProgram) -> None:
         self.program, self.definitions = program, program.definitions
         self.tail = tail_of(program)
         self.coefficients = dict(program.coefficients)

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 
 from integrator_analysis.algebra.symbols import s, t
 from integrator_analysis.codegen.lower.lines import WIDTH, bracketed_lines, unpacking_target
+from integrator_analysis.program.network_program import NetworkProgram
 from integrator_analysis.program.statements import Block, Evaluate, Noise, Operand, Output, Term
-from integrator_analysis.program.step_program import StepProgram
 
 __all__ = ["lower_step"]
 
 
-def lower_step(program: StepProgram) -> tuple[str, ...]:
-    """The body of ``step``: each Evaluate and Combine of a lowered program as a line of torch source."""
+def lower_step(program: NetworkProgram) -> tuple[str, ...]:
+    """The body of ``step``: each Evaluate and Combine as a line of torch source."""
     blocks, lines, changed = program.blocks, [], False
     used = {(o.evaluation, o.component) for term in program.terms if isinstance(o := term.operand, Output)}
     used |= {(program.kept, b) for b in blocks}

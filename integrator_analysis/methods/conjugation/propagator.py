@@ -23,7 +23,8 @@ from integrator_analysis.parametrisation.frames import turn, turn_definition
 from integrator_analysis.parametrisation.parametrisation import Parametrisation
 from integrator_analysis.parametrisation.signal_to_noise import pull, ratio
 from integrator_analysis.processes import Process
-from integrator_analysis.processes.kernel import cholesky, clock, elapsed, noise_between
+from integrator_analysis.processes.equation import clock, elapsed
+from integrator_analysis.processes.kernel import cholesky, noise_between
 from integrator_analysis.program.statements import advance
 
 __all__ = [

@@ -23,7 +23,7 @@ from integrator_analysis.methods.conjugation.propagator import (
 from integrator_analysis.methods.conjugation.transformed_ode import TransformedODE
 from integrator_analysis.parametrisation.frames import turn
 from integrator_analysis.parametrisation.signal_to_noise import ratio
-from integrator_analysis.processes.kernel import elapsed
+from integrator_analysis.processes.equation import elapsed
 from integrator_analysis.program.statements import Quadrature, advance
 
 __all__ = ["PsiWeights", "psi_weights"]

@@ -17,6 +17,7 @@ from integrator_analysis.algebra.symbols import t
 from integrator_analysis.inputs import InputError, as_rational
 from integrator_analysis.methods.base_methods import VARIABLES
 from integrator_analysis.methods.conjugation.b_matrix import check_shape, example, lambda_, matrix_of
+from integrator_analysis.parametrisation.check import check_closed_forms
 from integrator_analysis.parametrisation.frames import variance
 from integrator_analysis.parametrisation.parametrisation import Parametrisation
 from integrator_analysis.parametrisation.registry import parametrisation
@@ -100,7 +101,7 @@ def _checked_parametrisation(process: Process, prediction: str, kappa: sympy.Rat
             f"noise = {kappa} with parametrisation {par.name} on process {process.name}: the weights of the "
             "reverse SDE are derived for x0 on one block"
         )
-    par.check()
+    check_closed_forms(par)
     return par
 
 

@@ -24,8 +24,7 @@ from integrator_analysis.algebra.symbols import h, s, t
 from integrator_analysis.inputs import InputError
 from integrator_analysis.methods.splitting.words import NOISE, Factor
 from integrator_analysis.processes import Process
-from integrator_analysis.processes.equation import rate
-from integrator_analysis.processes.kernel import clock, elapsed
+from integrator_analysis.processes.equation import clock, elapsed, rate
 from integrator_analysis.program.statements import Node
 
 __all__ = ["SplitEquation", "StepTimes", "split"]

@@ -149,7 +149,7 @@ def assemble(
         parameters={**process.parameters, **scored.parameters, **unscored.parameters},
         flows=(*scored.flows, *unscored.flows),
         quadratures=tuple(scored.quadratures),
-        derivation=describe(
+        account=describe(
             method.factors, equation.kappa, letters, scored.prediction, method.reading if method.scale != 1 else ""
         ),
         nodes=tuple(times.nodes.values()),

@@ -20,8 +20,8 @@ from integrator_analysis.inputs import InputError, as_rational
 from integrator_analysis.methods.splitting.split_equation import SplitEquation, StepTimes
 from integrator_analysis.methods.splitting.words import NOISE
 from integrator_analysis.parametrisation.registry import parametrisation
-from integrator_analysis.processes.equation import rate
-from integrator_analysis.processes.kernel import elapsed, noise_between
+from integrator_analysis.processes.equation import elapsed, rate
+from integrator_analysis.processes.kernel import noise_between
 from integrator_analysis.program.statements import Block, Combine, Evaluate, Noise, Output, Quadrature, Term
 
 __all__ = [

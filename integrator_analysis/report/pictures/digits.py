@@ -52,8 +52,8 @@ def draw_digits(
     return out
 
 
-def work_precision_figure(members: Integrators, n: int) -> Figure:
-    """Sliced Wasserstein distance of n sampled digits to the data over network evaluations."""
+def work_precision_figure(members: Integrators, samples: int = 128) -> Figure:
+    """Sliced Wasserstein distance of ``samples`` sampled digits to the data over network evaluations."""
     import torch
 
     from integrator_analysis.report.digits import BANDWIDTH, digits_networks, probability_flow_drift
@@ -66,13 +66,13 @@ def work_precision_figure(members: Integrators, n: int) -> Figure:
         {made.name: probability_flow_drift(made)},
         bandwidth=BANDWIDTH,
         seed=0,
-        n=n,
+        n=samples,
         reference_count=2,
         progress=True,
     )
-    floor = baseline(bandwidth=BANDWIDTH, n=n, seed=0)["sliced_wasserstein"]
+    floor = baseline(bandwidth=BANDWIDTH, n=samples, seed=0)["sliced_wasserstein"]
     label = "sliced Wasserstein distance to the data (pixel units)"
-    title = f"{n} digits under {made.name}, exact score"
+    title = f"{samples} digits under {made.name}, exact score"
     return _work_precision([r.record for r in results], "sliced_wasserstein", label, floor, title)
 
 

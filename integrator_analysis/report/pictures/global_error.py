@@ -68,7 +68,10 @@ def global_error_figure(members: Integrators) -> Figure:
             figures.error_sources(
                 ax,
                 times,
-                {spec: np.sqrt(np.mean(error.source(times)[..., 0] ** 2, axis=1)) for spec, error in found.items()},
+                {
+                    spec: np.sqrt(np.mean(e.density_in_log_time(times)[..., 0] ** 2, axis=1))
+                    for spec, e in found.items()
+                },
                 title="Where the position error is made: local error carried to the end, times n^order, RMS",
             )
     return figure
@@ -80,7 +83,7 @@ def _measured(members: Integrators, z: np.ndarray) -> dict[str, np.ndarray]:
 
     from integrator_analysis.codegen import kernel_source
     from torch_backend.measuring.device import one_thread
-    from torch_backend.measuring.walks import trajectory
+    from torch_backend.measuring.walks import end_of_walk
     from torch_backend.scores import MixtureScore
     from torch_backend.source import module_from_source
     from torch_backend.walk.grids import time_grid
@@ -101,7 +104,7 @@ def _measured(members: Integrators, z: np.ndarray) -> dict[str, np.ndarray]:
             for j, n in enumerate(GLOBAL_STEPS):
                 times = time_grid("quadratic", n, made.t_max, made.t_min)
                 with suppress(FloatingPointError):  # unstable with so few steps: a gap in the curve
-                    end = trajectory(module, network, z, times)
+                    end = end_of_walk(module, network, z, times)
                     errors[spec][j] = np.sqrt(np.mean((end - exact)[:, 0] ** 2))
     return errors
 

@@ -132,7 +132,7 @@ def dispersion_figure(members: Integrators) -> Figure:
     return figure
 
 
-def evaluations_figure(members: Integrators, grid: str) -> Figure:
+def evaluations_figure(members: Integrators, grid: str = "quadratic") -> Figure:
     """The smallest stable number of evaluations on a named grid, over the standard deviation of Gaussian data."""
     counts = {}
     for spec, integrator in members.items():
@@ -146,7 +146,7 @@ def evaluations_figure(members: Integrators, grid: str) -> Figure:
     return figure
 
 
-def spectrum_figure(members: Integrators, steps: int, grid: str) -> Figure:
+def spectrum_figure(members: Integrators, steps: int = 25, grid: str = "quadratic") -> Figure:
     """One panel per scheme: h times the eigenvalues of the digits' flow along its own trajectory, over its region."""
     import torch
 

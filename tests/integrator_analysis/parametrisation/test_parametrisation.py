@@ -24,6 +24,7 @@ from integrator_analysis.methods.conjugation.conjugate import Conjugate
 from integrator_analysis.parametrisation.parametrisation import Parametrisation
 from integrator_analysis.parametrisation.prediction_conversion import conversion
 from integrator_analysis.parametrisation.registry import PARAMETRISATIONS, parametrisation
+from integrator_analysis.program.network_program import in_network_outputs
 
 Number, Matrix = mpmath.mpf, mpmath.matrix
 DIGITS, TOLERANCE = 40, mpmath.mpf(10) ** -20
@@ -227,7 +228,7 @@ def test_one_target_converts_to_another(name: str, wanted: str, given: str) -> N
 def test_a_sampler_on_edms_output_takes_a_network_that_returns_v() -> None:
     """Both have a factor of a marginal covariance, for data of variance 1/4 and of variance 1."""
     process = replace(ia.process("vp"), network="v")
-    table = CoefficientTable(Conjugate(parametrisation="edm").lower(process), "mpmath")
+    table = CoefficientTable(in_network_outputs(Conjugate(parametrisation="edm").lower(process)), "mpmath")
     with mpmath.workdps(DIGITS):
         time = times("vp")[1]
         found = dict(zip(table.names, table(time, time / 2), strict=True))

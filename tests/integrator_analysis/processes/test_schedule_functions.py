@@ -22,7 +22,8 @@ from integrator_analysis.algebra.special import MPMATH, NUMPY, Table, damped_mom
 from integrator_analysis.algebra.symbols import s, t, u
 from integrator_analysis.codegen.printer import HELPERS, SourcePrinter
 from integrator_analysis.codegen.scheme_module import _environment
-from integrator_analysis.processes import kernel, noise, process
+from integrator_analysis.processes import kernel, noise
+from integrator_analysis.processes.equation import clock
 from torch_backend.source import module_from_source
 
 BETAS = Table("BETAS", [sympy.Rational(1, 10), sympy.Rational(1, 4), sympy.Rational(1, 20), sympy.Rational(1, 2)])
@@ -152,7 +153,7 @@ def test_torch_gradients_at_removable_singularities() -> None:
 
 
 def test_a_wrong_derivation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "_KERNELS", {})  # nothing is known from before
+    monkeypatch.setattr(kernel, "_KERNELS", {})  # nothing is known from before
     flow = ia.process("flow")
     with pytest.raises(ArithmeticError, match="clock"):
         _ = replace(flow, integrated=-2 * sympy.log(1 - t)).kernel
@@ -174,6 +175,6 @@ def test_a_wrong_derivation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_integrand_is_refused() -> None:
     flow, psld = ia.process("flow"), ia.process("psld")
     with pytest.raises(NotImplementedError, match="rate of the drift"):
-        _ = replace(flow, diffusion_per_unit=sympy.Matrix([[-expm1(-2 * kernel.clock(t))]])).kernel
+        _ = replace(flow, diffusion_per_unit=sympy.Matrix([[-expm1(-2 * clock(t))]])).kernel
     with pytest.raises(NotImplementedError, match="single block"):
-        _ = replace(psld, diffusion_per_unit=psld.diffusion_per_unit * sympy.exp(-kernel.clock(t))).kernel
+        _ = replace(psld, diffusion_per_unit=psld.diffusion_per_unit * sympy.exp(-clock(t))).kernel

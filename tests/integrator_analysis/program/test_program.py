@@ -10,6 +10,7 @@ import sympy
 import integrator_analysis as ia
 from integrator_analysis.algebra.definitions import Definition
 from integrator_analysis.algebra.symbols import h, s, t
+from integrator_analysis.program.network_program import NetworkProgram, in_network_outputs
 from integrator_analysis.program.statements import (
     Block,
     Combine,
@@ -23,6 +24,10 @@ from integrator_analysis.program.step_program import StepProgram
 
 def program(spec: str = "psld/RVV") -> StepProgram:
     return ia.derive(spec).program
+
+
+def executed(spec: str = "psld/RVV") -> NetworkProgram:
+    return in_network_outputs(program(spec))
 
 
 @pytest.mark.parametrize(
@@ -59,18 +64,17 @@ def test_the_first_statement_of_a_splitting_is_its_first_letter() -> None:
     assert changed == ["m", "x"]
 
 
-def test_lowering_names_coefficients_and_keeps_the_statements() -> None:
-    lowered = program("psld/RVV").lowered()
-    assert lowered.unknown == "eps"
-    assert lowered.lowered() is lowered
+def test_a_network_program_names_coefficients_and_keeps_the_statements() -> None:
+    found = executed("psld/RVV")
+    assert found.unknown == "eps"
     beta, nu, mass = (sympy.Symbol(n, positive=True) for n in ("beta_0", "nu", "M"))
     for name, expected in {
         "decay_m_1": 1 + (t - s) * nu * beta / 4,
         "coupling_mx_3": (t - s) * beta / 4,
         "coupling_xm_2": -(t - s) * beta / (2 * mass),
     }.items():
-        assert sympy.expand(lowered.definitions.resolve(lowered.coefficients[name]) - expected) == 0
-    assert [type(st).__name__ for st in lowered.statements] == [
+        assert sympy.expand(found.definitions.resolve(found.coefficients[name]) - expected) == 0
+    assert [type(st).__name__ for st in found.statements] == [
         "Evaluate", "Combine", "Combine", "Evaluate", "Combine",
     ]  # fmt: skip
 
@@ -79,7 +83,7 @@ def test_the_score_of_momentum_needs_no_position_component_of_eps() -> None:
     """C_out = -L^{-T} is upper triangular: s_m = -eps_m / l_mm, s_x mixes both."""
     operands = {
         (block, str(term.operand.component))
-        for st in program("psld/Euler").lowered().statements
+        for st in executed("psld/Euler").statements
         if isinstance(st, Combine)
         for block, terms in st.updates
         for term in terms
@@ -95,14 +99,15 @@ def tiny(terms: tuple[Term, ...]) -> StepProgram:
 def test_like_operands_are_collected_and_ones_and_zeros_are_not_tabulated() -> None:
     x, noise = Block("x"), Noise("xi_x")
     half = sympy.Rational(1, 2)
-    lowered = tiny((Term(half, x), Term(half, x), Term(h, noise), Term(-h, noise), Term(h, noise))).lowered()
-    assert dict(lowered.coefficients) == {"noise_x": h}
-    (update,) = [st.updates for st in lowered.statements if isinstance(st, Combine)]
+    terms = (Term(half, x), Term(half, x), Term(h, noise), Term(-h, noise), Term(h, noise))
+    found = in_network_outputs(tiny(terms))
+    assert dict(found.coefficients) == {"noise_x": h}
+    (update,) = [st.updates for st in found.statements if isinstance(st, Combine)]
     assert update == (("x", (Term(sympy.S.One, x), Term(sympy.Symbol("noise_x"), noise))),)
 
 
 def test_the_hash_sees_coefficients_times_parameters_and_definitions() -> None:
-    p = program("psld/RVV").lowered()
+    p = executed("psld/RVV")
     first = next(iter(p.definitions))
     name = next(iter(p.coefficients))
     symbol = next(iter(p.parameters))
@@ -117,11 +122,11 @@ def test_the_hash_sees_coefficients_times_parameters_and_definitions() -> None:
         replace(p, definitions=p.definitions.with_({first: Definition((t,), p.definitions[first].body + 1)})),
     ]
     assert len({v.terms_hash for v in variants}) == len(variants)
-    assert program("psld/RVV").lowered().terms_hash == p.terms_hash
+    assert executed("psld/RVV").terms_hash == p.terms_hash
 
 
 def test_the_hash_sees_a_changed_quadrature() -> None:
-    p = program("psld/DDIM").lowered()
+    p = executed("psld/DDIM")
     (q,) = p.quadratures
     assert replace(p, quadratures=(replace(q, nodes=16),)).terms_hash != p.terms_hash
     integrands = (2 * q.integrands[0], *q.integrands[1:])

@@ -330,7 +330,7 @@ def test_leading_and_next_term_on_blocks_of_two_numbers(spec: str, on_paper: Cal
     power = integrator.order + 1
     with mpmath.workdps(60):
         network, unknown, slope = oracle(spec, on_paper)
-        table = CoefficientTable(integrator.program, "mpmath")
+        table = CoefficientTable(integrator.network_program, "mpmath")
         z, t = [mpmath.mpf(v) / 10 for v in (4, -3, 7, 2)][: k * SIZE], mpmath.mpf("0.37")
         ratios, sizes = [], [mpmath.mpf(2) ** -n / 500 for n in range(count)]
         for h in sizes:

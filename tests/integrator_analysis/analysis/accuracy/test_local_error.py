@@ -36,12 +36,12 @@ def tanh_network(k: int, seed: int) -> Callable[[Sequence[mpmath.mpf], mpmath.mp
 def run_step(
     i: ia.Integrator, table: CoefficientTable, field: Callable, z: Vector, t: mpmath.mpf, s: mpmath.mpf
 ) -> Vector:
-    """One step of the lowered program in mpmath, with eps = -L^T score where the unknown field is the score."""
-    lowered = table.program
+    """One step of the program in mpmath, with eps = -L^T score where the unknown field is the score."""
+    executed = table.program
     values = dict(zip(table.names, table(t, s), strict=True))
     state = dict(zip(i.program.blocks, z, strict=True))
     outputs: dict[tuple[str, str], mpmath.mpf] = {}
-    for statement in lowered.statements:
+    for statement in executed.statements:
         if isinstance(statement, Evaluate):
             time = {start: t, end: s}[statement.time]
             out = field([state[b] for b in i.program.blocks], time)
@@ -145,7 +145,7 @@ def test_constant_equals_the_one_step_error_for_a_network(spec: str) -> None:
                 return net(y, time)
             return list(-((factor(time).T) ** -1 * mpmath.matrix(net(y, time))))
 
-        table = CoefficientTable(i.program, "mpmath")
+        table = CoefficientTable(i.network_program, "mpmath")
         errors = []
         for h in (mpmath.mpf("1e-7"), mpmath.mpf("5e-8")):
             numerical = run_step(i, table, eps, z, t, t - h)

@@ -10,8 +10,8 @@ import sympy
 from sympy import QQ
 from sympy.polys.rings import PolyElement, ring
 
-from integrator_analysis.algebra.linear_flow import LinearFlow
 from integrator_analysis.algebra.series import Series
+from integrator_analysis.analysis.expansion.calculus import differentiate, expectation, observable_at
 from integrator_analysis.analysis.expansion.jets import JetRing, multi_indices
 
 T, S, H = sympy.symbols("t s h", positive=True)
@@ -22,7 +22,7 @@ POINT = {X: sympy.Rational(2, 5), M: sympy.Rational(-3, 7), T: sympy.Rational(1,
 def jets(order: int, **more: object) -> JetRing:
     settings: dict = {
         "blocks": ("x", "m"), "order": order, "time": T, "end": S, "step": H, "parameters": (A,),
-        "functions": {"f": False, "c": True}, "unknown": ("s_x", "s_m"), "observable": "", "noises": (), "flows": (),
+        "functions": {"f": False, "c": True}, "unknown": ("s_x", "s_m"), "observable": "", "noises": (),
     }  # fmt: skip
     return JetRing(**(settings | more))
 
@@ -95,7 +95,7 @@ def test_an_observable_is_expanded_in_the_state_alone() -> None:
     r = jets(3, observable="obs")
     state = {"x": r.series(r["state", "x"]) + r.h, "m": r.series(r["state", "m"]) - r.h * r.h}
     expected = taylor(OBSERVABLE.subs({X: POINT[X] + H, M: POINT[M] - H**2}, simultaneous=True), 3)
-    measured = [value(r, c) for c in r.observable_at(state).coefficients]
+    measured = [value(r, c) for c in observable_at(r, state).coefficients]
     assert measured == pytest.approx(expected, rel=1e-13, abs=0)
 
 
@@ -128,27 +128,6 @@ def test_what_has_no_rule_is_refused(expression: sympy.Expr) -> None:
         jets(2).expand(expression)
 
 
-def test_a_matrix_flow_is_the_picard_series_of_its_equation() -> None:
-    """dX/dh(t, t - h) = G(t - h) X - Q(t - h), X(t, t) = I: the first three coefficients by hand, non-commuting G."""
-    g = sympy.Matrix([[F(T), A], [1, T]])
-    q = sympy.Matrix([[T**2, 0], [F(T), 1]])
-    flow = LinearFlow.named(("x", "m"), g, q, 1)
-    r = jets(2, flows=(flow,))
-
-    def concrete(e: sympy.Matrix) -> sympy.Matrix:
-        return e.applyfunc(lambda v: v.replace(F, lambda a: FUNCTIONS["f"].subs(T, a)))
-
-    gc, qc = concrete(g), concrete(q)
-    first = gc - qc
-    second = (gc * first - gc.diff(T) + qc.diff(T)) / 2
-    for i in range(2):
-        for j in range(2):
-            entry = flow.entries[i, j].func(T, S) + flow.moments[0][i, j].func(T, S)
-            measured = [value(r, c) for c in r.expand(entry).coefficients]
-            expected = [float(int(i == j)), float(first[i, j].subs(POINT)), float(second[i, j].subs(POINT))]
-            assert measured == pytest.approx(expected, rel=1e-13, abs=1e-15)
-
-
 # -- calculus ----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("variable", ["x", "m", None])
 def test_differentiation_in_the_ring_is_differentiation(variable: str | None) -> None:
@@ -167,7 +146,7 @@ def test_differentiation_in_the_ring_is_differentiation(variable: str | None) ->
         + M**3
     )
     expected = sympy.diff(concrete, {"x": X, "m": M, None: T}[variable]).subs(POINT)
-    assert value(r, r.derivative(element, variable)) == pytest.approx(float(expected), rel=1e-13, abs=0)
+    assert value(r, differentiate(r, element, variable)) == pytest.approx(float(expected), rel=1e-13, abs=0)
 
 
 def test_expectations_are_gaussian_moments() -> None:
@@ -177,11 +156,11 @@ def test_expectations_are_gaussian_moments() -> None:
     series = (w.scale(r.ring(3))).compose_exp()
     variances = {"w": r.constant(QQ(5, 2)), "v": r.constant(1)}
     expected = taylor(sympy.exp(sympy.Rational(9 * 5, 4) * H), 2)
-    measured = [value(r, c) for c in r.expectation(series, variances).coefficients[::2]]
+    measured = [value(r, c) for c in expectation(r, series, variances).coefficients[::2]]
     assert measured == pytest.approx(expected, rel=1e-14)
     independent = w * w * (r.series(r["noise", "v"]).shift(1) ** 2)
-    assert value(r, r.expectation(independent, variances).coefficients[4]) == pytest.approx(2.5)
-    assert not any(r.expectation(w, variances).coefficients)
+    assert value(r, expectation(r, independent, variances).coefficients[4]) == pytest.approx(2.5)
+    assert not any(expectation(r, w, variances).coefficients)
 
 
 def test_reduction_finds_hidden_zeros_and_only_those() -> None:

@@ -10,6 +10,7 @@ from scipy.integrate import solve_ivp
 from scipy.linalg import expm, sqrtm
 
 import integrator_analysis as ia
+from integrator_analysis.analysis.stability.along_grid import smallest_stable
 from integrator_analysis.analysis.stability.frozen import FrozenProblems
 from integrator_analysis.analysis.stability.growth import (
     growth,
@@ -19,7 +20,6 @@ from integrator_analysis.analysis.stability.growth import (
     numerical_radius,
     peak,
 )
-from integrator_analysis.analysis.stability.stability import _smallest
 
 BIG_GAMMA, NU, MASS, BETA = 0.01, 4.01, 0.25, 8.0
 
@@ -81,7 +81,7 @@ def test_peaks_of_a_multistep_scheme_are_those_of_its_state() -> None:
     """DEIS-tAB1 with the frozen score, iterated by hand from a past at rest: z' = c z + w_0 n + w_1 n_1, n = K z."""
     stability = derive("vp/DEIS-tAB1").stability
     h, t, value = 0.02, 0.5, -3.0
-    matrix = stability._frozen_score(h, value, t)
+    matrix = stability._amplify_frozen_score(h, value, t)
     k = stability.score_jacobian(value, t)[0, 0]
     z, past, sizes = 1.0, k, [1.0]
     for _ in range(300):
@@ -243,7 +243,7 @@ def test_the_smallest_stable_number_of_steps_is_the_smallest() -> None:
     assert each == [2 * n for n in (stability.stable_steps([v], grid) for v in (0.01, 1.0)) if n is not None]
     assert max(n for n in each if n is not None) == 2 * steps
     assert stability.stable_steps([0.01], grid, most=2) is None
-    found = _smallest(lambda n: n in (1, 2, 5) or n > 9, 100)  # a first stable number would be 1
+    found = smallest_stable(lambda n: n in (1, 2, 5) or n > 9, 100)  # a first stable number would be 1
     assert found == 10
     with pytest.raises(ia.InputError, match="not negative"):
         stability.along([1.0, 0.5], [-1.0])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,15 +115,6 @@ def test_unknown_policy_and_process_without_momentum_are_refused() -> None:
         Splitting("BA", "lazy")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="needs a phase-space process"):
         ia.derive("vp/RVV")
-
-
-def test_the_documents_python_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
-    document = (Path(__file__).parents[4] / "docs" / "splittings.md").read_text(encoding="utf-8")
-    code = "\n".join(re.findall(r"```python\n(.*?)```", document, re.DOTALL))
-    expected = re.findall(r"print\(.*\)  # (.+)", code)
-    exec(compile(code, "splittings.md", "exec"), {})
-    assert capsys.readouterr().out.splitlines() == expected
-    assert len(expected) > 1
 
 
 def test_second_order_splittings_are_their_loops_written_by_hand() -> None:
