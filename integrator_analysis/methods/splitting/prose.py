@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import sympy
 
-from integrator_analysis.methods.splitting.words import Factor
+from integrator_analysis.methods.splitting.words import NOISE, Factor
+
+__all__ = ["NOISE_TEXT", "describe", "describe_letters"]
 
 LETTER_TEXT = {
     (True, "euler"): "A is an Euler step of the position row, B one of the momentum row",
@@ -30,18 +32,54 @@ LINEAR_TEXT = "L solves dz = -F z dh exactly"
 ORDINALS = ("", "second ", "third ", "fourth ", "fifth ", "sixth ")
 
 
-def word_text(factors: Sequence[Factor]) -> str:
-    return "".join(f.letter for f in factors)
+def describe(
+    factors: Sequence[Factor], kappa: sympy.Expr, letters: str, prediction: str, reading: str
+) -> tuple[str, ...]:
+    """The account of a splitting's step, sentence by sentence.
+
+    ``letters`` says what they do, ``prediction`` is what evaluations are read as, ``reading`` how lambda_s is read
+    where it is not 1.
+    """
+    kind = "probability-flow ODE"
+    if any(f.letter == NOISE for f in factors):
+        kind = "reverse SDE" if kappa == 1 else f"SDE of strength kappa = {kappa} with the same marginals"
+    lines = [
+        f"Splits the {kind}, in reverse time, by the word {''.join(f.letter for f in factors)}. Its letters are "
+        f"applied from left to right, {_shares(factors)}.",
+        letters,
+        f"Score evaluations: {_placement(factors)}.",
+    ]
+    if next(f for f in factors if f.scored).share is None:
+        lines.append(
+            f"A step begins with the last evaluation of the step before, read as {prediction}. Before the first step, "
+            "one evaluation is made at its start."
+        )
+    if reading:
+        lines.append(
+            f"lambda_s scales the position noise of O (reading: {reading}). Only with lambda_s = 1 is this the noise "
+            "of a reverse process with these marginals."
+        )
+    return tuple(lines)
 
 
-def shares_text(factors: Sequence[Factor]) -> str:
+def describe_letters(factors: Sequence[Factor], flow: str) -> str:
+    """What the letters of a word do."""
+    letters = {f.letter for f in factors}
+    rows = "A" in letters
+    parts = [LETTER_TEXT[rows, flow]]
+    parts += [NOISE_TEXT[rows]] if NOISE in letters else []
+    parts += [LINEAR_TEXT] if "L" in letters else []
+    return "; ".join(parts) + "."
+
+
+def _shares(factors: Sequence[Factor]) -> str:
     """Over which shares of the step the letters are applied."""
     if all(f.weight == 1 for f in factors):
         return "each over the whole step"
     return f"over {', '.join(str(f.weight) for f in factors)} of the step"
 
 
-def placement_text(factors: Sequence[Factor]) -> str:
+def _placement(factors: Sequence[Factor]) -> str:
     """Which factor uses which evaluation at which time."""
     parts = []
     for f in factors:
