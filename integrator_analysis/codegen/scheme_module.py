@@ -98,7 +98,7 @@ def scheme_source(
         "",
         f"Source: {source}",
         f"Process: {', '.join([program.process.title, *parameter_values(program)])}.",
-        *program.derivation,
+        *program.account,
         f"{'Weak order' if program.stochastic else 'Order'} {error.order} for a general smooth score; "
         f"{program.nfe_per_step} network evaluation{plural} per step; {kind}.",
         f"Leading local error ({what}), coefficient of h**{exponent} with h = t - s > 0 in forward diffusion time "

@@ -32,7 +32,7 @@ LETTERS = {"score": "s", "residual": "r", "velocity": "v", "x0": "y", "eps-rotat
 def derivation_of(properties: Properties) -> Derivation:
     """The derivation of an properties."""
     program = properties.program
-    sections = [_process(program), _parametrisation(program), Section("The step", program.derivation)]
+    sections = [_process(program), _parametrisation(program), Section("The step", program.account)]
     executed = properties.network_program
     sections += [_linear(executed), _update(program), _executed(executed), _definitions(executed), _order(properties)]
     kept = tuple(section for section in sections if section.items)

@@ -21,7 +21,7 @@ def facts_of(properties: Properties) -> dict[str, Any]:
             "leading": {block: {"text": text[block], "latex": latex[block]} for block in text},
         },
         "parameters": {str(p): float(v) for p, v in properties.program.parameters.items()},
-        "derivation": list(properties.program.derivation),
+        "derivation": list(properties.program.account),
         "coefficients": {name: str(expression) for name, expression in executed.coefficients.items()},
         "definitions": _definitions(executed),
         "terms_hash": executed.terms_hash,

@@ -66,7 +66,7 @@ class EulerMaruyama:
         )
 
 
-def _program(process: Process, statements: tuple[Evaluate | Combine, ...], derivation: tuple[str, ...]) -> StepProgram:
+def _program(process: Process, statements: tuple[Evaluate | Combine, ...], account: tuple[str, ...]) -> StepProgram:
     noisy = any(
         isinstance(term.operand, Noise)
         for st in statements
@@ -80,5 +80,5 @@ def _program(process: Process, statements: tuple[Evaluate | Combine, ...], deriv
         statements=statements,
         definitions=process.definitions,
         parameters=process.parameters,
-        derivation=derivation,
+        account=account,
     )

@@ -1,4 +1,4 @@
-"""What a process must be before anything is derived from it: shapes, signs, domains. One sentence for each refusal.
+"""Checks of a process before anything is derived from it: shapes, signs, domains. One sentence for each refusal.
 
 Knows the fields of a process and asks for its kernel; knows no file and no sampler. For processes of a user's own.
 """

@@ -103,10 +103,10 @@ class Step:
 class StepProgram(Step):
     """One step as it is derived: its coefficients are expressions, its evaluations the unknown that is expanded.
 
-    ``derivation`` says in sentences how the builder arrived at it.
+    ``account`` says in sentences how the builder arrived at it.
     """
 
-    derivation: tuple[str, ...] = ()
+    account: tuple[str, ...] = ()
 
     @property
     def terms_hash(self) -> str:

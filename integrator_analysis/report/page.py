@@ -111,7 +111,7 @@ def _scheme(run: ReportRun, spec: str, folder: str) -> dict[str, Any]:
             for c in certificate.claims
             if not c.passed
         ],
-        "derivation": list(integrator.program.derivation),
+        "derivation": list(integrator.program.account),
         "source": f"{folder}/{integrator.name}.py",
         "certificate": f"certificates/{integrator.name}.json",
     }

@@ -54,7 +54,7 @@ class Ancestral:
             ddim,
             parametrisation=par.noisy(eta),
             statements=(Evaluate("eps_0", t), Combine((("x", terms),), "DDIM step with noise")),
-            derivation=(
+            account=(
                 "x_0 and eps = (x - alpha_t x_0) / sigma_t are predicted at t. Then eps is mixed with fresh noise xi, "
                 "so that its variance stays one: x <- alpha_s x_0 + sigma_s [r eps + sqrt(1 - r^2) xi]. Here "
                 f"1 - r^2 = eta^2 (1 - exp(-2 H)), H is the step in log-SNR, and eta = {eta}.",

@@ -93,7 +93,7 @@ class Conjugate:
             parameters=ode.parameters,
             flows=(ode.flow,),
             quadratures=psi.quadratures,
-            derivation=describe(self.B, base, ode, propagator, psi),
+            account=describe(self.B, base, ode, propagator, psi),
             variable=ode.flow.variable,
             nodes=tuple(builder.nodes.values()),
             interpolations=tuple(builder.interpolations),

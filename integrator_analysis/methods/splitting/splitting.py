@@ -225,7 +225,7 @@ class SplittingLowering:
             parameters=self.parameters,
             flows=tuple(self.flows),
             quadratures=tuple(self.quadratures),
-            derivation=self.derivation(),
+            account=self.derivation(),
             nodes=tuple(self.nodes.values()),
             history=len(past),
             kept=taken[0][0] if past else "",

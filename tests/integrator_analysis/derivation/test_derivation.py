@@ -63,7 +63,7 @@ def test_every_part_is_there_in_every_format(spec: str) -> None:
         assert part in text
     for name, expression in i.network_program.coefficients.items():
         assert f"{name} = {notation.text(expression)}" in text
-    assert all(line in text for line in i.program.derivation)
+    assert all(line in text for line in i.program.account)
     assert all(f"error_{block} = h**{n}*" in text for block, n in i.local_error.exponents.items())
     formulas = [item for section in d.sections for item in section.items if isinstance(item, Formula)]
     defined = {f.left.func for f in formulas if isinstance(f.left, AppliedUndef)}
