@@ -32,13 +32,15 @@ PLAIN = ("score", "residual")
 class Parametrisation:
     """C_skip and C_out, k x k in functions of t, and what follows from them.
 
-    ``drift`` is L and ``eta`` the factor of the network, both in named functions of t. ``homogeneous`` solves
-    m' = L m on one block, and ``power`` is p where in addition eta = m d(rho**p)/dt: then weights have closed forms.
-    ``turning`` is theta' where ``frame`` Rot(theta) solves R' = L R on two blocks, ``frame`` a lower Cholesky factor.
-    ``constant`` is R = ``frame`` Rot(angle) where R n_0 solves the ODE for every constant n_0: then psi_0(s, t) =
-    R_s - E(s, t) R_t.
-    ``inverse`` is that of C_out where it is known without asking sympy.
-    ``parameters`` come with the parametrisation, ``extra`` defines further functions.
+    ``drift`` is L and ``eta`` the factor of the network, both in named functions of t.
+    Closed forms are stated where there are any (None where not), and measured by check.py:
+    ``homogeneous`` is a solution of m' = L m on one block, and ``power`` is p where in addition eta = m d(rho**p)/dt;
+    then the weights have closed forms.
+    ``frame`` is a lower Cholesky factor K, and ``turning`` is theta' where K Rot(theta) solves R' = L R on two blocks.
+    ``constant`` is R = K Rot(angle) where R n_0 solves the ODE for every constant n_0; then
+    psi_0(s, t) = R_s - E(s, t) R_t.
+    ``inverse`` is that of C_out, where it is known without asking sympy.
+    ``parameters`` are those that the parametrisation brings with it, ``extra`` defines further functions.
     ``noise`` is kappa of the SDE dz = [F z - (1 + kappa**2)/2 G G^T s] dt + kappa G dw whose marginals are those of
     the process for every kappa; 0 is the probability-flow ODE (arXiv 2303.01748, appendix; 2206.00364, equation 6).
     """

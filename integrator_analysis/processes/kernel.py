@@ -86,6 +86,7 @@ class _Clock:
 
     @classmethod
     def of(cls, equation: Equation) -> _Clock:
+        """The clock that an equation states, or the integral of its schedule."""
         if equation.integrated is None:
             return cls(sympy.integrate(equation.schedule.xreplace({t: _r}), (_r, 0, t)))
         factor, rest = equation.integrated.as_independent(sympy.log)
@@ -100,6 +101,7 @@ class _Clock:
 
     @property
     def definitions(self) -> dict[sympy.Function, Definition]:
+        """What clock(t) and elapsed(t, s) stand for."""
         body = self.closed if self.base == 1 else -self.power * log1p(self.drop)
         return {
             clock: Definition((t,), body),
