@@ -37,8 +37,8 @@ __all__ = ["Properties"]
 class Properties:
     """The properties of one scheme on one process, each computed when it is first asked for, and kept.
 
-    What an earlier derivation of the same spec found is read from the cache (cache.py): then lowering waits until the
-    program is asked for. ``budget`` is how many seconds a derivation may be expected to take.
+    What an earlier derivation of the same spec found is read from the cache (cache.py); the method is then lowered only
+    if the program is asked for. ``budget`` is how many seconds a derivation may be expected to take.
     """
 
     def __init__(self, spec: Spec, budget: float = BUDGET) -> None:
@@ -50,7 +50,7 @@ class Properties:
         self.references: dict[Any, Any] = {}
         """Reference solutions and derived numbers that every verification of this scheme compares with."""
         if not self._record.facts:
-            _ = self.program  # a spec that cannot be lowered is refused now
+            _ = self.program  # a spec that cannot be lowered is refused now, not when a property is asked for
 
     @cached_property
     def program(self) -> StepProgram:
@@ -95,7 +95,7 @@ class Properties:
         return local_error_from_facts(record.facts, record.keep, lambda: program, error)
 
     def _fact(self, name: str, compute: Callable[[], Any]) -> Any:
-        """A fact that is known already, or is computed now."""
+        """The fact from the cache, or as it is computed now."""
         return self._record.facts[name] if name in self._record.facts else compute()
 
     @property

@@ -49,14 +49,15 @@ LETTERS = {
     "angle": "theta",
     "moment": "mu",
 }
-"""How functions and operands of this package are called on paper; what is not here keeps its name."""
+"""What names of the code are called on paper; a name that is not here stays as it is."""
+
 SWAPPED = ("propagator", "psi")
-"""Functions of (t, s) that on paper are functions of (s, t): from right to left, like maps."""
+"""Functions of (t, s) that on paper are functions of (s, t): they map from right to left."""
 
 
 @dataclass(frozen=True)
 class Name:
-    """A name taken apart: derivatives by these variables, the letter or word, and its indices."""
+    """The parts of a name: the variables that it is differentiated by, its letter or word, lower and upper indices."""
 
     derivatives: str
     root: str
@@ -64,12 +65,12 @@ class Name:
     upper: str
 
 
-def taken_apart(name: str) -> Name:
-    """The parts of a name.
+def take_apart(name: str) -> Name:
+    """Split a name into its parts.
 
-    >>> taken_apart("d_xm s_x")
+    >>> take_apart("d_xm s_x")
     Name(derivatives='xm', root='s', index='x', upper='')
-    >>> taken_apart("psi_0_xx").index, taken_apart("slope_ratio")
+    >>> take_apart("psi_0_xx").index, take_apart("slope_ratio")
     ('0,xx', Name(derivatives='', root='rho', index='', upper="'"))
     """
     derivative, _, base = name.rpartition(" ")
@@ -85,10 +86,10 @@ def taken_apart(name: str) -> Name:
     return Name(derivative.removeprefix("d_"), LETTERS.get(letter, letter), index, upper)
 
 
-def readable(expression: Any) -> Any:
+def as_on_paper(expression: Any) -> Any:
     """``expression`` in functions that are known on paper: expm1(x) as e^x - 1, and the like."""
     if isinstance(expression, sympy.MatrixBase):
-        return expression.applyfunc(readable)
+        return expression.applyfunc(as_on_paper)
     for function, form in FORMS.items():
         expression = expression.replace(function, form)
     return expression
@@ -109,8 +110,9 @@ def arguments(call: AppliedUndef) -> tuple[sympy.Expr, ...]:
     return call.args[::-1] if swapped else call.args
 
 
-# -- plain text --------------------------------------------------------------------------------------------------------
 class _Text(StrPrinter):
+    """Plain text: derivatives in brackets, integrals in words, matrices as lists."""
+
     def _print_Function(self, e: sympy.Expr) -> str:
         """A derivative, ``d_x s_x``, is applied in brackets."""
         inner = ", ".join(map(self._print, e.args))
@@ -131,13 +133,13 @@ def text(expression: Any) -> str:
     return _Text().doprint(expression)
 
 
-# -- LaTeX -------------------------------------------------------------------------------------------------------------
 def latex_name(name: str) -> str:
-    """
+    """A name of the code as LaTeX.
+
     >>> latex_name("d_xm s_x"), latex_name("beta_min"), latex_name("decay_x_1")
     ('\\\\partial_{xm}s_{x}', '\\\\beta_{\\\\mathrm{min}}', '\\\\mathrm{decay}_{x,1}')
     """
-    n = taken_apart(name)
+    n = take_apart(name)
     out = _latex_letters(n.root)
     if n.index:
         out += "_{" + ",".join(_latex_index(part) for part in n.index.split(",")) + "}"
@@ -162,6 +164,8 @@ def _safe(word: str) -> str:
 
 
 class _Latex(LatexPrinter):
+    """LaTeX, with the names of this package taken apart."""
+
     def _print_Symbol(self, e: sympy.Symbol, style: str = "plain") -> str:
         return latex_name(e.name)
 
@@ -177,17 +181,18 @@ class _Latex(LatexPrinter):
 
 def latex(expression: Any) -> str:
     """``expression`` as LaTeX that needs no package beyond amsmath."""
-    return _Latex({"mat_delim": "("}).doprint(readable(expression))
+    return _Latex({"mat_delim": "("}).doprint(as_on_paper(expression))
 
 
-# -- MathML ------------------------------------------------------------------------------------------------------------
 POWER_OF_E = sympy.Function("power_of_e")
 """exp as a function that sympy does not move into denominators."""
 
 
 class _MathML(MathMLPresentationPrinter):
+    """Presentation MathML, with the names of this package taken apart."""
+
     def _print_Symbol(self, e: sympy.Symbol, style: str = "plain") -> Any:
-        return self._named(taken_apart(e.name))
+        return self._named(take_apart(e.name))
 
     def _print_Function(self, e: sympy.Expr) -> Any:
         if not isinstance(e, AppliedUndef):
@@ -198,7 +203,7 @@ class _MathML(MathMLPresentationPrinter):
             outer.appendChild(self._print(e.args[0]))
             return outer
         row, inner = self.dom.createElement("mrow"), self.dom.createElement("mrow")
-        row.appendChild(self._named(taken_apart(str(e.func))))
+        row.appendChild(self._named(take_apart(str(e.func))))
         row.appendChild(self._leaf("mo", "\u2061"))
         opening, closing = "[]" if " " in str(e.func) else "()"
         inner.appendChild(self._leaf("mo", opening))
@@ -248,15 +253,17 @@ class _MathML(MathMLPresentationPrinter):
 
 
 ENTITY = re.compile(r"&(?!lt;|gt;|amp;|quot;|#)([A-Za-z]+);")
+"""A named entity of HTML that XML does not have."""
 
 
 def mathml(expression: Any) -> str:
     """``expression`` as presentation MathML, without the outer <math>; well-formed XML, entities as characters."""
-    shown = readable(expression)
+    shown = as_on_paper(expression)
     shown = shown.applyfunc(_with_powers) if isinstance(shown, sympy.MatrixBase) else _with_powers(shown)
     printed = ENTITY.sub(lambda match: html.unescape(match.group(0)), _MathML().doprint(shown))
     return printed.replace("<mo>-</mo>", "<mo>\u2212</mo>")
 
 
 def _with_powers(expression: sympy.Expr) -> sympy.Expr:
+    """``expression`` with exp as a function that is printed as a power of e wherever it stands."""
     return expression.replace(sympy.exp, POWER_OF_E)

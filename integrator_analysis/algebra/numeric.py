@@ -32,12 +32,16 @@ def function(
     parameters: Mapping[sympy.Symbol, sympy.Expr],
     backend: Literal["numpy", "mpmath"] = "numpy",
 ) -> Callable[..., Any]:
-    """A callable of ``arguments`` that returns the list of values of ``expressions``."""
-    program = _StraightLine(definitions, parameters)
-    results = [program.flat(sympy.sympify(e)) for e in expressions]
+    """A callable of ``arguments`` that returns the list of values of ``expressions``.
+
+    Defined functions are evaluated by their bodies, integrals among them by quadrature, ordered exponentials by solving
+    their equation; ``parameters`` are put in as numbers.
+    """
+    lines = _StraightLine(definitions, parameters)
+    results = [lines.inline(sympy.sympify(e)) for e in expressions]
     named: dict[str, Any] = {}
     ordered: dict[sympy.ImmutableMatrix, Callable[..., Any]] = {}
-    for f in sorted(program.integrals, key=str):
+    for f in sorted(lines.integrals, key=str):
         matrix = definitions[f].generator
         if matrix is not None:
             if matrix not in ordered:
@@ -48,14 +52,14 @@ def function(
         integrand = function([definitions[f].body], (u,), definitions, parameters, backend)
         named[str(f)] = _integral(integrand, backend)
     modules = [named, NUMPY, "numpy"] if backend == "numpy" else [named, MPMATH, "mpmath"]
-    return sympy.lambdify(list(arguments), results, modules=modules, cse=lambda _: (program.assignments, results))
+    return sympy.lambdify(list(arguments), results, modules=modules, cse=lambda _: (lines.assignments, results))
 
 
 class _StraightLine:
     """Assignments in the order in which they can be carried out: one for each call of a defined function.
 
-    Written out at once, the formulas of a weight grow to hundreds of thousands of nodes. A call whose value is a number
-    or a symbol at these parameters is that, so that what it multiplies may still vanish.
+    Written out at once, the formulas of a weight grow to hundreds of thousands of nodes. A call whose value at these
+    parameters is a number or a symbol gets no assignment: it is replaced by that, so that a product with it may vanish.
     """
 
     def __init__(self, definitions: Definitions, parameters: Mapping[sympy.Symbol, sympy.Expr]) -> None:
@@ -64,21 +68,22 @@ class _StraightLine:
         self.integrals: set[sympy.Function] = set()
         self._values: dict[sympy.Expr, sympy.Expr] = {}
 
-    def flat(self, expression: sympy.Expr) -> sympy.Expr:
-        """``expression`` with the value of every call in place of it."""
+    def inline(self, expression: sympy.Expr) -> sympy.Expr:
+        """``expression`` with parameters as numbers, and in place of every call of a defined function its value."""
         expression = expression.xreplace(self.parameters)
         calls = sorted((c for c in expression.atoms(AppliedUndef) if c.func in self.definitions), key=str)
         return expression.xreplace({c: self._value(c) for c in calls})
 
     def _value(self, call: sympy.Expr) -> sympy.Expr:
+        """The value of a call: a number, a symbol that is assigned it, or the call itself where it is an integral."""
         definition = self.definitions[call.func]
-        inner = call.func(*(self.flat(a) for a in call.args))
+        inner = call.func(*(self.inline(a) for a in call.args))
         if inner not in self._values:
             value = inner
             if definition.integral or definition.generator is not None:
                 self.integrals.add(call.func)
             else:
-                value = self.flat(definition(*inner.args))
+                value = self.inline(definition(*inner.args))
             if not value.is_Atom:
                 symbol = sympy.Symbol(f"_v{len(self.assignments)}")
                 self.assignments.append((symbol, value))
@@ -107,7 +112,7 @@ def _ordered_exponential(
         ]
 
     @cache
-    def solved(t: Any, s: Any) -> Any:
+    def solve(t: Any, s: Any) -> Any:
         start = [float(i == j) for i in range(size) for j in range(size)]
         if t == s:
             return start
@@ -116,7 +121,7 @@ def _ordered_exponential(
             return mpmath.odefun(lambda x, flat: [sign * y for y in slope(sign * x, flat)], sign * s, start)(sign * t)
         return solve_ivp(slope, (s, t), start, method="DOP853", rtol=2.3e-14, atol=1e-16).y[:, -1]
 
-    return solved
+    return solve
 
 
 def _integral(integrand: Callable[..., Any], backend: Literal["numpy", "mpmath"]) -> Callable[..., Any]:

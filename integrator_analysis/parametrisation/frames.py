@@ -36,10 +36,10 @@ def eps_rotated_prediction(process: Process) -> Parametrisation:
     """
     if len(process.blocks) == 1:
         return replace(eps_prediction(process), name="eps-rotated")
-    return _framed("eps-rotated", process, process.kernel.factor, {}, {})
+    return _constant_in_frame("eps-rotated", process, process.kernel.factor, {}, {})
 
 
-def _framed(
+def _constant_in_frame(
     name: str,
     process: Process,
     factor: sympy.Matrix,
@@ -109,7 +109,7 @@ def anchor_prediction(process: Process) -> Parametrisation:
             f"process {process.name} is not accepted, those with eps networks are"
         )
     factor, table = marginal_factor(process, variance, "marginal")
-    return _framed("anchor", process, factor, table, {variance: ANCHOR})
+    return _constant_in_frame("anchor", process, factor, table, {variance: ANCHOR})
 
 
 turn = sympy.Function("turn")

@@ -32,13 +32,15 @@ PLAIN = ("score", "residual")
 class Parametrisation:
     """C_skip and C_out, k x k in functions of t, and what follows from them.
 
-    ``drift`` is L and ``eta`` the factor of the network, both in named functions of t. ``homogeneous`` solves
-    m' = L m on one block, and ``power`` is p where in addition eta = m d(rho**p)/dt: then weights have closed forms.
-    ``turning`` is theta' where ``frame`` Rot(theta) solves R' = L R on two blocks, ``frame`` a lower Cholesky factor.
-    ``constant`` is R = ``frame`` Rot(angle) where R n_0 solves the ODE for every constant n_0: then psi_0(s, t) =
-    R_s - E(s, t) R_t.
-    ``inverse`` is that of C_out where it is known without asking sympy.
-    ``parameters`` come with the parametrisation, ``extra`` defines further functions.
+    ``drift`` is L and ``eta`` the factor of the network, both in named functions of t.
+    Closed forms are stated where there are any (None where not), and measured by check.py:
+    ``homogeneous`` is a solution of m' = L m on one block, and ``power`` is p where in addition eta = m d(rho**p)/dt;
+    then the weights have closed forms.
+    ``frame`` is a lower Cholesky factor K, and ``turning`` is theta' where K Rot(theta) solves R' = L R on two blocks.
+    ``constant`` is R = K Rot(angle) where R n_0 solves the ODE for every constant n_0; then
+    psi_0(s, t) = R_s - E(s, t) R_t.
+    ``inverse`` is that of C_out, where it is known without asking sympy.
+    ``parameters`` are those that the parametrisation brings with it, ``extra`` defines further functions.
     ``noise`` is kappa of the SDE dz = [F z - (1 + kappa**2)/2 G G^T s] dt + kappa G dw whose marginals are those of
     the process for every kappa; 0 is the probability-flow ODE (arXiv 2303.01748, appendix; 2206.00364, equation 6).
     """
@@ -67,7 +69,7 @@ class Parametrisation:
         """L(t): F itself where C_skip = 0, else named functions drift_ij(t); with noise, less kappa**2 lambda'."""
         if self._plain_drift:
             return (self.drift_expression - self.noise**2 * self.process.diffusion * self.c_skip / 2).as_immutable()
-        named = self._named("drift", self.drift_expression)
+        named = self._by_entries("drift", self.drift_expression)
         if self.noise == 0:
             return named
         return (named - self.noise**2 * slope_of(log_snr)(t) * sympy.eye(named.rows)).as_immutable()
@@ -77,7 +79,7 @@ class Parametrisation:
         """-(1/2) (1 + kappa**2) G G^T C_out in named functions eta_ij(t); itself where the network is the score."""
         if self.name in PLAIN:
             return (self.eta_expression * (1 + self.noise**2)).as_immutable()
-        return (self._named("eta", self.eta_expression) * (1 + self.noise**2)).as_immutable()
+        return (self._by_entries("eta", self.eta_expression) * (1 + self.noise**2)).as_immutable()
 
     def noisy(self, noise: sympy.Rational) -> Parametrisation:
         """This parametrisation for the SDE of strength ``noise`` (kappa). Raises InputError where it has no meaning.
@@ -102,7 +104,7 @@ class Parametrisation:
         table = dict(measures(self.process)) | dict(self.extra)
         for name, matrix in (("drift", self.drift_expression), ("eta", self.eta_expression)):
             if (name == "eta" and self.name not in PLAIN) or (name == "drift" and not self._plain_drift):
-                for named, e in zip(self._named(name, matrix), matrix, strict=True):
+                for named, e in zip(self._by_entries(name, matrix), matrix, strict=True):
                     if named.args and named != e:
                         table[named.func] = Definition((t,), e)
         return Definitions(table)
@@ -126,7 +128,7 @@ class Parametrisation:
             return sympy.eye(self.c_skip.rows)
         return (-self.process.diffusion * self.c_out / 2).as_mutable()
 
-    def _named(self, name: str, matrix: sympy.Matrix) -> sympy.ImmutableMatrix:
+    def _by_entries(self, name: str, matrix: sympy.Matrix) -> sympy.ImmutableMatrix:
         """The matrix by named entries name_ij(t); rational entries stay numbers."""
         blocks = self.process.blocks
         return sympy.ImmutableMatrix(

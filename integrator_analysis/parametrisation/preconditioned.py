@@ -59,7 +59,7 @@ def mixed_prediction(process: Process) -> Parametrisation:
     """Mixed score (arXiv 2106.05931, section 3.2): C_skip is the score of unit-variance Gaussian data, C_out eps's."""
     factor, table = marginal_factor(process, sympy.S.One, "marginal_unit")
     return replace(
-        _preconditioned("mixed", process, factor, table),
+        _without_c_out("mixed", process, factor, table),
         c_out=eps_prediction(process).c_out,
         inverse=eps_prediction(process).inverse,
     )
@@ -74,13 +74,16 @@ def edm_prediction(process: Process) -> Parametrisation:
     v = SIGMA_DATA**2
     factor, table = marginal_factor(process, v, "marginal_edm")
     c_out = one_by_one(SIGMA_DATA * alpha / (sigma * factor[0, 0]))
-    return replace(_preconditioned("edm", process, factor, table), c_out=c_out)
+    return replace(_without_c_out("edm", process, factor, table), c_out=c_out)
 
 
-def _preconditioned(
+def _without_c_out(
     name: str, process: Process, factor: sympy.Matrix, table: Mapping[sympy.Function, Definition]
 ) -> Parametrisation:
-    """C_skip = -S^{-1} with S = K K^T, K = ``factor``; its linear part is solved by K (one block) or K Rot (two)."""
+    """C_skip = -S^{-1} with S = K K^T, K = ``factor``, and what solves its linear part: K (one block) or K Rot (two).
+
+    C_out is zero, for the caller to fill in.
+    """
     k, inverse = len(process.blocks), factor**-1
     return Parametrisation(
         name,
@@ -99,7 +102,7 @@ def v_prediction(process: Process) -> Parametrisation:
     alpha, sigma = _one_block_kernel("v", process)
     factor, table = marginal_factor(process, sympy.S.One, "marginal_unit")
     c_out = one_by_one(-alpha / (sigma * factor[0, 0]))
-    return replace(_preconditioned("v", process, factor, table), c_out=c_out)
+    return replace(_without_c_out("v", process, factor, table), c_out=c_out)
 
 
 def _one_block_kernel(name: str, process: Process) -> tuple[sympy.Expr, sympy.Expr]:

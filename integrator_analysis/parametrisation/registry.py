@@ -41,7 +41,7 @@ PARAMETRISATIONS: Mapping[str, Callable[[Process], Parametrisation]] = MappingPr
         "edm": edm_prediction,
     }
 )
-"""Parametrisations by name. A new one is one function here."""
+"""For each name, the function that builds the parametrisation on a process."""
 
 
 def parametrisation(name: str, process: Process) -> Parametrisation:

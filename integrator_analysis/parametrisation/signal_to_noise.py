@@ -34,7 +34,10 @@ def pull(process: Process) -> sympy.Matrix:
 
 
 def measures(process: Process) -> Mapping[sympy.Function, Definition]:
-    """What rho, lambda and their derivatives stand for. (Psi^T Sigma^{-1} Psi)' = -|G^T Sigma^{-1} Psi|**2."""
+    """What rho, lambda and their derivatives stand for, and on two blocks the entries of ``pull``.
+
+    The slope of rho follows from (Psi^T Sigma^{-1} Psi)' = -|G^T Sigma^{-1} Psi|**2.
+    """
     factor, blocks = process.kernel.factor, process.blocks
     table: dict[sympy.Function, Definition] = {}
     mean = sympy.Matrix([sympy.Function(f"mean_{b}")(t) for b in blocks])

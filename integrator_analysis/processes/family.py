@@ -44,10 +44,11 @@ class ProcessFamily:
             if name not in self.defaults:
                 accepted = ", ".join(self.defaults)
                 raise InputError(f"process {self.name} has no parameter {name!r}; accepted: {accepted}")
-        values = {name: self._exact(name, parameters.get(name, value)) for name, value in self.defaults.items()}
+        values = {name: self._exact_value(name, parameters.get(name, value)) for name, value in self.defaults.items()}
         return self.build(**values)
 
-    def _exact(self, name: str, value: Parameter) -> sympy.Rational | tuple[sympy.Rational, ...] | None:
+    def _exact_value(self, name: str, value: Parameter) -> sympy.Rational | tuple[sympy.Rational, ...] | None:
+        """A parameter as the exact decimal that was typed, a table as a tuple of them."""
         if value is None and self.defaults[name] is None:
             return None
         return as_table(value, name) if name in self.tables else as_rational(value, name)

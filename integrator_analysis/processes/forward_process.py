@@ -26,7 +26,7 @@ __all__ = ["Process"]
 
 @dataclass(frozen=True, kw_only=True)
 class Process(Equation):
-    """A forward process: an `Equation` with all of its fields, in which all that is derived is written, and more.
+    """A forward process: its equation, with the fields of `Equation`, its prior, and what its networks return.
 
     ``title`` says in words what the process is, ``source`` where it was published.
     Samplers start at t_max, from a Gaussian prior of covariance ``prior_covariance`` (the stationary one unless given),

@@ -33,6 +33,7 @@ KERNELS = 64
 _KERNELS: dict[tuple[object, ...], Kernel] = {}
 
 _r = sympy.Symbol("r", positive=True)
+"""The clock as a variable, where clock(t) would hide it from differentiation and integration."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class _Clock:
 
     @classmethod
     def of(cls, equation: Equation) -> _Clock:
+        """The clock that an equation states, or the integral of its schedule."""
         if equation.integrated is None:
             return cls(sympy.integrate(equation.schedule.xreplace({t: _r}), (_r, 0, t)))
         factor, rest = equation.integrated.as_independent(sympy.log)
@@ -99,6 +101,7 @@ class _Clock:
 
     @property
     def definitions(self) -> dict[sympy.Function, Definition]:
+        """What clock(t) and elapsed(t, s) stand for."""
         body = self.closed if self.base == 1 else -self.power * log1p(self.drop)
         return {
             clock: Definition((t,), body),
@@ -155,6 +158,7 @@ def derive_kernel(equation: Equation) -> Kernel:
         (i, j, sympy.Function(f"covariance_{blocks[i]}{blocks[j]}")) for i in range(len(blocks)) for j in range(i + 1)
     ]
     table |= {entry: Definition((t,), in_time[1][i, j]) for i, j, entry in lower}
+    # Cholesky's recursion in named functions: each entry in terms of those before it.
     for i, j, entry in lower:
         rest = entry(t) - sum(cholesky(blocks, i, m)(t) * cholesky(blocks, j, m)(t) for m in range(j))
         body = sympy.sqrt(rest) if i == j else rest / cholesky(blocks, j, j)(t)

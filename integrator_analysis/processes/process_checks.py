@@ -1,4 +1,4 @@
-"""What a process must be before anything is derived from it: shapes, signs, domains. One sentence for each refusal.
+"""Checks of a process before anything is derived from it: shapes, signs, domains. One sentence for each refusal.
 
 Knows the fields of a process and asks for its kernel; knows no file and no sampler. For processes of a user's own.
 """
@@ -24,7 +24,7 @@ UNDERIVABLE = (ArithmeticError, NotImplementedError, ValueError, TypeError, Base
 """What a derivation raises where it has no closed form: its own refusals, and those of sympy's polynomials."""
 
 BLOCK = re.compile(r"[mpqrvwxy]")
-"""One letter, of which no source and no formula uses another meaning."""
+"""A block's name: a letter that means nothing else in formulas and generated source."""
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 
@@ -48,12 +48,13 @@ WORDS = frozenset(
         "tuple values velocity w width x y z zip",
     )
 )
-"""Whole names of that kind."""
+"""Whole names that derived formulas and generated source use themselves."""
 
 TWO_BLOCKS = frozenset(["angle", "turn"])
-"""Words of the rotating frame, which one block does not have."""
+"""Names of the rotating frame, which only a process on two blocks has."""
 
 BETA_AT = re.compile(r"beta_(t|s|u|p\d)(_\d+)?|b_[a-z]{2}|B_\d+|t_\d+|p\d")
+"""Other names that they use: beta at a time, entries of B, times within a step and before it."""
 
 EDGE = 1e9
 """Largest accepted beta(t), and largest accepted parameter."""
@@ -90,6 +91,7 @@ def check_process(process: Process) -> None:
 
 
 def _check_blocks(process: Process) -> None:
+    """The state has one block, x, or two that are each called by a letter."""
     blocks = process.blocks
     two = len(blocks) == 2 and blocks[0] != blocks[1] and all(BLOCK.fullmatch(b) for b in blocks)
     if blocks != ("x",) and not two:
@@ -99,7 +101,7 @@ def _check_blocks(process: Process) -> None:
 
 
 def _check_symbols(process: Process) -> None:
-    """Only parameters, and time where it may enter; every parameter a number."""
+    """Matrices are k x k and hold parameters alone, a schedule time as well; every parameter is a number."""
     k, known = len(process.blocks), set(process.parameters)
     for symbol, value in process.parameters.items():
         check_parameter_name(symbol.name, process.blocks)
@@ -113,15 +115,16 @@ def _check_symbols(process: Process) -> None:
             shape = " x ".join(map(str, getattr(matrix, "shape", ("?",))))
             raise InputError(f"the {label} of process {process.name} is {shape}; {k} block(s) need {k} x {k}")
         rest = matrix.xreplace({clock(t): sympy.S.One}) if k == 1 and label == "diffusion" else matrix
-        _check_free(process, label, rest.free_symbols - known)
+        _refuse_symbols(process, label, rest.free_symbols - known)
         if rest.has(sympy.zoo, sympy.oo, sympy.nan, sympy.I):
             raise InputError(f"the {label} of process {process.name} divides by zero or is not real")
     for label, e in {"schedule": process.schedule, "clock": process.integrated}.items():
         if e is not None:
-            _check_free(process, label, e.free_symbols - known - {t})
+            _refuse_symbols(process, label, e.free_symbols - known - {t})
 
 
-def _check_free(process: Process, label: str, unknown: set[sympy.Symbol]) -> None:
+def _refuse_symbols(process: Process, label: str, unknown: set[sympy.Symbol]) -> None:
+    """Raise InputError if there are symbols that the ``label``, a matrix or the schedule, may not contain."""
     if unknown:
         names = ", ".join(sorted(map(str, unknown)))
         raise InputError(
@@ -131,6 +134,7 @@ def _check_free(process: Process, label: str, unknown: set[sympy.Symbol]) -> Non
 
 
 def _matrices(process: Process) -> dict[str, sympy.Matrix]:
+    """The matrices of a process, under the names that refusals call them by."""
     named = {
         "drift": process.drift_per_unit,
         "diffusion": process.diffusion_per_unit,
@@ -145,7 +149,10 @@ def _matrices(process: Process) -> dict[str, sympy.Matrix]:
 
 
 def _check_covariances(process: Process) -> None:
-    """Symmetric; D and Sigma(0) positive semi-definite, the prior positive definite; D and the prior diagonal."""
+    """D and all covariances are symmetric. D and Sigma(0) are positive semi-definite, the others positive definite.
+
+    D and the covariance of the prior are diagonal.
+    """
     for label, matrix in _matrices(process).items():
         values = _values(process, label, matrix)
         if label == "drift":
@@ -184,7 +191,7 @@ def _number(e: sympy.Expr) -> float | None:
 
 
 def _check_schedule(process: Process) -> None:
-    """beta(t) real, not negative and not huge, inside (0, t_max)."""
+    """beta(t) is real, not negative and not huge inside (0, t_max), and positive somewhere."""
     if process.schedule is None:
         raise InputError(f"process {process.name} has neither a schedule beta(t) nor a clock, its integral; give one")
     schedule = process.schedule.xreplace(dict(process.parameters))
@@ -204,7 +211,7 @@ def _check_schedule(process: Process) -> None:
 
 
 def _check_kernel(process: Process) -> None:
-    """Mean and covariance can be derived, and the covariance of z_t is positive definite from t_min on."""
+    """Mean and covariance can be derived, and the covariance of z_t is positive definite at t_min and at t_max."""
     try:
         with np.errstate(all="ignore"):
             found = [process.covariance(time) for time in (process.t_min, process.t_max)]

@@ -61,6 +61,7 @@ class _Conversion:
         self.coefficients: dict[str, sympy.Expr] = {}
 
     def convert(self) -> NetworkProgram:
+        """The program, with the coefficients that its statements turn out to need."""
         program, network = self.program, self.network
         added = {f: d for f, d in network.definitions.items() if f not in program.definitions}
         statements = self._convert_statements()

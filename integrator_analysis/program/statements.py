@@ -14,7 +14,7 @@ from integrator_analysis.algebra.symbols import PAST
 __all__ = ["Block", "Combine", "Evaluate", "Interpolation", "Node", "Noise", "Output", "Quadrature", "Term", "advance"]
 
 advance = sympy.Function("advance")
-"""advance(t, s): the change from t to s in the variable that a program measures times in."""
+"""advance(t, s): the change, from t to s, of the variable that a program measures shares of a step in."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Take the unknown field at ``time``, an expression in t and s: one network evaluation.
+    """Evaluate the unknown field at ``time``, an expression in t and s: one call of the network.
 
     ``state`` names the blocks it is taken at; empty for the current state.
     """
@@ -82,8 +82,8 @@ class Node:
 class Interpolation:
     """The Lagrange polynomials of ``nodes`` (times) in x, the share of the way from ``start`` to ``end``.
 
-    ``symbols[j][k]`` is the coefficient of x**k in the polynomial of node j. Where steps in the past are missing, the
-    nodes that need them are dropped and their coefficients are zero: a multistep method starts at order one.
+    ``symbols[j][k]`` is the coefficient of x**k in the polynomial of node j. In the first steps of a walk some nodes
+    lie before its start: they are dropped, and their coefficients are zero. So a multistep method starts at order one.
     """
 
     name: str
@@ -93,6 +93,7 @@ class Interpolation:
 
     @property
     def symbols(self) -> list[list[sympy.Symbol]]:
+        """The coefficients by name, a row for each node, lowest power first."""
         size = range(len(self.nodes))
         return [[sympy.Symbol(f"{self.name}_{j}{k}") for k in size] for j in size]
 
@@ -110,13 +111,14 @@ class Interpolation:
 
 @dataclass(frozen=True)
 class Quadrature:
-    """Functions (t, s) without closed form: the integrals over u from s to t of ``integrands`` in (s, u), times x**k.
+    """Functions of (t, s) without closed form: integrals over u from s to t of ``integrands``, in (s, u), times x**k.
 
-    ``functions[i]`` are those with the power k = ``lowest`` + i of x, the share of the way from t to s in the
-    program's variable.
-    ``rule`` "sqrt": Gauss-Legendre nodes in sqrt(u), in which the eta of eps is smooth at u = 0: 32 give 3e-14 relative
-    on PSLD over the whole interval (1e-3, 1), and a step is shorter than that. "log": in log u, for an eta that grows
-    like 1/u, as that of x0 does, and for an x that is smooth in log u: 64 nodes give 1e-12 over (1e-5, 0.2).
+    x is the share of the way from t to s in the program's variable. ``functions[i]`` are the integrals with
+    k = ``lowest`` + i, one for each integrand. ``rule`` says in what the Gauss-Legendre ``nodes`` lie.
+    "sqrt": in sqrt(u), in which the eta of eps is smooth at u = 0. 32 nodes give 3e-14 relative on PSLD over the whole
+    interval (1e-3, 1), and a step is shorter than that.
+    "log": in log u, for an eta that grows like 1/u, as that of x0 does, and for an x that is smooth in log u. 64 nodes
+    give 1e-12 over (1e-5, 0.2).
     """
 
     functions: tuple[tuple[sympy.Function, ...], ...]

@@ -15,7 +15,7 @@ import numpy as np
 import sympy
 
 from integrator_analysis.algebra import notation
-from integrator_analysis.algebra.factor import factored
+from integrator_analysis.algebra.factor import factor_sum
 from integrator_analysis.algebra.numeric import function
 from integrator_analysis.algebra.ring import PackedElement, PackedRing
 from integrator_analysis.algebra.symbols import t
@@ -109,7 +109,7 @@ class ErrorTerms:
         """Return a sum of differentials as one expression, blocks being numbers."""
         if self.program.stochastic:
             # Every coefficient is factored, however long: it stands beside a derivative of f that divides nothing.
-            parts = {d: factored(element.as_expr(*self._generator_symbols)) for d, element in found.items()}
+            parts = {d: factor_sum(element.as_expr(*self._generator_symbols)) for d, element in found.items()}
             return sympy.Add(*[parts[d] * d.symbol for d in parts if isinstance(d, Derivative)])
         element, symbols = self._project_to_numbers(found)
         return _factor_if_short(element, symbols)
@@ -230,7 +230,7 @@ class ErrorTerms:
 def _factor_if_short(element: PackedElement, symbols: Sequence[sympy.Expr]) -> sympy.Expr:
     """Return an element as an expression in ``symbols``, factored unless it is long."""
     expression = element.as_expr(*symbols)
-    return factored(expression) if 1 < len(element) <= FACTOR_TERMS else expression
+    return factor_sum(expression) if 1 < len(element) <= FACTOR_TERMS else expression
 
 
 def _join_with_signs(terms: Sequence[str]) -> str:
