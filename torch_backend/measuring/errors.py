@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from torch_backend.measuring.one_step import Array, Past, call_step, kept_outputs, take_step
-from torch_backend.scheme import Scheme, facts_of
+from torch_backend.scheme import Scheme, SchemeFacts, facts_of
 from torch_backend.walk.loop import Network
 
 __all__ = ["local_errors", "weak_errors"]
@@ -33,34 +33,34 @@ def local_errors(
     - ``mending``: for a predictor-corrector, per coefficient: whether it belongs to the correction of the step before,
       and the value with which the step itself stands still (NaN where it is to be left as it is).
     """
-    state, primed = torch.from_numpy(z), facts_of(scheme).primed
+    state, facts = torch.from_numpy(z), facts_of(scheme)
     found = []
     for end, past in zip(ends, pasts, strict=True):
-        if primed and past is not None:
-            found.append(_primed_pair(scheme, network, state, start, end, past).numpy())
+        if facts.primed and past is not None:
+            found.append(_primed_pair(facts, network, state, start, end, past).numpy())
         elif mending is None:
-            found.append(take_step(scheme, network, state, start, end, past=past).numpy())
+            found.append(take_step(facts, network, state, start, end, past=past).numpy())
         else:
             assert past is not None
-            found.append(_corrected_step(scheme, network, state, start, end, past, *mending).numpy())
+            found.append(_corrected_step(facts, network, state, start, end, past, *mending).numpy())
     return np.stack(found) - exact
 
 
-def _primed_pair(scheme: Scheme, network: Network, z: Tensor, start: float, end: float, past: Past) -> Tensor:
+def _primed_pair(facts: SchemeFacts, network: Network, z: Tensor, start: float, end: float, past: Past) -> Tensor:
     """The end of the second of two steps, less the error of the first: to be compared with the exact state at ``end``.
 
     The first step goes from the exact state at past.times[0] to ``start``, primed as at the beginning of a walk. Its
     error there, against the exact state z, is subtracted, so that what the second step adds is left.
     """
     before, state = past.times[0], past.states[0]
-    _, first = call_step(scheme, network, state, before, before, (), None, [torch.zeros_like(z)])
-    middle, kept = call_step(scheme, network, state, before, start, (), None, [first])
-    last, _ = call_step(scheme, network, middle, start, end, (before,), None, [kept])
+    _, first = call_step(facts, network, state, before, before, (), None, [torch.zeros_like(z)])
+    middle, kept = call_step(facts, network, state, before, start, (), None, [first])
+    last, _ = call_step(facts, network, middle, start, end, (before,), None, [kept])
     return last - (middle - z)
 
 
 def _corrected_step(
-    scheme: Scheme,
+    facts: SchemeFacts,
     network: Network,
     z: Tensor,
     start: float,
@@ -76,18 +76,17 @@ def _corrected_step(
     """
     corrects = torch.tensor(mending)
     at_rest = torch.tensor(still, dtype=torch.float64)
-    times, kept = kept_outputs(scheme, network, z, start, past)
+    times, kept = kept_outputs(facts, network, z, start, past)
     predicted, now = call_step(
-        scheme, network, z, start, end, times, None, kept, lambda row: row.masked_fill(corrects, 0.0)
+        facts, network, z, start, end, times, None, kept, lambda row: row.masked_fill(corrects, 0.0)
     )
-    history = facts_of(scheme).history
-    later = ([start, *times][:history], [now, *kept][:history])
+    later = ([start, *times][: facts.history], [now, *kept][: facts.history])
     beyond = end - (start - end)
 
     def correct_only(row: Tensor) -> Tensor:
         return torch.where(corrects | at_rest.isnan(), row, at_rest)
 
-    return call_step(scheme, network, predicted, end, beyond, later[0], None, later[1], correct_only)[0]
+    return call_step(facts, network, predicted, end, beyond, later[0], None, later[1], correct_only)[0]
 
 
 def weak_errors(
@@ -115,20 +114,19 @@ def weak_errors(
     out = []
     for end in ends:
         times = [start - n * (start - end) for n in range(facts.history + 2)]
-        out.append(_take_steps(scheme, network, z, times, noise.split(facts.noises)).numpy())
+        out.append(_take_steps(facts, network, z, times, noise.split(facts.noises)).numpy())
     return np.array([[law @ f(state) for f in observables] for state in out]) - exact
 
 
 def _take_steps(
-    scheme: Scheme, network: Network, z: Tensor, times: Sequence[float], noises: Sequence[Tensor]
+    facts: SchemeFacts, network: Network, z: Tensor, times: Sequence[float], noises: Sequence[Tensor]
 ) -> Tensor:
     """The state after steps along ``times`` from no past, with noise (noises, n, 1) given for every step."""
-    history = facts_of(scheme).history
-    if not history:
-        return take_step(scheme, network, z, times[0], times[1], noises[0])
-    kept = [torch.zeros_like(z)] * history
+    if not facts.history:
+        return take_step(facts, network, z, times[0], times[1], noises[0])
+    kept = [torch.zeros_like(z)] * facts.history
     for i, noise in enumerate(noises):
         past = times[:i][::-1]
-        z, now = call_step(scheme, network, z, times[i], times[i + 1], past, noise, kept)
+        z, now = call_step(facts, network, z, times[i], times[i + 1], past, noise, kept)
         kept = [now, *kept[:-1]]
     return z

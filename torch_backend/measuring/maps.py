@@ -26,7 +26,7 @@ def count_evaluations(scheme: Scheme, start: float, end: float) -> int:
         return torch.zeros_like(z)
 
     z = torch.zeros(1, len(facts.blocks), dtype=torch.float64)
-    take_step(scheme, network, z, start, end, torch.zeros(facts.noises, 1, 1, dtype=torch.float64))
+    take_step(facts, network, z, start, end, torch.zeros(facts.noises, 1, 1, dtype=torch.float64))
     return calls
 
 
@@ -47,7 +47,7 @@ def affine_map(
         inputs = torch.cat([torch.zeros(1, size), units[:size, :size], torch.zeros(noises, size)]).double()
         noise = torch.cat([torch.zeros(1 + size, noises), units[:noises, :noises]]).double().T[..., None]
         z, *kept = inputs.split(k, dim=1)
-        result = call_step(scheme, network, z, start, end, past, noise, kept)
+        result = call_step(facts, network, z, start, end, past, noise, kept)
         return (torch.cat([*result, *kept[:-1]], dim=1) if history else result).numpy()
 
     units = torch.eye(max(size, noises))
@@ -80,8 +80,8 @@ def layout_error(scheme: Scheme, network: Network, start: float, end: float, see
         return z.reshape(shape[0], -1, k).movedim(2, 1).reshape(images.shape)
 
     whole = take_step(
-        scheme, lambda z, t: image(network(points(z), t[:1].expand(len(points(z))))), images, start, end, noise
+        facts, lambda z, t: image(network(points(z), t[:1].expand(len(points(z))))), images, start, end, noise
     )
-    single = take_step(scheme, network, points(images), start, end, noise.flatten(1)[..., None])
+    single = take_step(facts, network, points(images), start, end, noise.flatten(1)[..., None])
     error = float((whole - image(single)).abs().max())
     return error if np.isfinite(error) else np.inf

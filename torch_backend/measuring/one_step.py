@@ -42,10 +42,11 @@ def take_step(
     ``noise``: standard normal draws (noises, n, 1), or None for a deterministic scheme. A multistep scheme steps from
     ``past``, or as at the beginning of a walk where that is None.
     """
-    if not facts_of(scheme).history:
-        return call_step(scheme, network, z, start, end, (), noise, [])
-    times, kept = kept_outputs(scheme, network, z, start, past)
-    return call_step(scheme, network, z, start, end, times, noise, kept)[0]
+    facts = facts_of(scheme)
+    if not facts.history:
+        return call_step(facts, network, z, start, end, (), noise, [])
+    times, kept = kept_outputs(facts, network, z, start, past)
+    return call_step(facts, network, z, start, end, times, noise, kept)[0]
 
 
 def kept_outputs(
@@ -55,12 +56,13 @@ def kept_outputs(
 
     Each is a tensor of z's shape, newest first; zeros, one per step of the scheme's history, where there is no past.
     """
-    zeros = [torch.zeros_like(z)] * facts_of(scheme).history
+    facts = facts_of(scheme)
+    zeros = [torch.zeros_like(z)] * facts.history
     if past is None:
         return (), zeros
     ends = [start, *past.times]
     kept = [
-        call_step(scheme, network, state, time, end, (), None, zeros)[1]
+        call_step(facts, network, state, time, end, (), None, zeros)[1]
         for state, time, end in zip(past.states, past.times, ends, strict=False)
     ]
     return past.times, kept

@@ -26,6 +26,7 @@ from tests.torch_backend.exporting import exported_schedulers
 from torch_backend import load
 from torch_backend.export.exported_text.scheduler_table import TableScheduler
 from torch_backend.sampler import available
+from torch_backend.scheme import facts_of
 
 TABLE = ("vp/DPM-Solver++2M", "vp/DPM-Solver++2S", "vp/EDM-Heun", "vp/UniPC-2")
 EVERY = ("vp/DDIM", "vp/DPM-Solver++2M", "vp/EDM-Heun", "vp/DDIM-eta", "flow/Heun")
@@ -98,7 +99,7 @@ def test_every_member_takes_its_steps_on_the_table(spec: str, schedule: str) -> 
     sampler, seen = load(spec), []
 
     class Scheduler(TableScheduler):
-        scheme, order = sampler.module, sampler.nfe_per_step
+        scheme, order = facts_of(sampler.module), sampler.nfe_per_step
 
     scheduler = Scheduler(beta_schedule=schedule)
     scheduler.set_timesteps(timesteps=[950, 700.5, 420, 111, 30, 4])
