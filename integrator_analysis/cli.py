@@ -171,7 +171,7 @@ def verify(
 
     import integrator_analysis as ia
     from integrator_analysis.files import write_text
-    from integrator_analysis.report.certificates import certificates, claims_table, page
+    from integrator_analysis.report.certificates import certificates, certificates_page, claims_table
     from integrator_analysis.verification.environment import describe_device
 
     if output is not None and not output.is_dir():
@@ -192,7 +192,7 @@ def verify(
     if output is not None:
         write_text(output / "claims.md", claims_table(found))
     if html is not None:
-        write_text(html, page(found))
+        write_text(html, certificates_page(found))
     if as_json:
         _dump([certificate.as_dict() for certificate in found])
     else:

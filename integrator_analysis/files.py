@@ -44,7 +44,7 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
 
 
 MAX_FILE = 4_194_304
-"""Bytes. A certificate has a few thousand."""
+"""Bytes. A certificate has ten thousand, with the longest error of the catalogue 180,000."""
 
 TYPES: Mapping[str, Callable[[Any], bool]] = {
     "object": lambda value: isinstance(value, dict),

@@ -47,7 +47,7 @@ class Integrator(Properties):
         """The generated torch module, as text."""
         checks = check_names(self.stochastic)
         scheme, programs = self.scheme, (self.program, self.network_program)
-        return scheme_source(self.spec, scheme.summary, scheme.source, *programs, self.local_error, checks)
+        return scheme_source(self.spec, scheme.summary, scheme.citation, *programs, self.local_error, checks)
 
     def to_torch(self, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> Sampler:
         """A sampler that runs the generated source on ``device``; float32 unless ``dtype`` says otherwise."""
@@ -71,9 +71,10 @@ class Integrator(Properties):
 
         ``format``: "module", one Python file that needs torch alone; "diffusers", a scheduler class; "k-diffusion", a
         function on sigmas, which ComfyUI loads too; "torch-export", a step as an ExportedProgram, for the grid
-        ``times`` or 50 uniform steps. The file carries the claims of a certificate made on the spot, and the hash of
-        the code. Raises InputError for an unknown format, a scheme that cannot take it, times where the format needs
-        none, or a path that cannot be written, ArithmeticError if a claim does not hold.
+        ``times`` or 50 uniform steps. The file carries the claims of a certificate made on the spot, the hash of the
+        code, and an example that imports it by the name of ``path``. Raises InputError for an unknown format, a scheme
+        that cannot take it, times where the format needs none, or a path that cannot be written, ArithmeticError if a
+        claim does not hold.
         """
         from torch_backend.export import FORMATS
 
@@ -92,6 +93,8 @@ class Integrator(Properties):
             raise ArithmeticError(f"{self.spec} fails its verification ({failed}); nothing is exported")
         if FORMATS[format].on_trial and not self.stochastic and not len(table_of(self.network_program)):
             options["trial"] = trial_of(self.process)
+        if FORMATS[format].imported:
+            options["file"] = Path(path).name
         content = FORMATS[format].write(self.source, certificate.as_dict(), **options)
         return write_bytes(path, content if isinstance(content, bytes) else content.encode())
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from integrator_analysis.analysis.accuracy.cached_error import local_error_facts, local_error_from_facts
 from integrator_analysis.analysis.accuracy.cost import BUDGET
 from integrator_analysis.analysis.accuracy.global_error import (
     GlobalError,
@@ -18,7 +19,6 @@ from integrator_analysis.analysis.accuracy.global_error import (
     global_error,
     weak_global_error,
 )
-from integrator_analysis.analysis.accuracy.kept import facts_of, kept
 from integrator_analysis.analysis.accuracy.local_error import LocalError, derive_local_error, linear_order
 from integrator_analysis.analysis.accuracy.modified import ModifiedODE, ModifiedSDE, modified_equation
 from integrator_analysis.analysis.accuracy.problems import MixtureProblem
@@ -88,11 +88,11 @@ class Properties:
         """
         record = self._record
         if "exponents" in record.facts:
-            return kept(record.facts, record.keep, lambda: self.program)
+            return local_error_from_facts(record.facts, record.keep, lambda: self.program)
         program = self.program
         error = derive_local_error(program, budget=self.budget)
-        record.keep(nfe_per_step=program.nfe_per_step, stochastic=program.stochastic, **facts_of(error))
-        return kept(record.facts, record.keep, lambda: program, error)
+        record.keep(nfe_per_step=program.nfe_per_step, stochastic=program.stochastic, **local_error_facts(error))
+        return local_error_from_facts(record.facts, record.keep, lambda: program, error)
 
     def _fact(self, name: str, compute: Callable[[], Any]) -> Any:
         """The fact from the cache, or as it is computed now."""

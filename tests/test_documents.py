@@ -6,12 +6,16 @@ an HTML comment before it: ``<!-- not run: the reason -->``.
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import integrator_analysis as ia
+from torch_backend import load
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -110,14 +114,18 @@ def test_every_page_is_in_the_index() -> None:
     assert [name for name in sorted(pages) if f"]({name})" not in index] == []
 
 
-def test_the_table_of_schemes_in_the_docs_is_the_reports() -> None:
+def test_the_table_of_schemes_in_the_docs_has_every_scheme_with_what_its_source_states() -> None:
     page = (ROOT / "docs" / "catalogue.md").read_text(encoding="utf-8")
     table = page.split("<!-- catalogue: begin -->\n")[1].split("<!-- catalogue: end -->")[0]
-    assert table == (ROOT / "reports" / "catalogue.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in table.splitlines()[2:]]
+    stated = [(spec, load(spec)) for spec in ia.catalogue()]
+    assert rows == [[spec, str(s.nfe_per_step), f"{s.order}{' (weak)' * s.stochastic}"] for spec, s in stated]
 
 
 def test_every_claim_of_the_catalogue_is_explained() -> None:
-    claims = (ROOT / "reports" / "claims.md").read_text(encoding="utf-8").splitlines()[2:]
-    names = {re.sub(r"\[.*", "", line.split(" | ")[1]) for line in claims}
+    certificates = [
+        json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "reports" / "certificates").iterdir()
+    ]
+    names = {claim["name"].partition("[")[0] for certificate in certificates for claim in certificate["claims"]}
     page = (ROOT / "docs" / "verification.md").read_text(encoding="utf-8")
     assert [name for name in sorted(names) if not re.search(rf"^\| .*`{name}[`\[].*\|", page, re.MULTILINE)] == []

@@ -1,4 +1,4 @@
-"""One step on Gaussian data is an affine-Gaussian map: z -> matrix z + offset + noise. Means and covariances follow.
+"""One step on Gaussian data as an affine-Gaussian map, z -> matrix z + offset + noise, and moments from such maps.
 
 Knows network programs and the exact eps of Gaussian data; samples nothing. For data N(mu, c) in one eigendirection
 the marginal is N(Psi_1 mu, S), S = c Psi_1 Psi_1^T + Sigma, and eps = L^T S^{-1} (z - Psi_1 mu), affine in z.
@@ -39,7 +39,7 @@ class AffineMap:
     noise: np.ndarray
 
     def moments(self, mean: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and covariance after the map."""
+        """Return mean and covariance after the map, from those before it."""
         spread = self.matrix @ covariance @ self.matrix.swapaxes(-1, -2) + self.noise @ self.noise.swapaxes(-1, -2)
         return (self.matrix @ mean[..., None])[..., 0] + self.offset, spread
 
@@ -53,17 +53,19 @@ def affine_step(
     past: Sequence[float] = (),
     sizes: bool = False,
 ) -> AffineMap:
-    """The map of one step from ``start`` to ``end`` when the network is affine in z; ``past`` as in the table.
+    """Return the map of one step from ``start`` to ``end`` for a network that is affine in z.
 
-    Where ``eps`` gives stacks of Jacobians (..., k, k) and offsets (..., k), the map is one of stacks too: the
-    coefficients are evaluated once for all of them. With ``sizes``, each entry is the sum of the absolute values of
-    what it is a sum of, of which rounding leaves a few 1e-16 (Higham, Accuracy and Stability of Numerical Algorithms,
-    section 3.1).
+    ``past`` are the times at which earlier steps started, as in the table. Where ``eps`` gives stacks of Jacobians
+    (..., k, k) and offsets (..., k), the map is one of stacks too: the coefficients are evaluated once for all of them.
+    With ``sizes``, each entry is the sum of the absolute values of what it is a sum of, of which rounding leaves a few
+    1e-16 (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
     """
     executed, part = table.program, np.abs if sizes else np.asarray
     values = dict(zip(table.names, map(part, table(start, end, past)), strict=True))
     k, n = len(program.blocks), len(executed.noises)
     size = k * (1 + executed.history)
+    # Every quantity of the step is a row: its coefficients of z and the kept outputs, of 1, and of each noise. The
+    # statements of the program are carried out on such rows.
     rows = np.hstack([np.eye(size), np.zeros((size, 1 + n))]).astype(complex)
     units = np.eye(size + 1 + n, dtype=complex)[size + 1 :]
     state = dict(zip(program.blocks, rows[:k], strict=True))
@@ -100,21 +102,21 @@ def affine_step(
 
 
 def _stack(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Rows (..., n), some of them common to all, as matrices (..., len(rows), n)."""
+    """Return rows (..., n), some of them common to all, as matrices (..., len(rows), n)."""
     return np.stack(np.broadcast_arrays(*rows), axis=-2)
 
 
 def marginal(
     process: Process, time: float, mean: float | np.ndarray, variance: float | np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (..., k) and covariance (..., k, k) of z_t for data N(mean, variance) in one direction, or in many (...)."""
+    """Return mean (..., k) and covariance (..., k, k) of z_t for data N(mean, variance), in one direction or many."""
     psi = process.mean(time)[:, 0]
     spread = np.multiply.outer(variance, np.outer(psi, psi))
     return np.multiply.outer(mean, psi), spread + process.covariance(time)
 
 
 def gaussian_eps(process: Process, mean: float | np.ndarray, variance: float | np.ndarray) -> Eps:
-    """What a network of the process returns, exact for data N(mean, variance), as an affine function of z.
+    """Return the network that is exact for data N(mean, variance), as an affine function of z at every time.
 
     Mean and variance are numbers, for one direction of the data, or arrays of one shape, for many.
     """
@@ -161,13 +163,14 @@ def gaussian_error(
     mean: Sequence[float] | np.ndarray | float,
     covariance: np.ndarray | float,
 ) -> GaussianError:
-    """The exact error of a sampler on data N(mean, covariance), from the true marginal at times[0]; no sampling.
+    """Return the exact error of a sampler on data N(mean, covariance), from the true marginal at times[0].
 
-    ``covariance`` is a variance, a vector of variances or a d x d matrix, ``mean`` a number or a vector of length d.
-    Raises InputError for a covariance that is not symmetric positive semi-definite, or a bad grid.
+    Nothing is sampled: moments are carried from step to step in the eigenbasis of the data's covariance. ``covariance``
+    is a variance, a vector of variances or a d x d matrix, ``mean`` a number or a vector of length d. Raises InputError
+    for a covariance that is not symmetric positive semi-definite, or a bad grid.
     """
     grid, process = check_times(times), program.process
-    variances, basis = _spectrum(np.asarray(covariance, dtype=float))
+    variances, basis = _diagonalise(np.asarray(covariance, dtype=float))
     center = basis.T @ np.broadcast_to(np.asarray(mean, dtype=float), variances.shape)
     table, eps = CoefficientTable(program), gaussian_eps(process, center, variances)
     k, kept = len(process.blocks), program.history * len(process.blocks)
@@ -181,7 +184,8 @@ def gaussian_error(
     return GaussianError(variances, moments[0][:, :k] - exact[0], moments[1][:, :k, :k] - exact[1], exact[1])
 
 
-def _spectrum(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _diagonalise(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return eigenvalues (d) and eigenvectors (d, d); raise InputError for what is no covariance."""
     if covariance.ndim < 2:
         values = np.atleast_1d(covariance)
         basis = np.eye(len(values))

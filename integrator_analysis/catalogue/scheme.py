@@ -20,4 +20,4 @@ class Scheme:
     method: Method
     processes: tuple[str, ...]
     summary: str
-    source: str
+    citation: str

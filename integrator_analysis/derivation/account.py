@@ -13,7 +13,7 @@ from sympy.core.function import AppliedUndef
 
 from integrator_analysis.algebra.definitions import Definition
 from integrator_analysis.algebra.symbols import h, s, t, u
-from integrator_analysis.analysis.accuracy.terms_to_print import leading_to_print
+from integrator_analysis.analysis.accuracy.terms_to_print import errors_to_print, sentence_on_omissions
 from integrator_analysis.derivation.document import Derivation, Formula, Section
 from integrator_analysis.program.network_program import NetworkProgram
 from integrator_analysis.program.statements import Block, Evaluate, Noise, Operand, Output, Term
@@ -204,10 +204,13 @@ def _order(properties: Properties) -> Section:
     what = "of a smooth observable f, expected value" if properties.stochastic else "of each block"
     after = f"after {error.steps} steps" if error.steps > 1 else "after one step"
     items.append(f"Local error (numerical - exact), leading term, {what}, {after}:")
+    printed = errors_to_print(error)
     for block, exponent in error.exponents.items():
-        shown, note = leading_to_print(error, block)
-        items.append(Formula(_symbol(f"error_{block}"), sympy.Mul(h**exponent, shown, evaluate=False), "=", note))
-    if len(error.exponents) and any(str(v).startswith("d_") for e in error.leading.values() for v in e.free_symbols):
+        coefficient = sympy.Mul(h**exponent, printed[block].expression, evaluate=False)
+        items.append(Formula(_symbol(f"error_{block}"), coefficient))
+    if omissions := sentence_on_omissions(printed, properties.spec):
+        items.append(omissions)
+    if any(str(v).startswith("d_") for e in error.leading.values() for v in e.free_symbols):
         items.append(
             "d_xm g is the derivative of g by x and m, at the step's start, and d_xm g[u, v] is it along u and v."
         )

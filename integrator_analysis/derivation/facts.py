@@ -19,6 +19,7 @@ def facts_of(properties: Properties) -> dict[str, Any]:
         "local_error": {
             "exponents": dict(error.exponents),
             "leading": {block: {"text": text[block], "latex": latex[block]} for block in text},
+            "terms": {block: [str(term) for term in terms] for block, terms in error.terms.items()},
         },
         "parameters": {str(p): float(v) for p, v in properties.program.parameters.items()},
         "derivation": list(properties.program.account),

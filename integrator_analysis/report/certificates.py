@@ -19,7 +19,7 @@ from integrator_analysis.inputs import InputError
 from integrator_analysis.verification.certificate import Certificate
 from integrator_analysis.verification.environment import describe_device, versions
 
-__all__ = ["certificates", "claims_table", "page"]
+__all__ = ["certificates", "certificates_page", "claims_table"]
 
 
 def certificates(
@@ -37,10 +37,12 @@ def certificates(
     processes, ``device`` where steps are made.
     """
     kept = (
-        {spec: _kept(spec, folder, describe_device(device)) for spec in specs} if resume and folder is not None else {}
+        {spec: _reusable_certificate(spec, folder, describe_device(device)) for spec in specs}
+        if resume and folder is not None
+        else {}
     )
     todo = [spec for spec in specs if kept.get(spec) is None]
-    made = _made(todo, files, jobs, device)
+    made = _verify_all(todo, files, jobs, device)
     for spec in specs:
         certificate = kept.get(spec)
         if certificate is None:
@@ -50,7 +52,7 @@ def certificates(
         yield certificate
 
 
-def _made(specs: Sequence[str], files: Sequence[Path], jobs: int, device: str) -> Iterator[Certificate]:
+def _verify_all(specs: Sequence[str], files: Sequence[Path], jobs: int, device: str) -> Iterator[Certificate]:
     verify = partial(ia.verify, device=device)
     if jobs == 1 or len(specs) < 2:
         yield from map(verify, specs)
@@ -67,7 +69,7 @@ def _load(files: Sequence[Path]) -> None:
         ia.load_text(path)
 
 
-def _kept(spec: str, folder: Path, device: str) -> Certificate | None:
+def _reusable_certificate(spec: str, folder: Path, device: str) -> Certificate | None:
     """The certificate in ``folder`` that need not be made again, if there is one."""
     integrator = ia.derive(spec)
     path = folder / f"{integrator.name}.json"
@@ -103,7 +105,7 @@ def claims_table(found: Sequence[Certificate]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def page(found: Sequence[Certificate]) -> str:
+def certificates_page(found: Sequence[Certificate]) -> str:
     """The certificates as one HTML page; every text in them is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("integrator_analysis.report"), autoescape=True, undefined=jinja2.StrictUndefined

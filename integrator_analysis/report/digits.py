@@ -1,6 +1,6 @@
 """What the digits study needs from the symbolic side: exact-score networks and the probability-flow drift of a process.
 
-Knows processes and the kernel modules generated from them; the study itself runs in torch_backend.digits_study.
+Knows processes and the kernel modules generated from them; the study runs in torch_backend.measuring.digits_study.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ WEAK_TIMES = (0.35, 0.7)
 """The same for weak errors, which are averages over the law of z_t: at 0.1 it takes more nodes."""
 
 SEED = 20231011
+"""Of all random states and draws."""
 
 GAUSSIAN = (0.3, 0.2)
 """Mean and variance of the Gaussian data, for which one step is an affine map."""
@@ -78,9 +79,9 @@ class Bench:
     @cached_property
     def module(self) -> ModuleType:
         """The source as a module that takes tensors on the CPU and makes its steps on the device."""
-        from torch_backend.measuring.device import on_device
+        from torch_backend.measuring.device import module_stepping_on
 
-        return self.plain_module if self.device == "cpu" else on_device(self.plain_module, self.device)
+        return self.plain_module if self.device == "cpu" else module_stepping_on(self.device, self.plain_module)
 
     @cached_property
     def kernel(self) -> ModuleType:

@@ -22,7 +22,7 @@ __all__ = ["Certificate", "Claim", "schema"]
 
 @dataclass(frozen=True)
 class Claim:
-    """A derived statement and what was measured. ``error`` is their distance, in the units of ``tolerance``."""
+    """A derived number or text and what was measured. ``error`` is their distance, in the units of ``tolerance``."""
 
     name: str
     derived: Any
@@ -33,6 +33,7 @@ class Claim:
 
     @property
     def passed(self) -> bool:
+        """Whether the claim holds; an error that is not a number does not."""
         return bool(self.error <= self.tolerance)
 
     @property
@@ -43,7 +44,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Certificate:
-    """The claims about one spec and one source, with the evidence: step sizes, errors, seeds, versions, hashes."""
+    """The claims about one source of one spec, with the evidence: step sizes, errors, seeds, versions, hashes."""
 
     spec: str
     claims: tuple[Claim, ...]
@@ -61,11 +62,11 @@ class Certificate:
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         claims = [
-            {key: json_value(value) for key, value in asdict(c).items()}
-            | {"passed": c.passed, "margin": json_value(c.margin)}
+            {key: _json_value(value) for key, value in asdict(c).items()}
+            | {"passed": c.passed, "margin": _json_value(c.margin)}
             for c in self.claims
         ]
-        evidence = {key: json_value(value) for key, value in self.evidence.items()}
+        evidence = {key: _json_value(value) for key, value in self.evidence.items()}
         return {"format": 1, "spec": self.spec, "passed": self.passed, "claims": claims, "evidence": evidence}
 
     def save(self, path: str | Path) -> Path:
@@ -85,7 +86,7 @@ class Certificate:
         document = read_json(path)
         try:
             check(document, schema(), "the certificate")
-            claims = tuple(_claim(entry) for entry in document["claims"])
+            claims = tuple(_read_claim(entry) for entry in document["claims"])
             loaded = cls(document["spec"], claims, document["evidence"])
             said = [document["passed"], *(entry["passed"] for entry in document["claims"])]
             if said != [loaded.passed, *(claim.passed for claim in claims)]:
@@ -115,16 +116,17 @@ def schema() -> dict[str, Any]:
     return dict(json.loads(text))
 
 
-def _claim(entry: Mapping[str, Any]) -> Claim:
+def _read_claim(entry: Mapping[str, Any]) -> Claim:
+    """The claim of an entry that follows the schema; its verdict is left out, since a claim computes its own."""
     error = np.inf if entry["error"] is None else float(entry["error"])
     tolerance = float(entry["tolerance"])
     return Claim(entry["name"], entry["derived"], entry["measured"], error, tolerance, entry["problem"])
 
 
-def json_value(value: Any) -> Any:
-    """JSON has no infinity and no NaN: None stands for both."""
+def _json_value(value: Any) -> Any:
+    """``value`` as JSON can hold it: None in the place of infinity and NaN."""
     if isinstance(value, Mapping):
-        return {key: json_value(entry) for key, entry in value.items()}
+        return {key: _json_value(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [json_value(entry) for entry in value]
+        return [_json_value(entry) for entry in value]
     return None if isinstance(value, float) and not np.isfinite(value) else value

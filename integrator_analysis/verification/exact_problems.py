@@ -1,6 +1,7 @@
 """Problems that some schemes solve exactly, whatever the step: constant eps, Gaussian data of the anchor's variance.
 
-Knows lowered programs and processes; runs no generated source. A scheme is called exact where its derived step is.
+Knows lowered programs and processes; runs no generated source. Whether a scheme is exact on a problem is decided by
+the derived step, in numbers.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ EXACT = 1e-11
 
 @dataclass(frozen=True)
 class ExactProblem:
-    """A network that is affine in z: ``eps(time)`` gives its matrix (k, k) and offset (k)."""
+    """The probability flow with an eps that is affine in z: ``eps(time)`` gives its matrix (k, k) and offset (k)."""
 
     name: str
     process: Process
@@ -74,7 +75,10 @@ class ExactProblem:
 
 
 def exact_problems(program: StepProgram, table: CoefficientTable) -> list[ExactProblem]:
-    """The problems on which every derived step of ``steps`` gives the exact state; none for a stochastic scheme."""
+    """The problems on which all steps of ``ExactProblem.steps``, as derived, end in the exact state.
+
+    None for a stochastic scheme, nor for a process whose networks do not return eps.
+    """
     process = program.process
     if program.stochastic or process.network != "eps":
         return []
@@ -99,9 +103,11 @@ def _is_exact(
     end: float,
     past: Sequence[float],
 ) -> bool:
+    """Whether one derived step, from the exact past, ends in the exact state."""
     k, history = len(program.blocks), program.history
     kept = np.zeros((len(z), 0))
     times = [start, *past]
+    # a step maps to the new state and the output that it keeps, k entries each: those of earlier steps are the past
     for state, time, after in zip(problem.flow(z, times), past, times, strict=False):
         row = np.hstack([state, np.zeros((len(z), k * history))])
         earlier = affine_step(program, table, time, after, problem.eps)

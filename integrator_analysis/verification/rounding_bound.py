@@ -4,7 +4,8 @@ Knows network programs and how a sampler holds its numbers: coefficients are rou
 the network is float32 or narrower, and the network takes and gives numbers of its own precision. Runs no torch.
 Source: Higham, Accuracy and Stability of Numerical Algorithms, section 3.1: the computed sum of n products c v is off
 by at most (n + 1) u sum |c v| to first order, one rounding of each coefficient and product and n - 1 of the sum. Each
-sum and each network output is such a source of error; what becomes of it at the end is linear, and known with its sign.
+sum and each network output adds one rounding error. The state at the end depends on each of them linearly, with a
+factor that the program gives with its sign.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ NETWORK = (0.5, 0.25)
 
 @dataclass(frozen=True)
 class _Number:
-    """Values (n), and how much of the error of each source is in them."""
+    """Values (n), and the factor with which each rounding error, by its number, is contained in them."""
 
     value: np.ndarray
     parts: Mapping[int, float] = field(default_factory=dict)
@@ -40,39 +41,40 @@ class _Number:
 
 @dataclass
 class _Walk:
-    """The state of a walk without rounding, and the sources of error on the way: a bound (n) of each."""
+    """A walk without rounding, which notes a bound (n) of every rounding error that a walk in ``dtype`` makes."""
 
     program: NetworkProgram
     dtype: str
-    sources: list[np.ndarray]
+    bounds: list[np.ndarray]
 
     @property
     def narrow(self) -> bool:
         """Whether the network's numbers have fewer digits than the state's."""
         return self.dtype != "float32"
 
-    def rounded(self, value: np.ndarray, parts: Mapping[int, float], error: np.ndarray) -> _Number:
-        self.sources.append(error)
-        return _Number(value, {**parts, len(self.sources) - 1: 1.0})
+    def round_off(self, value: np.ndarray, parts: Mapping[int, float], error: np.ndarray) -> _Number:
+        """A number with one more rounding error in it, of the size ``error`` at most."""
+        self.bounds.append(error)
+        return _Number(value, {**parts, len(self.bounds) - 1: 1.0})
 
-    def total(self, terms: Sequence[tuple[float, _Number]], roundings: int) -> _Number:
-        """A sum of products, computed in float32."""
+    def sum_products(self, terms: Sequence[tuple[float, _Number]], roundings: int) -> _Number:
+        """The sum of factor * number over ``terms``, computed in float32 with so many ``roundings``."""
         parts: defaultdict[int, float] = defaultdict(float)
         for factor, number in terms:
-            for source, part in number.parts.items():
-                parts[source] += factor * part
+            for error, part in number.parts.items():
+                parts[error] += factor * part
         products = [factor * number.value for factor, number in terms]
         size = np.sum(np.abs(products), axis=0)
-        return self.rounded(np.sum(products, axis=0), parts, roundings * ROUNDOFF["float32"] * size)
+        return self.round_off(np.sum(products, axis=0), parts, roundings * ROUNDOFF["float32"] * size)
 
-    def seen(self, number: _Number) -> _Number:
-        """What the network makes of a number: its input rounded where it is narrower than the state, and its result."""
+    def evaluate_network(self, number: _Number) -> _Number:
+        """The network's output. Its input is rounded where it is narrower than the state, its output always."""
         slope, shift = NETWORK
         if self.narrow:
-            number = self.rounded(number.value, number.parts, ROUNDOFF[self.dtype] * np.abs(number.value))
+            number = self.round_off(number.value, number.parts, ROUNDOFF[self.dtype] * np.abs(number.value))
         value = slope * number.value + shift
-        parts = {source: slope * part for source, part in number.parts.items()}
-        return self.rounded(value, parts, ROUNDOFF[self.dtype] * np.abs(value))
+        parts = {error: slope * part for error, part in number.parts.items()}
+        return self.round_off(value, parts, ROUNDOFF[self.dtype] * np.abs(value))
 
     def step(
         self,
@@ -81,12 +83,13 @@ class _Walk:
         values: Mapping[str, Any],
         noise: np.ndarray,
     ) -> tuple[dict[str, _Number], list[Mapping[str, _Number]]]:
+        """The state after one step, and the kept outputs, newest first; ``values`` are the step's coefficients."""
         program, state = self.program, dict(state)
         outputs = {(name, b): number for name, old in zip(program.past, kept, strict=True) for b, number in old.items()}
         for statement in program.statements:
             if isinstance(statement, Evaluate):
                 places = zip(program.blocks, statement.state or program.blocks, strict=True)
-                outputs |= {(statement.name, b): self.seen(state[place]) for b, place in places}
+                outputs |= {(statement.name, b): self.evaluate_network(state[place]) for b, place in places}
                 continue
             before = dict(state)
             for block, terms in statement.updates:
@@ -100,7 +103,7 @@ class _Walk:
                         case draw:
                             number = _Number(noise[program.noises.index(draw.name)])
                     known.append((float(np.real(values.get(str(term.coefficient), 1.0))), number))
-                state[block] = self.total(known, len(terms) + 1)
+                state[block] = self.sum_products(known, len(terms) + 1)
         if not program.history:
             return state, []
         now = {b: state.get(f"{program.kept}_{b}") or outputs[program.kept, b] for b in program.blocks}
@@ -110,7 +113,7 @@ class _Walk:
 def rounding_bound(
     table: CoefficientTable, z: np.ndarray, times: Sequence[float], noise: np.ndarray, dtype: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The state (n, k) after a walk along ``times`` without rounding, and the bound of what is lost in ``dtype``.
+    """The state (n, k) after a walk along ``times`` without rounding, and how far a walk in ``dtype`` is off at most.
 
     ``z`` (n, k) and ``noise`` (steps, noises, n) are numbers of that precision.
     """
@@ -128,5 +131,5 @@ def rounding_bound(
         state, kept = walk.step(state, kept, row(start, end, times[:i][::-1]), noise[i])
     numbers = [state[b] for b in program.blocks]
     value = np.stack([number.value for number in numbers], axis=1)
-    bounds = [sum(abs(part) * walk.sources[source] for source, part in number.parts.items()) for number in numbers]
+    bounds = [sum(abs(part) * walk.bounds[error] for error, part in number.parts.items()) for number in numbers]
     return value, np.stack(bounds, axis=1) + walk.narrow * ROUNDOFF[dtype] * np.abs(value)

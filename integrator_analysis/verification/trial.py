@@ -26,7 +26,7 @@ POINTS = 3
 
 
 def trial_of(process: Process) -> dict[str, Any]:
-    """times (2), start and end (3 points, k blocks) as plain numbers, by DOP853.
+    """The problem as plain numbers: times (2), states at the start and, by DOP853, at the end (3 points, k blocks).
 
     Raises ArithmeticError where the solver does not arrive.
     """

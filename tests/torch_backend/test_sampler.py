@@ -1,5 +1,6 @@
 """The sampler around the loop: what it accepts, what it refuses, seeds, priors, and convergence of known schemes."""
 
+import inspect
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ from jaxtyping import jaxtyped
 from torch_backend import Sampler
 from torch_backend.measuring.convergence import observed_order
 from torch_backend.scores import GaussianScore, MixtureScore
+from torch_backend.walk.sample_scheme import sample_scheme
 
 
 def mixture(vp):
@@ -29,6 +31,13 @@ def test_attributes(heun):
     assert repr(sampler) == "<Sampler vp/Heun: deterministic, order 2, 2 evaluation(s) per step>"
     table = jaxtyped(typechecker=beartype)(Sampler.table)(sampler, sampler.times(4))
     assert table.shape == (4, len(sampler.coefficient_names))
+
+
+def test_sample_takes_the_arguments_of_a_walk_with_the_sampler_for_the_scheme():
+    ours, walks = (list(inspect.signature(f).parameters.values()) for f in (Sampler.sample, sample_scheme))
+    assert [one.name for one in ours[:3]] == ["self", "network", "z_T"]
+    assert ours[1:] == walks[1:]
+    assert (Sampler.sample.__name__, Sampler.sample.__doc__) == ("sample", sample_scheme.__doc__)
 
 
 def test_ddim_is_exact_on_point_data(vp, ddim, device):

@@ -1,1 +1,1 @@
-"""What measurements of generated modules need: steps, maps, errors, walks, distances."""
+"""Measurements of generated schemes, in numbers: steps, maps, errors and walks; orders, distances and spectra."""

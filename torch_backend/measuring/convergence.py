@@ -68,6 +68,7 @@ def observed_order(
         slopes = np.diff(y) / np.diff(x)
     usable = np.isfinite(y)
     windows = []
+    # Every window of points is tried; of those that pass, the longest is taken, and the finest of equally long ones.
     for start, stop in combinations(range(len(x) + 1), 2):
         inside = slopes[start : stop - 1]
         if stop - start < 3 or not usable[start:stop].all() or np.ptp(inside) > tolerance:
@@ -83,7 +84,7 @@ def observed_order(
             f"consecutive slopes within {tolerance:g}; the slopes are {listed}; take other or more step sizes"
         )
     _, start, stop = max(windows)
-    return _fit(x[start:stop], y[start:stop], slopes[start : stop - 1], (start, stop))
+    return _fit_line(x[start:stop], y[start:stop], slopes[start : stop - 1], (start, stop))
 
 
 def consecutive_slopes(h: ArrayLike, error: ArrayLike) -> list[float]:
@@ -97,9 +98,10 @@ def consecutive_slopes(h: ArrayLike, error: ArrayLike) -> list[float]:
         return [float(slope) for slope in np.diff(np.log(errors)) / np.diff(np.log(steps))]
 
 
-def _fit(
+def _fit_line(
     x: NDArray[np.float64], y: NDArray[np.float64], slopes: NDArray[np.float64], window: tuple[int, int]
 ) -> OrderEstimate:
+    """The slope of the line through (x, y) = (log h, log error), and its interval; see ``observed_order``."""
     centred = x - x.mean()
     order = float(centred @ y / (centred @ centred))
     freedom = len(x) - 2
@@ -143,6 +145,7 @@ def leading_constant(
     scale = (steps**exponent).reshape(-1, *[1] * (errors.ndim - 1))
     column, noise = errors / scale, rounding / steps**exponent
     values, charges = [], []
+    # An entry of level l is made from two neighbours of the level before, so that the term in h^l drops out.
     for level in range(1, len(steps)):
         weight = 1 / (steps[:-level] / steps[level:] - 1)
         wide = weight.reshape(scale[level:].shape)
@@ -159,6 +162,7 @@ def leading_constant(
 
 
 def _columns(h: ArrayLike, error: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Step sizes (n,) and errors (n, ...) in float64. Raises ValueError where they do not fit, or h does not fall."""
     steps, errors = np.asarray(h, dtype=np.float64), np.asarray(error, dtype=np.float64)
     if steps.ndim != 1 or len(steps) < 3 or errors.shape[:1] != steps.shape:
         raise ValueError(

@@ -26,7 +26,19 @@ _MEASURES = ("trajectory_rmse", "trajectory_median", "sliced_wasserstein", "frec
 
 
 class Result(NamedTuple):
-    """One cell of the study: a record of plain numbers and text, ready for JSON, and images ``(SHOWN, 8, 8)``."""
+    """One cell of the study: a record of plain numbers and text, ready for JSON, and images ``(SHOWN, 8, 8)``.
+
+    A record holds, by name:
+
+    - ``spec``, ``process``, ``budget``, ``grid``; ``evaluations`` and ``steps`` as executed.
+    - ``trajectory_rmse``: root mean square, over samples and pixels, of the position's difference from the
+      probability-flow solution through the same z_T; None for a stochastic scheme.
+    - ``trajectory_median``: the median over samples of each one's root mean square. The mean is ruled by the few
+      samples that end at another image.
+    - ``sliced_wasserstein``, ``frechet``: between positions at the last time and the 1797 images, in pixel space of 64
+      features; see ``distances``. ``baseline`` gives what exact samples have.
+    - ``failure``: None, or the sentence of a walk that left the finite numbers; the numbers are then None.
+    """
 
     record: dict[str, Any]
     images: NDArray[np.float64]
@@ -46,7 +58,7 @@ def run(
     reference_count: int = 64,
     progress: Progress = False,
 ) -> Iterator[Result]:
-    """Sample the digits with every sampler at every budget; yields the results one by one, so a stop keeps them.
+    """Sample the digits with every sampler at every budget; yield the results one by one, so that a stop keeps them.
 
     - ``samplers`` by spec; ``networks`` (the exact digits scores) and ``drifts`` by process.
     - ``bandwidth``: the standard deviation of the data about each image, pixel units, as in the networks.
@@ -54,24 +66,9 @@ def run(
     - ``n`` samples in float64, all schemes of one process from the same z_T; ``reference_count`` of them are
       followed by the reference.
 
-    A record holds ``spec``, ``process``, ``budget``, ``evaluations`` and ``steps`` as executed, ``trajectory_rmse``
-    (root mean square over samples and pixels of the position's difference from the probability-flow solution
-    through the same z_T; None for a stochastic scheme), ``trajectory_median`` (the median over samples of each one's
-    root mean square: the mean is ruled by the few that end at another image), ``sliced_wasserstein`` and ``frechet``
-    (pixel space, 64 features, positions at the last time against the 1797 images; see ``distances``) and ``failure``
-    (None, or the sentence of a walk that left the finite numbers; the numbers are then None). The noise floor of the
-    distances is ``baseline``.
-
     Raises ValueError, before anything is sampled, for a process without network or drift and a budget below one step.
     """
-    for spec, sampler in samplers.items():
-        if sampler.process not in networks or sampler.process not in drifts:
-            raise ValueError(f"{spec} runs on process {sampler.process!r}, for which no network and drift were given")
-        if min(budgets) < sampler.nfe_per_step:
-            raise ValueError(
-                f"{spec} takes {sampler.nfe_per_step} evaluations per step, the smallest budget is "
-                f"{min(budgets)}; leave one of them out"
-            )
+    _check_study(samplers, networks, drifts, min(budgets))
     data, report = digits(), reporter(progress)
     starts: dict[str, Tensor] = {}
     references: dict[tuple[str, float, float], Tensor] = {}
@@ -105,7 +102,22 @@ def run(
         yield Result(record | measured | {"failure": failure}, x[:SHOWN, 0].numpy())
 
 
+def _check_study(
+    samplers: Mapping[str, Sampler], networks: Mapping[str, ExactScore], drifts: Mapping[str, Drift], smallest: int
+) -> None:
+    """Raise ValueError for a process without network or drift, and where the smallest budget is below one step."""
+    for spec, sampler in samplers.items():
+        if sampler.process not in networks or sampler.process not in drifts:
+            raise ValueError(f"{spec} runs on process {sampler.process!r}, for which no network and drift were given")
+        if smallest < sampler.nfe_per_step:
+            raise ValueError(
+                f"{spec} takes {sampler.nfe_per_step} evaluations per step, the smallest budget is "
+                f"{smallest}; leave one of them out"
+            )
+
+
 def _measure(x: Tensor, reference: Tensor | None, data: Tensor, projections: int, seed: int) -> dict[str, float | None]:
+    """The numbers of one cell, by their names in a record: x against the reference, and against the data."""
     found: dict[str, float | None] = {"trajectory_rmse": None, "trajectory_median": None}
     if reference is not None:
         squares = (x[: len(reference)] - reference).square().flatten(1).mean(1)
@@ -169,6 +181,7 @@ def probability_flow(
 
 
 def _distances(x: Tensor, data: Tensor, projections: int, seed: int) -> dict[str, float]:
+    """Both distances between samples and data, by their names in a record."""
     return {
         "sliced_wasserstein": sliced_wasserstein(x, data, projections=projections, seed=seed),
         "frechet": frechet(x, data),

@@ -62,12 +62,14 @@ def frechet(a: Samples, b: Samples) -> float:
 
 
 def _root_of_covariance(samples: Tensor) -> Tensor:
+    """The symmetric root (d, d) of the samples' unbiased covariance."""
     centred = samples - samples.mean(0)
     values, vectors = torch.linalg.eigh(centred.T @ centred / (len(samples) - 1))
     return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
 
 
 def _features(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Both sets as rows of features in float64. Raises ValueError for empty sets, or different numbers of features."""
     if not a.numel() or not b.numel() or a[0].numel() != b[0].numel():
         raise ValueError(
             f"samples of shape {tuple(a.shape)} and {tuple(b.shape)}; both sets must hold samples of the "

@@ -1,7 +1,8 @@
-"""The spectrum of a network's Jacobian along a trajectory: Krylov methods on products with it, which autograd gives.
+"""The spectrum of a network's Jacobian along a walk, by Krylov methods: only products with the Jacobian are needed.
 
-Knows torch and any callable field(z, t); forms no Jacobian and knows no process. A batch is one Jacobian per sample:
-the field must treat samples independently (a network in evaluation mode), and all are iterated at once.
+Knows torch and any callable field(z, t); knows no process, and forms no Jacobian, since autograd gives the products.
+A batch has one Jacobian per sample, and all are iterated at once: the field must treat samples independently, as a
+network in evaluation mode does.
 Sources: Saad, Numerical Methods for Large Eigenvalue Problems, 2nd edition, SIAM 2011, chapter 6.
 """
 
@@ -15,7 +16,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from torch_backend.walk.loop import Network
-from torch_backend.walk.validation import check_times, unknown
+from torch_backend.walk.validation import check_times, unknown_name_message
 
 __all__ = ["Jacobian", "Spectrum", "along_trajectory", "eigenvalues", "largest_singular_value", "symmetric_range"]
 
@@ -27,12 +28,12 @@ ORDERS: dict[str, Callable[[Tensor], Tensor]] = {
     "real": lambda values: values.real,
     "least real": lambda values: -values.real,
 }
-"""Which eigenvalues come first: the largest of these numbers. Krylov spaces find those at the rim of the spectrum."""
+"""name -> the number that orders eigenvalues, largest first. Krylov spaces find the rim of a spectrum first."""
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Eigenvalues, first those asked for first, and how far they are from being some: ||J v - value v|| for unit v."""
+    """Eigenvalues in the order asked for, and for each its residual ||J v - value v|| with a unit vector v."""
 
     values: Complex[Tensor, "n count"]
     residuals: Float[Tensor, "n count"]
@@ -53,7 +54,7 @@ class Jacobian:
         self._pull: Any = None
 
     def forward(self, v: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """J v."""
+        """The products J v, one per sample."""
         with warnings.catch_warnings():
             # torch itself compiles with the deprecated torch.jit when its forward mode is first used.
             warnings.filterwarnings("ignore", message=".*torch.jit", category=DeprecationWarning)
@@ -61,7 +62,7 @@ class Jacobian:
         return product.detach().reshape(v.shape)
 
     def adjoint(self, w: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """J^T w. The network is evaluated once for all products."""
+        """The products J^T w, one per sample. The network is evaluated once for all of them."""
         if self._pull is None:
             self._pull = torch.func.vjp(self._at, self._z)[1]
         return self._pull(w.reshape(self._z.shape), retain_graph=True)[0].detach().reshape(w.shape)
@@ -80,14 +81,15 @@ def eigenvalues(
 ) -> Spectrum:
     """``count`` eigenvalues of the Jacobian of field(., t) at every z, by Arnoldi's method with full orthogonalisation.
 
-    Goes on until every residual is below ``tolerance`` times the largest |eigenvalue| of its sample, the space is
-    exhausted (then the spectrum is exact to rounding) or ``most`` products are made: look at the residuals. Copies of
-    a multiple eigenvalue show in an exhausted space only.
+    Goes on until every residual is below ``tolerance`` times the largest |eigenvalue| of its sample, until the space
+    is exhausted (then the spectrum is exact to rounding), or until ``most`` products are made: look at the residuals.
+    A multiple eigenvalue shows its copies in an exhausted space only.
+
     ``which``: "magnitude", "real" (largest real parts) or "least real". The start vectors come from ``seed``.
     Raises ValueError for an unknown ``which`` or a count that is not between 1 and d.
     """
     if which not in ORDERS:
-        raise ValueError(unknown("order of eigenvalues", which, ORDERS))
+        raise ValueError(unknown_name_message("order of eigenvalues", which, ORDERS))
     size = z[0].numel()
     if not 1 <= count <= size:
         raise ValueError(f"count = {count} eigenvalues of a {size} x {size} Jacobian; 1 to {size} are accepted")
@@ -103,6 +105,7 @@ def eigenvalues(
 
 
 def _ritz(space: "_Krylov", order: Callable[[Tensor], Tensor], count: int) -> Spectrum:
+    """The first ``count`` eigenvalues of the Jacobian's projection on the space, with their residuals."""
     values, vectors = torch.linalg.eig(space.projected)
     vectors = vectors / vectors.norm(dim=-2, keepdim=True)
     residuals = space.last[:, None] * vectors[:, -1, :].abs()
@@ -146,6 +149,7 @@ class _Krylov:
 
     @property
     def size(self) -> int:
+        """The dimension of the spaces, which is the number of products made."""
         return len(self.columns)
 
     @property
@@ -155,7 +159,7 @@ class _Krylov:
 
     @property
     def last(self) -> Float[Tensor, " n"]:
-        """What the last product has outside the space."""
+        """The norm of what the last product has outside the space."""
         return self.columns[-1][:, -1]
 
     def extend(self, size: int) -> None:
@@ -185,13 +189,16 @@ class _Krylov:
         return vector, total
 
     def _random(self) -> Tensor:
+        """A random vector per sample, from the generator."""
         return torch.randn(self.shape, generator=self.generator, dtype=torch.float64).to(self.device, self.dtype)
 
     def _unit(self, vector: Tensor) -> Tensor:
+        """Each sample's vector over its norm; a zero vector stays zero."""
         return vector / vector.norm(dim=1, keepdim=True).clamp(min=torch.finfo(self.dtype).tiny)
 
 
 def _pad(column: Tensor, size: int) -> Tensor:
+    """A column of ``size`` entries, zeros below those given."""
     return torch.nn.functional.pad(column, (0, size - column.shape[1]))
 
 

@@ -1,37 +1,37 @@
-"""Whole walks as measurements see them: in the precision of the state, and as trajectories."""
+"""Whole walks of points, as a sampler makes them: on the device and in the precision of the state."""
 
 from collections.abc import Sequence
-from types import ModuleType
 
 import torch
 from torch import Tensor
 
 from torch_backend.measuring.one_step import Array
+from torch_backend.scheme import Scheme, facts_of
 from torch_backend.walk.loop import Network, integrate
-from torch_backend.walk.table import primer, tabulate
+from torch_backend.walk.table import priming_row, tabulate
 
-__all__ = ["trajectory", "walk_in_its_precision"]
+__all__ = ["end_of_walk"]
 
 
-def walk_in_its_precision(
-    module: ModuleType, network: Network, z: Tensor, times: Sequence[float], noise: Tensor | None = None
+def end_of_walk(
+    scheme: Scheme, network: Network, z: Tensor | Array, times: Sequence[float], noise: Tensor | None = None
 ) -> Array:
-    """A walk of z (n, k) as a sampler makes it, on its device and in its dtype; ``noise``: (steps, noises, n)."""
-    z = integrate(
-        module.step,
-        tabulate(module.coefficients, times, module.HISTORY),
+    """Walk z (n, k) down the times; return the state (n, k) at the last of them, as float64 numbers.
+
+    The walk runs on z's device, in z's precision; a numpy array is walked on the CPU. ``noise``: standard normal
+    draws (steps, noises, n), or None for a deterministic scheme.
+    """
+    facts = facts_of(scheme)
+    reached = integrate(
+        facts.step,
+        tabulate(facts.coefficients, times, facts.history),
         times,
         network,
-        z,
-        blocks=len(module.BLOCKS),
-        noises=module.NOISES,
-        history=module.HISTORY,
-        primed=primer(module, times),
+        torch.as_tensor(z),
+        blocks=len(facts.blocks),
+        noises=facts.noises,
+        history=facts.history,
+        primed=priming_row(facts, times),
         draw=None if noise is None else lambda i: noise[i, ..., None],
     )
-    return z.double().cpu().numpy()
-
-
-def trajectory(module: ModuleType, network: Network, z: Array, times: Sequence[float]) -> Array:
-    """The state (n, k) at the last of ``times``, for a deterministic scheme."""
-    return walk_in_its_precision(module, network, torch.from_numpy(z), times)
+    return reached.double().cpu().numpy()

@@ -1,7 +1,8 @@
-"""Networks of the authors' PSLD repository, unchanged: their signature and their two factors of the covariance.
+"""Checkpoints of the PSLD authors' repository (github.com/mandt-lab/PSLD) as networks for the samplers here.
 
-Knows that signature (github.com/mandt-lab/PSLD, main/models/sde/psld.py and main/losses.py: score_fn(u, t) -> eps in
-float32, channels [x, m], t the forward diffusion time in [0, 1]); knows no network and no scheme.
+Knows the signature of their networks, score_fn(u, t) -> eps in float32, channels [x, m], t the forward diffusion time
+in [0, 1], and their two factors of the covariance (main/models/sde/psld.py, main/losses.py). Knows no network and no
+scheme.
 """
 
 from collections.abc import Mapping
@@ -13,20 +14,23 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from torch_backend.scores.exact import Kernel, in_float64
-from torch_backend.walk.validation import unknown
+from torch_backend.walk.validation import unknown_name_message
 
 __all__ = ["AuthorsNetwork", "weights_of"]
 
 FACTORS = ("lower", "upper")
+"""Which triangular factor K of the covariance K K^T a network's eps belongs to."""
 
 
 class AuthorsNetwork(nn.Module):
     """A network (u, t) -> eps trained in their repository, as the eps network that samplers here take.
 
-    There the score is -K^-T eps with Sigma = K K^T, and ``decomp_mode`` says which K: "lower" is the Cholesky factor L,
-    the convention here; "upper" is upper triangular, and eps is turned by the rotation L^T K^-T, whose cosine and sine
-    are l_mm and l_mx over the deviation of m. A network that returns half of the channels, for momentum where Gamma = 0
-    ("lower") or for position where nu = 0 ("upper"), gets zeros for the other half, which no step reads then.
+    In their code the score is -K^-T eps with Sigma = K K^T, and their ``decomp_mode`` says which K. "lower" is the
+    Cholesky factor L, the convention here. "upper" is upper triangular: eps is then turned by the rotation L^T K^-T,
+    whose cosine and sine are l_mm and l_mx over the deviation of m.
+
+    A network may return half of the channels: those of momentum where Gamma = 0 ("lower"), those of position where
+    nu = 0 ("upper"). The other half is filled with zeros, which no step reads then.
 
     ``kernel``: the process's kernel, such as ``load_kernel("psld")``; needed for "upper" only. ``dtype``: what the
     network is called with. Raises ValueError for another ``factor``, and for "upper" without a kernel.
@@ -37,7 +41,7 @@ class AuthorsNetwork(nn.Module):
     ) -> None:
         super().__init__()
         if factor not in FACTORS:
-            raise ValueError(unknown("factor", factor, FACTORS))
+            raise ValueError(unknown_name_message("factor", factor, FACTORS))
         if factor == "upper" and kernel is None:
             raise ValueError('factor "upper" is turned by the kernel\'s Cholesky factor; pass kernel')
         self.network, self.factor, self.kernel, self.dtype = network, factor, kernel, dtype
@@ -74,5 +78,7 @@ def weights_of(checkpoint: str | Path | Mapping[str, Any], which: str = "ema_sco
     state = loaded.get("state_dict", loaded)
     found = {name.removeprefix(f"{which}."): value for name, value in state.items() if name.startswith(f"{which}.")}
     if not found:
-        raise ValueError(unknown("network in the checkpoint", which, {name.partition(".")[0] for name in state}))
+        raise ValueError(
+            unknown_name_message("network in the checkpoint", which, {name.partition(".")[0] for name in state})
+        )
     return found

@@ -1,7 +1,7 @@
 """Conditional networks as networks(z, t): a condition passed through, and classifier-free guidance.
 
-Knows that a conditional network is network(z, t, condition), the condition a tensor with one entry per sample, or such
-tensors by name. Exports carry this text.
+Knows that a conditional network is network(z, t, condition). A condition is a tensor with one entry per sample, or a
+mapping of names to such tensors. Exported files carry this text.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,18 +17,19 @@ ConditionalNetwork = Callable[[Tensor, Tensor, Any], Tensor]
 
 
 def conditioned(network: ConditionalNetwork, condition: Any) -> Network:
-    """network(z, t, condition) as a network(z, t): labels, prompts or whatever the network takes, passed through."""
+    """The network(z, t) that calls ``network`` with one condition: labels, prompts or whatever it takes."""
     return lambda z, t: network(z, t, condition)
 
 
 def classifier_free(network: ConditionalNetwork, condition: Condition, null: Condition, scale: float) -> Network:
-    """(1 - scale) n(z, t, null) + scale n(z, t, condition), in one call on a batch of twice the size.
+    """The network(z, t) that returns (1 - scale) n(z, t, null) + scale n(z, t, condition), n being ``network``.
 
-    Ho and Salimans, arXiv 2207.12598, with scale = 1 + w: 0 is unconditional, 1 conditional. Right for eps, x_0, v and
-    velocity alike, which are affine in each other. ``condition`` and ``null`` have one entry per sample. Raises
-    ValueError where their names or shapes differ.
+    Both come from one call on a batch of twice the size. Source: Ho and Salimans, arXiv 2207.12598, with
+    scale = 1 + w: 0 is unconditional, 1 conditional. It holds for eps, x_0, v and velocity alike, which are affine in
+    each other. ``condition`` and ``null`` have one entry per sample. Raises ValueError where their names or shapes
+    differ and, when called, for another number of samples.
     """
-    both, count = _joined(null, condition)
+    both, count = _join(null, condition)
 
     def guided(z: Tensor, t: Tensor) -> Tensor:
         if z.shape[0] != count:
@@ -39,14 +40,14 @@ def classifier_free(network: ConditionalNetwork, condition: Condition, null: Con
     return guided
 
 
-def _joined(null: Condition, condition: Condition) -> tuple[Condition, int]:
-    """The two behind each other, and how many samples they are for."""
+def _join(null: Condition, condition: Condition) -> tuple[Condition, int]:
+    """``null`` followed by ``condition``, entry by entry, and how many samples each of them is for."""
     if isinstance(null, Tensor) and isinstance(condition, Tensor):
         if condition.shape != null.shape:
             raise ValueError(f"condition has shape {tuple(condition.shape)}, null {tuple(null.shape)}; they must agree")
         return torch.cat([null, condition]), condition.shape[0]
     if isinstance(null, Tensor) or isinstance(condition, Tensor) or set(null) != set(condition) or not null:
         raise ValueError("condition and null must be two tensors, or tensors under the same names")
-    joined = {name: _joined(null[name], condition[name]) for name in condition}
+    joined = {name: _join(null[name], condition[name]) for name in condition}
     (count,) = {number for _, number in joined.values()}
     return {name: both for name, (both, _) in joined.items() if isinstance(both, Tensor)}, count

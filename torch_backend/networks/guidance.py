@@ -1,7 +1,7 @@
 """Guidance, conditions and inpainting around a network: each gives a network(z, t) again, for any sampler.
 
-Knows networks that return eps, and the kernel of a process; knows no scheme, so that no scheme has to know of guidance.
-Conditions and classifier-free guidance are in ``conditions``, and offered here too.
+Knows networks that return eps, and the kernel of a process; knows no scheme, and no scheme knows of guidance.
+Conditions and classifier-free guidance stand in ``conditions``, and can be imported from here too.
 """
 
 from collections.abc import Callable
@@ -20,10 +20,11 @@ __all__ = ["classifier_free", "classifier_guided", "conditioned", "inpainting"]
 def classifier_guided(
     network: Network, log_probability: Callable[[Tensor, Tensor], Tensor], kernel: Kernel, scale: float = 1.0
 ) -> Network:
-    """eps - scale L^T grad log p(y | z, t): the score of the data, plus that of a classifier trained on states z_t.
+    """The network(z, t) that returns eps - scale L^T grad log p(y | z, t): it adds a classifier's score to the data's.
 
-    Dhariwal and Nichol, arXiv 2105.05233, algorithm 2, for any number of blocks: score = -L^-T eps with the kernel's
-    Cholesky factor L. ``log_probability(z, t)``: log p of the wanted label, of shape (n,), differentiable in z.
+    The classifier is trained on diffused states z_t. Source: Dhariwal and Nichol, arXiv 2105.05233, algorithm 2, here
+    for any number of blocks: score = -L^-T eps with the kernel's Cholesky factor L. ``log_probability(z, t)``: log p of
+    the wanted label, of shape (n,), differentiable in z.
     """
 
     def guided(z: Tensor, t: Tensor) -> Tensor:
@@ -42,12 +43,12 @@ def classifier_guided(
 
 
 def inpainting(network: Network, known: Tensor, mask: Tensor, kernel: Kernel) -> Network:
-    """eps of the network where ``mask`` is 0, the exact eps of ``known`` where it is 1.
+    """The network(z, t) that returns the network's eps where ``mask`` is 0, the exact eps of ``known`` where it is 1.
 
-    Where the data are known their score is known: that of a point, which carries those entries of the state to
-    ``known`` along with the walk, on every process and with every scheme, while the network sees them with the noise
-    that they have at that time. ``known`` has the data's shape (c, ...); ``mask`` broadcasts to it. Steps of finite
-    length end near ``known``, not on it; paste it over the result.
+    Where the data are known, so is their score: that of a point. With it any scheme on any process carries those
+    entries of the state to ``known``, and the network sees them with the noise that they have at that time. ``known``
+    has the data's shape (c, ...); ``mask`` broadcasts to it. Steps of finite length end near ``known``, not on it;
+    paste it over the result.
     """
     exact = GaussianScore(kernel, known, torch.zeros_like(known))
     share = mask.expand(known.shape)

@@ -1,1 +1,1 @@
-"""A whole sampling run: grid, coefficients, steps, ending."""
+"""A walk, which is a whole sampling run: its times, its coefficients, its steps, and what it refuses."""

@@ -1,48 +1,49 @@
 """The data anchor: the mean and covariance of a data set, and samplers whose coefficients take its variances.
 
-Knows moments, an orthogonal change of basis and the walk; knows no formula of a scheme. For data with mean mu and
-covariance U diag(v) U^T, the centred state z - psi(t) mu in the basis U falls apart into scalar problems, one per v.
+Knows moments, an orthogonal change of basis and the walk; knows no formula of a scheme. Let the data have mean mu and
+covariance U diag(v) U^T. In the basis U, the coordinates of the centred state z - psi(t) mu do not mix: each is a
+problem of its own, with the variance v of its direction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from torch_backend.scheme import Scheme, SchemeFacts, facts_of
 from torch_backend.scores.exact import Kernel
-from torch_backend.walk.grids import time_grid
 from torch_backend.walk.loop import Callback, Network, Progress, integrate
+from torch_backend.walk.sample_scheme import choose_times
 from torch_backend.walk.table import tabulate
-from torch_backend.walk.validation import check_times
 
 __all__ = ["Anchor", "anchored_sample", "fit_anchor"]
 
 
 class Anchor(NamedTuple):
-    """Mean ``(c, ...)`` of the data, variances ``(d,)`` along the columns of ``basis`` ``(d, d)``, d = c * ...
+    """The data's mean ``(c, ...)`` and their variances ``(d,)`` along the columns of ``basis`` ``(d, d)``, d = c * ...
 
-    All float64. ``basis`` None: the coordinates themselves, no matrix product.
+    All float64. Without a ``basis`` the directions are the coordinates themselves, and no matrix product is made.
     """
 
     mean: Tensor
     variances: Tensor
     basis: Tensor | None
 
-    def into(self, flat: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
-        """Coordinates in the basis."""
+    def to_basis(self, flat: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+        """The coordinates in the basis of flattened states."""
         return flat if self.basis is None else flat @ self.basis.to(flat)
 
-    def back(self, flat: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
-        """The inverse of ``into``."""
+    def from_basis(self, flat: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+        """The flattened states with these coordinates in the basis."""
         return flat if self.basis is None else flat @ self.basis.to(flat).T
 
 
 LEAST_VARIANCE = 1e-8
-"""Of the largest variance: what a direction without variance counts as. Weights stay finite, the data are not moved."""
+"""The least variance that a direction counts with, as a share of the largest: at zero, weights would not be finite."""
 
 
 def fit_anchor(
@@ -52,7 +53,7 @@ def fit_anchor(
     mean: Tensor | None = None,
     covariance: Tensor | None = None,
 ) -> Anchor:
-    """The anchor of a data set in one call: from a tensor ``(n, c, ...)``, from batches of it, or from stored moments.
+    """Fit the anchor of a data set: from a tensor ``(n, c, ...)``, from batches of it, or from stored moments.
 
     ``kind``: "full" diagonalises the covariance once (d x d); "channel" takes one variance per channel, dimension 1.
     With ``mean`` ``(c, ...)`` and ``covariance``, ``(d, d)`` or ``(c,)`` for "channel", no data are read. Raises
@@ -117,7 +118,7 @@ def _moments(data: Tensor | Iterable[Tensor], kind: str) -> tuple[Tensor, Tensor
 
 
 def anchored_sample(
-    scheme: Any,
+    scheme: Scheme,
     anchor: Anchor,
     kernel: Kernel,
     network: Network,
@@ -129,54 +130,51 @@ def anchored_sample(
     progress: Progress = False,
     lower_order_final: bool = False,
 ) -> Float[Tensor, "n channels *space"]:
-    """Walk z_T with a generated scheme that takes the data's variance, each direction of the anchor with its own.
+    """Walk z_T with a scheme that takes the data's variance, each direction of the anchor with its own.
 
     ``network(z, t)`` is an ordinary network of the process: it sees states in the coordinates of the data. ``kernel``
-    gives the process's mean psi(t). For the rest see ``torch_backend.loop.sample_scheme``. Raises ValueError as that
-    does, and for a scheme that takes no variance or a state of another shape than the anchor's mean.
+    gives the process's mean psi(t). The other arguments are those of ``sample_scheme``. Raises ValueError as that
+    does, for a scheme that takes no variance, and for a state of another shape than the anchor's mean.
     """
-    if not hasattr(scheme, "VARIANCE"):
-        raise ValueError(f"{scheme.SPEC} takes no variance of the data; an anchored scheme is needed")
-    if (steps is None) == (times is None):
-        raise ValueError("pass exactly one of steps and times")
-    if times is not None:
-        walk = check_times(times, scheme.T_MAX)
-    else:
-        walk = time_grid(grid, steps or 0, scheme.T_MAX, scheme.T_MIN, scheme.log_snr)
-    blocks, n = len(scheme.BLOCKS), len(z_T)
+    facts = facts_of(scheme)
+    if facts.variance is None:
+        raise ValueError(f"{facts.spec} takes no variance of the data; an anchored scheme is needed")
+    walk = choose_times(facts, steps, times, grid)
+    blocks, n = len(facts.blocks), len(z_T)
     if tuple(z_T.shape[1:]) != (blocks * anchor.mean.shape[0], *anchor.mean.shape[1:]):
         raise ValueError(
             f"z_T has shape {tuple(z_T.shape)}; the anchor is for data of shape {tuple(anchor.mean.shape)}, so "
             f"dimension 1 must hold {blocks} block(s) of it"
         )
     values, places = anchor.variances.unique(return_inverse=True)
-    tables = [_tabulate(scheme, walk, float(v), lower_order_final) for v in values]  # one per distinct variance
+    tables = [_tabulate(facts, walk, float(v), lower_order_final) for v in values]  # one per distinct variance
     table = torch.stack(tables, dim=-1)[:, :, places]
 
+    # The walk is made in the coordinates of the anchor; network and callback see the coordinates of the data.
     def centre(t: Tensor, like: Tensor) -> Tensor:
         psi = torch.stack(kernel.mean(t.reshape(-1)[:1].cpu().double()))
         return (psi * anchor.mean.flatten()).to(like)[None]  # (1, blocks, d)
 
     def outside(y: Tensor, t: Tensor) -> Tensor:
-        return (anchor.back(y) + centre(t, y)).reshape(n, *z_T.shape[1:])
+        return (anchor.from_basis(y) + centre(t, y)).reshape(n, *z_T.shape[1:])
 
     def inside(y: Tensor, t: Tensor) -> Tensor:
         out = network(outside(y, t), t)
-        return anchor.into(out.reshape(n, blocks, -1))
+        return anchor.to_basis(out.reshape(n, blocks, -1))
 
     def shown(i: int, s: float, y: Tensor) -> object:
         return callback(i, s, outside(y, torch.tensor([s], dtype=torch.float64))) if callback is not None else None
 
     with torch.no_grad():
         start = torch.tensor([walk[0]], dtype=torch.float64)
-        y = anchor.into(z_T.reshape(n, blocks, -1) - centre(start, z_T))
+        y = anchor.to_basis(z_T.reshape(n, blocks, -1) - centre(start, z_T))
         y = integrate(
-            scheme.step, table, walk, inside, y, blocks=blocks, history=scheme.HISTORY, callback=shown,
+            facts.step, table, walk, inside, y, blocks=blocks, history=facts.history, callback=shown,
             progress=progress,
         )  # fmt: skip
         return outside(y, torch.tensor([walk[-1]], dtype=torch.float64))
 
 
-def _tabulate(scheme: Any, walk: list[float], variance: float, lower_order_final: bool) -> Tensor:
-    mends = getattr(scheme, "MENDS", False)
-    return tabulate(lambda *a: scheme.coefficients(*a, v=variance), walk, scheme.HISTORY, mends, lower_order_final)
+def _tabulate(facts: SchemeFacts, walk: list[float], variance: float, lower_order_final: bool) -> Tensor:
+    """The coefficients of the walk for data of one ``variance``."""
+    return tabulate(lambda *a: facts.coefficients(*a, v=variance), walk, facts.history, facts.mends, lower_order_final)

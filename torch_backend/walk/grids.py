@@ -1,15 +1,16 @@
 """Grids: the times of a walk by name, from t_max down to t_min.
 
-Knows times; knows no scheme.
+Knows times, and the log-SNR as a function of them; knows no scheme. Exported files carry this text.
 """
 
 import math
 from collections.abc import Callable
 from numbers import Integral
 
-from torch_backend.walk.validation import check_times, unknown
+from torch_backend.walk.validation import check_times, unknown_name_message
 
 Grid = Callable[[int, float, float], list[float]]
+"""grid(steps, t_max, t_min): the ``steps + 1`` times."""
 
 
 def power_grid(exponent: float) -> Grid:
@@ -23,7 +24,7 @@ def power_grid(exponent: float) -> Grid:
 
 
 def cosine_grid(steps: int, t_max: float, t_min: float) -> list[float]:
-    """Dense near the data, like the quadratic grid there, and nearly uniform far from them: a quarter of a cosine."""
+    """A quarter of a cosine: dense near the data, like the quadratic grid there, and nearly uniform far from them."""
     return [t_min + (t_max - t_min) * (1 - math.sin(math.pi * i / (2 * steps))) for i in range(steps + 1)]
 
 
@@ -72,7 +73,7 @@ def time_grid(
     [1.0, 0.875, 0.75, 0.625, 0.5]
     """
     if name not in GRIDS:
-        raise ValueError(unknown("grid", name, GRIDS))
+        raise ValueError(unknown_name_message("grid", name, GRIDS))
     if not _is_count(steps):
         raise ValueError(f"steps = {steps!r} is not a number of steps; a positive integer is needed")
     grid = GRIDS[name]
@@ -88,6 +89,7 @@ def time_grid(
 
 
 def _is_count(value: object) -> bool:
+    """Whether a value is a positive integer of any kind, numpy's included; True and False are none."""
     if isinstance(value, bool):
         return False
     return isinstance(value, Integral) and int(value) > 0

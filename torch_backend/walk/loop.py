@@ -1,6 +1,7 @@
-"""The sampling loop: time grids, coefficient tables and the walk over the steps, on the standard library and torch.
+"""The sampling loop: one step after the other down the times, with a watch for values that are not finite.
 
-Knows no process and no scheme, and imports nothing of this project: standalone exports carry this text as it is.
+Knows steps as functions and their coefficients as rows of a table; knows no process and no scheme. Exported files carry
+this text.
 """
 
 import sys
@@ -12,18 +13,26 @@ from torch import Tensor
 from torch_backend.walk.validation import check_state, check_times
 
 Network = Callable[[Tensor, Tensor], Tensor]
+"""network(z, t): z of shape (n, k * c, ...), forward diffusion times t of shape (n,); returns eps of z's shape."""
 
 Step = Callable[..., Tensor]
+"""step(z, t, s, c, network, noise): one step from time t to s < t, 0-d tensors; c is a row of the coefficient table.
+
+With a history it also takes ``past``, earlier outputs newest first, zeros where there was no step; it then returns the
+state and what is to be kept.
+"""
 
 Callback = Callable[[int, float, Tensor], object]
+"""callback(step_index, s, z): the step that is done, the time that it reached, the state there."""
 
 Progress = bool | Callable[[int, int], object]
+"""False for none, True for a line on stderr, or a callable that takes (done, total)."""
 
 
 def reporter(progress: Progress) -> Callable[[int, int], object]:
-    """What to call with (done, total): nothing for False, a line on stderr rewriting itself for True, or the callable.
+    """The function to call with (done, total) after every step, as ``progress`` asks for it.
 
-    Raises TypeError for anything else.
+    Raises TypeError for a ``progress`` that is neither a bool nor callable.
     """
     if callable(progress):
         return progress
@@ -35,13 +44,15 @@ def reporter(progress: Progress) -> Callable[[int, int], object]:
 
 
 def _write_line(done: int, total: int) -> None:
+    """Write over the line on stderr; end it with the last step."""
     print(f"\r{done} of {total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
 
 class _Watch:
-    """The network as a step calls it: in the caller's dtype, on a batch of times, every output noted as finite or not.
+    """The network as a step calls it, which notes of every output and every state whether it is finite.
 
-    The notes stay on the device; ``settle`` is the one place that waits for it.
+    The network is called in the caller's dtype, with one time per sample. Notes stay on the device, so that nothing
+    waits for it inside the loop; ``settle`` waits once and reports the first value that was not finite.
     """
 
     def __init__(self, network: Network, dtype: torch.dtype, times: Sequence[float]) -> None:
@@ -71,6 +82,7 @@ class _Watch:
         self.step, self.evaluation = self.step + 1, 0
 
     def _note(self, value: Tensor, t: Tensor | None) -> None:
+        """Note whether a value is finite, and where it stands: at an evaluation at time t, or, without t, a state."""
         self.finite.append(torch.isfinite(value).all())
         self.places.append((self.step, self.evaluation, t))
 
@@ -105,9 +117,11 @@ def take_steps(
     noise: Callable[[int], Tensor | None],
     after: Callable[[int, Tensor], object],
 ) -> Tensor:
-    """The loop and nothing else: z after one ``step`` per row; tensor operations only, so that it can be traced.
+    """Take one ``step`` per row of coefficients; return the last state. Tensor operations only, so it can be traced.
 
-    ``past`` is empty for a scheme without history; ``noise(i)`` gives the draws of step i, ``after(i, z)`` its end.
+    - ``ends``: the times as 0-d tensors, one more than rows; step i goes from ends[i] to ends[i + 1].
+    - ``past``: what earlier steps kept, newest first; empty for a scheme without history.
+    - ``noise(i)`` gives the draws of step i, or None; ``after(i, z)`` is called with the state that it reached.
     """
     for i, row in enumerate(rows):
         if past:
@@ -135,20 +149,15 @@ def integrate(
     callback: Callback | None = None,
     progress: Progress = False,
 ) -> Tensor:
-    """Walk the state z down the times, one ``step`` per row of the coefficient table; returns the last state.
+    """Walk the state z down the times, one ``step`` per row of the coefficient table; return the last state.
 
-    - ``step(z, t, s, c, network, noise)``: one step from time t to s < t; t, s are 0-d tensors, c is a table row.
     - ``table``: ``(n_steps, n_coefficients)`` or, for coefficients that differ along the last dimension of the state,
       ``(n_steps, n_coefficients, d)``, float64; ``times``: the ``n_steps + 1`` forward diffusion times.
-    - ``network(z, t)``: eps of z's shape; z in the caller's dtype, t of shape ``(n,)`` in the state's dtype.
     - ``z``: ``(n, blocks * c, ...)``, floating point: the state at ``times[0]``, and the device of the whole walk.
-    - ``history``: how many earlier outputs a step reads; it then takes them as ``past``, newest first, zeros where
-      there was no step, and returns ``(z, kept)``. ``primed``: the coefficients of a step of no length at the start,
-      which is made first for what it keeps.
+    - ``history``: how many earlier outputs a step reads. ``primed``: the coefficients of a step of no length at the
+      start, which is made first for what it keeps.
     - ``noises``: standard-normal draws per step, ``(noises, n, c, ...)``, from ``generator`` on its own device, or
       ``draw(step_index)`` in place of it.
-    - ``callback(step_index, s, z)`` after every step: index from 0, the time reached, the state (not to be changed).
-    - ``progress``: True, False or a callable; on a GPU it counts the steps issued, which run behind.
 
     The state is held in float64 where z is, else in float32; the result has z's dtype. Nothing inside the loop
     waits for the device: whether all values were finite is read once, after the last step.
@@ -156,32 +165,24 @@ def integrate(
     Raises ValueError for unusable times, table, shapes or a missing generator, TypeError for a z that is not
     floating point, and FloatingPointError naming the first step and evaluation whose values were not finite.
     """
-    walk = check_times(times)
+    walk, report = check_times(times), reporter(progress)
     check_state(z, blocks)
     if table.shape[:1] != (len(walk) - 1,):
         raise ValueError(f"the table has shape {tuple(table.shape)}; {len(walk) - 1} steps need as many rows")
     if noises and generator is None and draw is None:
         raise ValueError("a stochastic scheme draws noise from a generator; pass one")
-    report = reporter(progress)
 
     dtype, state = z.dtype, torch.float64 if z.dtype == torch.float64 else torch.float32
-    # all uploads are before the loop, and cast before: not every device has float64
+    # All uploads are before the loop, and cast before: not every device has float64.
     ends = torch.tensor(walk, dtype=torch.float64).to(state).to(z.device).unbind()
     rows = table.to(state).to(z.device).unbind()
-    noise_shape = (noises, z.shape[0], z.shape[1] // blocks, *z.shape[2:])
-    watch = _Watch(network, dtype, walk)
-    z = z.to(state)
+    watch, z = _Watch(network, dtype, walk), z.to(state)
     watch.close_step(z)
     past = [torch.zeros_like(z)] * history
     if primed is not None:
         past = [step(z, ends[0], ends[0], primed.to(state).to(z.device), watch, None, past)[1]] * history
-
-    def noise(i: int) -> Tensor | None:
-        if noises and draw is not None:
-            return draw(i).to(z.device, state)
-        if noises and generator is not None:
-            return torch.randn(noise_shape, generator=generator, device=generator.device, dtype=state).to(z.device)
-        return None
+    if noises and draw is None:
+        draw = _draws_from(generator, (noises, z.shape[0], z.shape[1] // blocks, *z.shape[2:]), state)
 
     def after(i: int, reached: Tensor) -> None:
         watch.close_step(reached)
@@ -189,6 +190,19 @@ def integrate(
             callback(i, walk[i + 1], reached)
         report(i + 1, len(walk) - 1)
 
-    z = take_steps(step, rows, ends, watch, z, past, noise, after)
+    z = take_steps(step, rows, ends, watch, z, past, _noise_beside(z, draw if noises else None), after)
     watch.settle()
     return z.to(dtype)
+
+
+def _draws_from(
+    generator: torch.Generator | None, shape: tuple[int, ...], dtype: torch.dtype
+) -> Callable[[int], Tensor]:
+    """Standard normal draws for every step, on the generator's own device."""
+    assert generator is not None
+    return lambda i: torch.randn(shape, generator=generator, device=generator.device, dtype=dtype)
+
+
+def _noise_beside(z: Tensor, draw: Callable[[int], Tensor] | None) -> Callable[[int], Tensor | None]:
+    """The draws of every step with the device and the dtype of z; None for every step where nothing is drawn."""
+    return lambda i: None if draw is None else draw(i).to(z.device, z.dtype)

@@ -1,4 +1,7 @@
-"""What a walk refuses: unknown names, devices that are not there, times out of order, states of another shape."""
+"""What a walk refuses: unknown names, devices that are not there, times out of order, states of another shape.
+
+Knows what is accepted, and says so in one sentence. Exported files carry this text.
+"""
 
 import difflib
 import math
@@ -8,10 +11,10 @@ import torch
 from torch import Tensor
 
 
-def unknown(kind: str, name: object, known: Iterable[str]) -> str:
+def unknown_name_message(kind: str, name: object, known: Iterable[str]) -> str:
     """One sentence for a name that is not known: what was given, the nearest name, and every name there is.
 
-    >>> unknown("grid", "quadratc", ["quadratic", "uniform"])
+    >>> unknown_name_message("grid", "quadratc", ["quadratic", "uniform"])
     "unknown grid 'quadratc'; did you mean 'quadratic'? Known: quadratic, uniform"
     """
     names = sorted(known)
@@ -20,10 +23,10 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     return f"unknown {kind} {name!r};{hint} Known: {', '.join(names) or 'none'}"
 
 
-def usable(device: str | torch.device) -> torch.device:
-    """The device, with its index, once a tensor has been made on it. Raises ValueError, one sentence, where none can.
+def usable_device(device: str | torch.device) -> torch.device:
+    """Make a tensor on the device; return the device with its index. Raises ValueError, one sentence, where it fails.
 
-    >>> usable("cpu")
+    >>> usable_device("cpu")
     device(type='cpu')
     """
     try:
@@ -34,7 +37,7 @@ def usable(device: str | torch.device) -> torch.device:
 
 
 def check_times(times: Iterable[float], t_max: float = math.inf) -> list[float]:
-    """The times as Python floats, once they are known to be a walk from noise to data.
+    """Check that the times are those of a walk from noise to data; return them as Python floats.
 
     Raises TypeError for a single number, and ValueError unless there are at least two times, all finite, all in
     ``(0, t_max]`` and strictly decreasing.
@@ -56,6 +59,7 @@ def check_times(times: Iterable[float], t_max: float = math.inf) -> list[float]:
 
 
 def check_state(z: object, blocks: int) -> None:
+    """Raise TypeError unless z is a floating-point tensor, ValueError unless its dimension 1 holds that many blocks."""
     if not isinstance(z, Tensor) or not z.is_floating_point():
         raise TypeError(f"the state is {getattr(z, 'dtype', type(z).__name__)}; a floating-point tensor is needed")
     if z.dim() < 2 or z.shape[1] == 0 or z.shape[1] % blocks:

@@ -1,8 +1,8 @@
-"""How long an expansion of a step program will take, said before it is begun.
+"""How long an expansion of a step program will take, estimated before it is begun.
 
-Knows sizes of programs only. The estimate grows with blocks, order, evaluations (kept ones too) and noises; on the
-catalogue, and on it to one order more than it needs, it lies within a factor of ten of the time on one core of 2025, so
-it tells seconds from hours.
+Knows sizes of programs only. The estimate grows with blocks, order, evaluations (kept ones too) and noises. It tells
+seconds from hours: for the schemes of the catalogue, to the order that they need and to one more, it lies within a
+factor of ten of the time on one core of 2025.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FEWER_JETS = dict.fromkeys(PLAIN, 8) | {VELOCITY: 50}
 
 
 def expected_seconds(program: StepProgram, order: int) -> float:
-    """For the expansion of ``program`` through h**order, from its sizes."""
+    """Return an estimate for the expansion of ``program`` through h**order, from its sizes."""
     fields = 1 + len(program.evaluations) + program.history
     more = len(program.blocks) - 1
     noises = len(program.noises) * (1 + program.history)
@@ -38,16 +38,16 @@ def expected_seconds(program: StepProgram, order: int) -> float:
 
 
 def check_budget(program: StepProgram, order: int, budget: float) -> None:
-    """Raise the InputError that names the estimate, and how to allow it, where it exceeds ``budget`` seconds."""
+    """Raise InputError where the estimate exceeds ``budget`` seconds; it names the estimate and how to allow it."""
     expected = expected_seconds(program, order)
     if not expected <= budget:
         raise InputError(
             f"the expansion through h**{order} on {len(program.blocks)} block(s) with {len(program.evaluations)} "
             f"evaluation(s) is expected to take about {expected:.2g} s, more than the budget of {budget:g} s; allow it "
-            f"with budget={_above(expected)} in Python, --budget {_above(expected)} on the command line"
+            f"with budget={_round_up(expected)} in Python, --budget {_round_up(expected)} on the command line"
         )
 
 
-def _above(seconds: float) -> str:
-    """Enough seconds, in two digits."""
+def _round_up(seconds: float) -> str:
+    """Return seconds that are enough, in two digits."""
     return f"{1.2 * seconds:.2g}" if seconds < 10 else f"{round(1.2 * seconds, -1):.0f}"

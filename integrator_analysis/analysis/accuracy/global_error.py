@@ -1,4 +1,4 @@
-"""The leading global error of a scheme along a problem, from its derived local error: a predicted error at n steps.
+"""The leading global error of a scheme along a problem, predicted for n steps from its derived local error.
 
 Knows local errors, problems and the variational equation; knows no scheme by name, runs no scheme and imports no torch.
 On times t_0 > ... > t_n a scheme with local error d(z, t) h**q, q = order + 1, has at t_n the error
@@ -39,7 +39,7 @@ from integrator_analysis.program.step_program import StepProgram
 __all__ = ["GRIDS", "Contribution", "GlobalError", "QuadraticObservable", "global_error", "weak_global_error"]
 
 Speed = Callable[[np.ndarray, float, float], np.ndarray]
-"""(t, start, end) -> |dt/du| of a grid t = g(u), g(0) = start, g(1) = end, as a function of t."""
+"""(t, start, end) -> |dt/du| of a grid t = g(u), g(0) = start, g(1) = end, at its time t."""
 
 DIGITS = 20
 """Digits for the derived constants; their derivatives are numerical and lose about half."""
@@ -50,7 +50,7 @@ PANEL, NODES = 1.8, 10
 
 
 def power_speed(exponent: float) -> Speed:
-    """Of the grid that is uniform in t**(1 / exponent)."""
+    """Return the speed of the grid that is uniform in t**(1 / exponent)."""
 
     def speed(time: np.ndarray, start: float, end: float) -> np.ndarray:
         width = start ** (1 / exponent) - end ** (1 / exponent)
@@ -60,7 +60,7 @@ def power_speed(exponent: float) -> Speed:
 
 
 def cosine_speed(time: np.ndarray, start: float, end: float) -> np.ndarray:
-    """Of t = end + (start - end) (1 - sin(pi u / 2))."""
+    """Return the speed of the grid t = end + (start - end) (1 - sin(pi u / 2))."""
     share = (np.asarray(time) - end) / (start - end)
     return np.pi / 2 * (start - end) * np.sqrt(np.maximum(1 - (1 - share) ** 2, 0.0))
 
@@ -89,8 +89,8 @@ class GlobalError:
 
     ``times`` (m) and ``weights`` (m) are quadrature nodes in forward diffusion time; ``density`` (m, ...) is the local
     error's leading coefficient at those times carried to the end, ``exponent`` its power of the step size. ``startup``
-    holds (steps behind it, exponent, coefficient carried to the end) of first steps whose order is lower. A trajectory
-    error has the shape (points, blocks), a weak error is a number.
+    holds (steps behind it, exponent, coefficient carried to the end) of first steps whose order is smaller. A
+    trajectory error has the shape (points, blocks), a weak error is a number.
     """
 
     grid: str
@@ -124,17 +124,17 @@ class GlobalError:
         return sum((c.constant for c in self.contributions if c.power == self.order), np.zeros(self.density.shape[1:]))
 
     def predicted(self, n: int) -> np.ndarray:
-        """The error after n steps: all contributions. To leading order that is constant / n**order."""
+        """Return the error after n steps, all contributions together: to leading order constant / n**order."""
         return sum((c.constant / n**c.power for c in self.contributions), np.zeros(self.density.shape[1:]))
 
-    def source(self, times: np.ndarray) -> np.ndarray:
-        """What the steps at ``times`` (m) add to the constant of all steps, per unit of log t: (m, ...)."""
+    def density_in_log_time(self, times: np.ndarray) -> np.ndarray:
+        """Return what the steps at ``times`` (m) add to the constant of all steps, per unit of log t: (m, ...)."""
         speed = GRIDS[self.grid](times, *self.interval) ** (self.exponent - 1)
         density = _interpolate(self.times, self.density, np.asarray(times))
         return density * (speed * times).reshape(-1, *[1] * (density.ndim - 1))
 
     def on(self, times: Sequence[float]) -> np.ndarray:
-        """The error on these times, which start and end as ``interval`` does: the sum over steps, no limit of grids.
+        """Return the error on these times, which start and end as ``interval`` does: a sum over steps, not its limit.
 
         Neighbouring steps have to be of nearly equal length for a multistep scheme, whose constant is that of uniform
         steps. Raises InputError for other ends, and where steps must be equal and are not.
@@ -169,21 +169,23 @@ class QuadraticObservable:
         bent = sum(a * x * y for row, x in zip(self.matrix, z, strict=True) for a, y in zip(row, z, strict=True))
         return bent + sum(v * x for v, x in zip(self.vector, z, strict=True)) + self.constant
 
-    def carried(self, a: np.ndarray, b: np.ndarray, spread: np.ndarray) -> QuadraticObservable:
-        """z -> E f(a z + b + N(0, spread))."""
+    def carry(self, a: np.ndarray, b: np.ndarray, spread: np.ndarray) -> QuadraticObservable:
+        """Return z -> E f(a z + b + N(0, spread)), which is quadratic too."""
         m, v = np.array(self.matrix), np.array(self.vector)
         vector = a.T @ ((m + m.T) @ b + v)
         constant = b @ m @ b + v @ b + np.sum(m * spread) + self.constant
         return QuadraticObservable(tuple(map(tuple, a.T @ m @ a)), tuple(vector), float(constant))
 
     def mean(self, center: np.ndarray, covariance: np.ndarray) -> float:
-        """E f under N(center, covariance)."""
+        """Return E f under N(center, covariance)."""
         m = np.array(self.matrix)
         return float(center @ m @ center + np.sum(m * covariance) + np.array(self.vector) @ center + self.constant)
 
 
 @dataclass(frozen=True)
 class _ScaledWave:
+    """factor * wave: what the mean of a wave over a Gaussian is."""
+
     factor: float
     wave: WaveObservable
 
@@ -201,14 +203,15 @@ def global_error(
     grid: str = "uniform",
     interval: tuple[float, float] | None = None,
 ) -> GlobalError:
-    """The leading error of the trajectories that start at z (points, blocks), by the variational equation.
+    """Derive the leading error of the trajectories that start at z (points, blocks), by the variational equation.
 
     ``interval`` is (start, end) in forward diffusion time, the process's (t_max, t_min) if None; ``grid`` is one of
-    ``GRIDS``. A multistep scheme takes its first steps with the few evaluations that there are, at a lower order: each
-    enters at its own power of 1/n. On non-uniform grids neighbouring steps differ by O(1/n) of themselves, so that the
-    constant for equal steps holds in the limit.
+    ``GRIDS``. A multistep scheme takes its first steps with the few evaluations that there are, at a smaller order:
+    each of these steps enters at its own power of 1/n. On non-uniform grids neighbouring steps differ by O(1/n) of
+    themselves, so that the constant for equal steps holds in the limit.
+
     Raises InputError for a z of another shape, a problem on another process, a stochastic scheme, and for
-    - a predictor-corrector: its network sees states of lower order, which the local error from an exact past hides;
+    - a predictor-corrector: its network sees states of smaller order, which the local error from an exact past hides;
     - other grids than the uniform one where past evaluations have fixed weights: there the ratio of neighbouring steps
       enters at leading order.
     """
@@ -217,23 +220,24 @@ def global_error(
         raise InputError("a stochastic scheme has no trajectory error; ask for weak_global_error")
     if program.cycle:
         raise InputError("the global error of a predictor-corrector is not derived: its past is not exact to its order")
-    start, end = _checked(program, grid, interval)
+    start, end = _check_interval(program, grid, interval)
     z = np.asarray(z, dtype=float)
     if z.ndim != 2 or not len(z) or z.shape[1] != len(program.blocks):
         raise InputError(f"z has shape {z.shape}; accepted: (points, {len(program.blocks)})")
-    if _identity(problem.process) != _identity(program.process):
+    if _identify(problem.process) != _identify(program.process):
         raise InputError("the problem and the scheme are on different processes; give a problem on the scheme's")
-    times, weights = _nodes(start, end)
+    times, weights = _quadrature_nodes(start, end)
+    # The exact flow's derivative from the start to each time; of it and its value at the end follows Phi(end, time).
     states, tangents = problem.solve_with_tangent(z, start, [*times, end])
     carry = tangents[-1] @ np.linalg.inv(tangents[:-1])  # (m, points, k, k): from each time to the end
-    local = _leading(error, problem, states[:-1], times)
+    local = _leading_coefficients(error, problem, states[:-1], times)
     density = np.einsum("mpij,mpj->mpi", carry, local)
     startup = []
     for past in range(program.history):
         first = derive_local_error(startup_program(program, past))
         exponent = min(first.exponents.values())
         if exponent <= error.order:
-            value = _leading(first, problem, z[None], [start])[0]
+            value = _leading_coefficients(first, problem, z[None], [start])[0]
             startup.append((past, exponent, np.einsum("pij,pj->pi", tangents[-1], value)))
     return GlobalError(
         grid, (start, end), error.order + 1, times, weights, density, tuple(startup), uniform_only=program.primed
@@ -249,10 +253,10 @@ def weak_global_error(
     interval: tuple[float, float] | None = None,
     nodes: int = 6,
 ) -> GlobalError:
-    """The leading error in E f(Z_end) for data N(mean, variance) and a true start, by the backward equation.
+    """Derive the leading error in E f(Z_end) for data N(mean, variance) and a true start, by the backward equation.
 
-    The score is linear, so that u(z, t) = E[f(Z_end) | Z_t = z] is known; ``nodes`` Gauss-Hermite nodes a block average
-    over z_t: three are exact for a quadratic f, a wave needs more the shorter it is.
+    The score is linear, so that u(z, t) = E[f(Z_end) | Z_t = z] is known. The mean over z_t is taken with ``nodes``
+    Gauss-Hermite nodes a block: three are exact for a quadratic f, a wave needs more the shorter it is.
     Raises InputError for a deterministic scheme and for a multistep one, whose past is random.
     """
     program = error.program
@@ -262,14 +266,14 @@ def weak_global_error(
         raise InputError(
             "the weak global error of a multistep scheme is not derived: its start-up enters at full power"
         )
-    start, end = _checked(program, grid, interval)
-    times, weights = _nodes(start, end)
+    start, end = _check_interval(program, grid, interval)
+    times, weights = _quadrature_nodes(start, end)
     problem = MixtureProblem(program.process, (mean,), (variance,), (1.0,))
     field, density = problem.field(program.unknown), []
     draws, shares = normal_nodes(len(program.blocks), nodes)
-    for time, (a, b, spread) in zip(times, _conditional(program, mean, variance, times, end), strict=True):
+    for time, (a, b, spread) in zip(times, _carry_state_to_end(program, mean, variance, times, end), strict=True):
         center, covariance = marginal(program.process, time, mean, variance)
-        later = _carried(observable, a, b, spread)
+        later = _carry_observable(observable, a, b, spread)
         points = center + draws @ np.linalg.cholesky(covariance).T
         values = [error.evaluate(z, time, field, later, DIGITS)["f"] for z in points]
         density.append(float(shares @ np.array(values)))
@@ -277,7 +281,7 @@ def weak_global_error(
 
 
 def startup_program(program: StepProgram, past: int) -> StepProgram:
-    """The step as it is taken with ``past`` steps behind it: what is not there yet is not read."""
+    """Return the step as it is taken with ``past`` steps behind it: evaluations that are not there are not read."""
     if program.primed:  # the first step begins with the evaluation that a step of no length leaves
         first = Evaluate("past_1", t)
         return replace(program, statements=(first, *program.statements), history=0, primed=False)
@@ -286,16 +290,17 @@ def startup_program(program: StepProgram, past: int) -> StepProgram:
     def read(st: Evaluate | Combine) -> Evaluate | Combine:
         if isinstance(st, Evaluate):
             return st
-        kept = [
+        terms_left = [
             (block, tuple(x for x in terms if not (isinstance(x.operand, Output) and x.operand.evaluation in missing)))
             for block, terms in st.updates
         ]
-        return replace(st, updates=tuple(kept))
+        return replace(st, updates=tuple(terms_left))
 
     return replace(program, statements=tuple(map(read, program.statements)), history=past)
 
 
-def _checked(program: StepProgram, grid: str, interval: tuple[float, float] | None) -> tuple[float, float]:
+def _check_interval(program: StepProgram, grid: str, interval: tuple[float, float] | None) -> tuple[float, float]:
+    """Return (start, end); raise InputError for times that the process has not, or a grid that cannot be derived on."""
     process = program.process
     start, end = (process.t_max, process.t_min) if interval is None else interval
     check_times([start, end], process.t_max)
@@ -306,41 +311,43 @@ def _checked(program: StepProgram, grid: str, interval: tuple[float, float] | No
     return float(start), float(end)
 
 
-def _identity(process: Process) -> tuple[str, dict[sympy.Symbol, sympy.Expr]]:
+def _identify(process: Process) -> tuple[str, dict[sympy.Symbol, sympy.Expr]]:
+    """Return what two equal processes have in common."""
     return process.name, dict(process.parameters)
 
 
-def _nodes(start: float, end: float) -> tuple[np.ndarray, np.ndarray]:
-    """Quadrature nodes and weights in t from ``start`` down to ``end``: panels of Gauss-Legendre nodes in log t."""
-    panels = _panels(start, end)
+def _quadrature_nodes(start: float, end: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return nodes and weights in t from ``start`` down to ``end``: panels of Gauss-Legendre nodes in log t."""
+    panels = _count_panels(start, end)
     x, w = np.polynomial.legendre.leggauss(NODES)
     edges = np.linspace(np.log(start), np.log(end), panels + 1)
     half = (edges[0] - edges[1]) / 2
     logs = np.concatenate([(a + b) / 2 - half * x for a, b in pairwise(edges)])
-    times = np.exp(logs)
+    times = np.exp(logs)  # dt = t d(log t)
     return times, np.tile(w * half, panels) * times
 
 
-def _panels(start: float, end: float) -> int:
+def _count_panels(start: float, end: float) -> int:
     return max(1, int(np.ceil(np.log(start / end) / PANEL)))
 
 
 def _interpolate(times: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """``values`` between their nodes, panel by panel, by the polynomial in log t through the panel's nodes."""
+    """Return ``values`` between their nodes, panel by panel, by the polynomial in log t through the panel's nodes."""
     logs, wanted = np.log(times).reshape(-1, NODES), np.log(at)
     middles = (logs[:-1, -1] + logs[1:, 0]) / 2  # where one panel ends and the next begins
     panel = np.sum(wanted[:, None] < middles[None, :], axis=1)
     own = logs[panel]  # (points, NODES)
+    # Lagrange's basis: the product over m != j of (wanted - own_m) / (own_j - own_m), with 1 in the place of m = j.
     gaps = own[:, :, None] - own[:, None, :]
     ratios = (wanted[:, None] - own)[:, None, :] / np.where(gaps == 0, np.inf, gaps)
     basis = np.prod(np.where(gaps == 0, 1.0, ratios), axis=2)
     return np.einsum("pj,pj...->p...", basis, values.reshape(len(logs), NODES, *values.shape[1:])[panel])
 
 
-def _leading(
+def _leading_coefficients(
     error: LocalError, problem: MixtureProblem, states: np.ndarray, times: Sequence[float] | np.ndarray
 ) -> np.ndarray:
-    """The leading coefficients (m, points, k) at states of that shape; 0 for blocks with a higher power."""
+    """Return the leading coefficients (m, points, k) at states of that shape; 0 for blocks with a higher power."""
     program, lowest = error.program, min(error.exponents.values())
     field = problem.field(program.unknown)
     shown = [error.exponents[b] == lowest for b in program.blocks]
@@ -352,10 +359,14 @@ def _leading(
     return np.array([[value(z, time) for z in row] for row, time in zip(states, times, strict=True)])
 
 
-def _conditional(
+def _carry_state_to_end(
     program: StepProgram, mean: float, variance: float, times: np.ndarray, end: float
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Per time: (a, b, spread) with Z_end = a z + b + N(0, spread) given Z_t = z, by the program's reverse SDE."""
+    """Return for each time (a, b, spread): Z_end = a z + b + N(0, spread) given Z_t = z, by the reverse SDE.
+
+    The score of Gaussian data is linear, so that a, b and spread solve linear equations in t. They are integrated from
+    the end, where a = 1, to each of ``times``.
+    """
     process, k = program.process, len(program.blocks)
     strength = program.parametrisation.noise**2
     entries = [*process.drift, *process.diffusion, sympy.sympify(strength)]
@@ -378,9 +389,10 @@ def _conditional(
     return [(c[: k * k].reshape(k, k), c[k * k : k * k + k], c[k * k + k :].reshape(k, k)) for c in columns]
 
 
-def _carried(observable: Observable, a: np.ndarray, b: np.ndarray, spread: np.ndarray) -> Any:
+def _carry_observable(observable: Observable, a: np.ndarray, b: np.ndarray, spread: np.ndarray) -> Any:
+    """Return z -> E f(a z + b + N(0, spread))."""
     if isinstance(observable, QuadraticObservable):
-        return observable.carried(a, b, spread)
+        return observable.carry(a, b, spread)
     wave = np.array(observable.wave)
     later = WaveObservable(tuple(a.T @ wave), observable.phase + float(wave @ b))
     return _ScaledWave(float(np.exp(-wave @ spread @ wave / 2)), later)

@@ -1,10 +1,10 @@
 """Local error of a step program for an unknown smooth score: order, its terms, their value on a given problem.
 
 Knows what an expansion (analysis.expansion) yields; knows no scheme by name and no torch. The error is numerical minus
-exact after one step from t to t - h, in the original space and the original time. Deterministic programs are compared
-with the probability-flow ODE block by block; stochastic ones with the reverse SDE through a smooth observable f of the
-state (weak error). The unknown field is the one the program evaluates: the score s, or the network's eps for conjugate
-integrators.
+exact after one step from t to t - h, in the original space and the original time. A deterministic program is compared
+with the probability-flow ODE block by block. A stochastic one is compared with the reverse SDE through a smooth
+observable f of the state (weak error). The unknown field is the one that the program evaluates: the score s, or the
+network's eps for conjugate integrators.
 
 The terms of a deterministic error are elementary differentials of that field, which hold for blocks of any dimension:
 d_xm s_x[u, v] is the derivative of s_x by x and m, applied to u and v. Where blocks are one-dimensional they are
@@ -40,9 +40,10 @@ MAX_ORDER = 8
 class LocalError(ErrorTerms):
     """The leading local error, and from it the next terms.
 
-    It is the error after ``steps`` steps: one, from an exact past; but for a stochastic multistep method, whose past is
-    random, as many as it takes to fill the past, beginning with none. ``startup`` says that all of it comes from those
-    first steps: the step after them adds nothing at this power of h, so that the global error is one power smaller.
+    It is the error of one step from an exact past. The past of a stochastic multistep method is random: there it is the
+    error after ``steps`` steps, as many as fill the past, the first of them without one. ``startup`` says that all of
+    it comes from those first steps. The step after them then adds nothing at this power of h, so that the global error
+    is one power smaller.
     """
 
     startup: bool = False
@@ -50,6 +51,7 @@ class LocalError(ErrorTerms):
 
     @property
     def steps(self) -> int:
+        """The number of steps after which the error is taken."""
         return expanded_steps(self.program)
 
     @property
@@ -71,16 +73,16 @@ class LocalError(ErrorTerms):
         return self.through(2)[1]
 
     def through(self, count: int, budget: float = BUDGET) -> tuple[ErrorTerms, ...]:
-        """The first ``count`` powers of h with an error, in each block; the first is the leading one. Kept once known.
+        """Return the first ``count`` powers of h with an error, in each block; the first is the leading one.
 
-        Every further power costs several times the one before. Raises InputError for a count below one, and
-        before an expansion that is expected to take more than ``budget`` seconds.
+        Every further power costs several times the one before, so that terms are kept once known. Raises InputError for
+        a count below one, and before an expansion that is expected to take more than ``budget`` seconds.
         """
         if count < 1:
             raise InputError(f"{count} terms of a local error; accepted: one or more")
         if count - 1 not in self._found and count > 1:
             start = max(self.exponents.values()) + count - 1
-            scalars, found = _first_terms(self.program, start, start + MAX_ORDER, count, budget)
+            scalars, found = _find_first_terms(self.program, start, start + MAX_ORDER, count, budget)
             for n in range(1, count):
                 exponents = {block: terms[n][0] for block, terms in found.items()}
                 sums = {block: terms[n][1] for block, terms in found.items()}
@@ -89,7 +91,7 @@ class LocalError(ErrorTerms):
 
 
 def derive_local_error(program: StepProgram, max_order: int = MAX_ORDER, budget: float = BUDGET) -> LocalError:
-    """The leading local error of ``program``: expansions to growing order until every block shows its first term.
+    """Derive the leading local error of ``program``, by expansions to growing order until every block shows a term.
 
     Raises ArithmeticError if a block agrees with the exact flow through h**max_order, InputError before an expansion
     that is expected to take more than ``budget`` seconds.
@@ -100,31 +102,30 @@ def derive_local_error(program: StepProgram, max_order: int = MAX_ORDER, budget:
     >>> [derive_local_error(ia.derive(spec).program).order for spec in ("psld/SPS-2S", "vp/EM")]
     [2, 1]
 
-    Dormand and Prince's tableau has order five, with ``process`` flow, whose network returns z' itself:
+    Dormand and Prince's tableau has order five, on the process flow, whose network returns z' itself:
 
     >>> from fractions import Fraction as F
-    >>> from integrator_analysis.base_methods import RungeKutta
-    >>> from integrator_analysis.conjugation import Conjugate
     >>> a = ((), (F(1, 5),), (F(3, 40), F(9, 40)), (F(44, 45), F(-56, 15), F(32, 9)),
     ...     (F(19372, 6561), F(-25360, 2187), F(64448, 6561), F(-212, 729)),
     ...     (F(9017, 3168), F(-355, 33), F(46732, 5247), F(49, 176), F(-5103, 18656)))
     >>> b = (F(35, 384), F(0), F(500, 1113), F(125, 192), F(-2187, 6784), F(11, 84))
-    >>> method = Conjugate(base=RungeKutta(a, b), parametrisation="velocity")
+    >>> method = ia.Conjugate(base=ia.RungeKutta(a, b), parametrisation="velocity")
     >>> derive_local_error(method.lower(ia.process("flow"))).order
     5
     """
-    scalars, found = _first_terms(program, 1 if not program.stochastic else 2, max_order, budget=budget)
+    scalars, found = _find_first_terms(program, 1 if not program.stochastic else 2, max_order, budget=budget)
     exponents = {block: terms[0][0] for block, terms in found.items()}
     error = LocalError(program, scalars, exponents, {block: terms[0][1] for block, terms in found.items()})
-    if error.steps > 1 and _only_startup(error):
+    if error.steps > 1 and _comes_from_startup_alone(error):
         return LocalError(program, scalars, exponents, error.sums, startup=True)
     return error
 
 
 def linear_order(program: StepProgram, max_order: int = MAX_ORDER, budget: float = BUDGET) -> int:
-    """The order for a field that is linear in the state, K(t) z + k(t); weak order if stochastic.
+    """Derive the order for a field that is linear in the state, K(t) z + k(t); weak order if stochastic.
 
-    At least the order for a general field, and more where every leading term holds a second derivative by the state.
+    It is at least the order for a general field, and more where every leading term holds a second derivative by the
+    state.
 
     >>> import integrator_analysis as ia
     >>> i = ia.derive("flow/conjugate(base=AB3, predict=velocity)")
@@ -133,46 +134,48 @@ def linear_order(program: StepProgram, max_order: int = MAX_ORDER, budget: float
     """
     for order in range(1 if not program.stochastic else 2, max_order + 1):
         check_budget(program, order, budget)
-        scalars, powers = _by_power(program, order, linear=True)
+        scalars, powers = _error_by_power(program, order, linear=True)
         shown = {block: {n: found for n, found in enumerate(p) if found} for block, p in powers.items()}
         if lowest := min((n for found in shown.values() for n in found), default=0):
             leading = {block: found[lowest] for block, found in shown.items() if lowest in found}
             terms = ErrorTerms(program, scalars, dict.fromkeys(leading, lowest), leading)
-            startup = expanded_steps(program) > 1 and _only_startup(terms, linear=True)
+            startup = expanded_steps(program) > 1 and _comes_from_startup_alone(terms, linear=True)
             return lowest - 1 + startup
     raise ArithmeticError(f"no error term for a linear field through h**{max_order}")
 
 
-def _by_power(
+def _error_by_power(
     program: StepProgram, order: int, linear: bool = False, steps: int | None = None
 ) -> tuple[JetRing, dict[str, list[Sum]]]:
-    """Per block, the coefficients of 1, h, ..., h**order of the error, without what is zero."""
+    """Return the ring of coefficients and, per block, the error's sums of differentials at 1, h, ..., h**order."""
     if not program.stochastic:
         algebra, difference = strong_difference(program, order, linear)
         scalars = algebra.scalars
 
-        def named(tree: Tree) -> ElementaryDifferential:
+        def give_names(tree: Tree) -> ElementaryDifferential:
             return ElementaryDifferential(tree, program.blocks, algebra.unknown)
 
         def at_power(forest: Forest, n: int) -> Sum:
-            return _reduced(scalars, {named(tree): c for tree, c in forest.coefficient(n).items()})
+            return _reduce_sum(scalars, {give_names(tree): c for tree, c in forest.coefficient(n).items()})
 
         return scalars, {b: [at_power(forest, n) for n in range(order + 1)] for b, forest in difference.items()}
     scalars, series = weak_difference(program, order, linear, steps)
-    sums = [_reduced(scalars, _by_derivative(scalars, element)) for element in series.coefficients]
+    # Noise is of the size sqrt(h), so that the series has half powers; they must cancel in the mean.
+    sums = [_reduce_sum(scalars, _collect_by_derivative(scalars, element)) for element in series.coefficients]
     for n, found in enumerate(sums):
         if found and n % scalars.grade:
             raise ArithmeticError(f"an error term of half-integer order {n}/{scalars.grade} in h")
     return scalars, {OBSERVABLE: sums[:: scalars.grade]}
 
 
-def _reduced(scalars: JetRing, found: Sum) -> Sum:
+def _reduce_sum(scalars: JetRing, found: Sum) -> Sum:
+    """Return the sum with coefficients in normal form, without those that are zero."""
     reduced = ((d, scalars.reduce(element)) for d, element in found.items())
     return {d: element for d, element in reduced if element}
 
 
-def _by_derivative(jets: JetRing, element: PackedElement) -> dict[Differential, PackedElement]:
-    """A polynomial that is linear in the jets of f, by these."""
+def _collect_by_derivative(jets: JetRing, element: PackedElement) -> dict[Differential, PackedElement]:
+    """Split an element in which every term has one derivative of f as a factor: the coefficient of each derivative."""
     positions = [(n, label) for n, (kind, label) in enumerate(jets.keys) if kind == "observable"]
     parts: dict[Index, dict[tuple[int, ...], Any]] = {}
     for exponents, coefficient in element.terms():
@@ -181,13 +184,13 @@ def _by_derivative(jets: JetRing, element: PackedElement) -> dict[Differential, 
     return {Derivative(index, jets.blocks): jets.ring.from_dict(part) for index, part in parts.items()}
 
 
-def _first_terms(
+def _find_first_terms(
     program: StepProgram, start: int, limit: int, count: int = 1, budget: float = BUDGET
 ) -> tuple[JetRing, dict[str, list[tuple[int, Sum]]]]:
-    """The first ``count`` powers with an error of every block: expansions to growing order, from h**start."""
+    """Return the first ``count`` powers with an error of every block, by expansions to growing order from h**start."""
     for order in range(start, limit + 1):
         check_budget(program, order, budget)
-        scalars, powers = _by_power(program, order)
+        scalars, powers = _error_by_power(program, order)
         found = {b: [(n, terms) for n, terms in enumerate(p) if terms][:count] for b, p in powers.items()}
         if all(len(terms) == count for terms in found.values()):
             return scalars, found
@@ -195,13 +198,14 @@ def _first_terms(
     raise ArithmeticError(f"block(s) {', '.join(silent)}: {len(found[silent[0]])} error term(s) through h**{limit}")
 
 
-def _only_startup(error: ErrorTerms, linear: bool = False) -> bool:
-    """Whether one step more leaves the leading error what it is: at two points of a problem without symmetries.
+def _comes_from_startup_alone(error: ErrorTerms, linear: bool = False) -> bool:
+    """Return whether one step more leaves the leading error what it is.
 
-    As polynomials the two differ by identities between the process's functions, which the ring does not know.
+    Both errors are evaluated at two points of a problem without symmetries. As polynomials they cannot be compared:
+    they differ by identities between the process's functions, which the ring does not know.
     """
     program, order = error.program, error.exponents[OBSERVABLE]
-    scalars, powers = _by_power(program, order, linear, expanded_steps(program) + 1)
+    scalars, powers = _error_by_power(program, order, linear, expanded_steps(program) + 1)
     later = powers[OBSERVABLE]
     if any(later[:order]) or not later[order]:
         return False

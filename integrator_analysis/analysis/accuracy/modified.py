@@ -1,10 +1,10 @@
 """Modified equations: what a one-step scheme solves one order better than the equation it was made for.
 
 Knows leading local errors and the exact dynamics. With uniform steps of size h a deterministic scheme of order p
-follows z' = f + h**p g in forward time up to O(h**(p + 1)), g minus the leading coefficient of the local error; in the
-mean of observables a stochastic one follows the reverse process whose generator has h**p times the leading operator
-added. Whether that is the generator of an SDE is a question of its own: it is one if no derivative of f of the third
-order occurs, and none of the second in a direction without noise.
+follows z' = f + h**p g in forward time up to O(h**(p + 1)), with g minus the leading coefficient of the local error.
+A stochastic scheme follows, in the mean of observables, the reverse process whose generator has h**p times the leading
+operator added. Whether that is the generator of an SDE is a question of its own: it is one if no derivative of f of the
+third order occurs, and none of the second in a direction without noise.
 """
 
 from __future__ import annotations
@@ -47,23 +47,25 @@ class ModifiedODE:
     @property
     def unmodified(self) -> Mapping[str, sympy.Expr]:
         """L z + eta n by block, functions of t written as their names."""
-        return _linear_in_field(self.program)
+        return _equation_in_symbols(self.program)
 
     def text(self) -> Mapping[str, str]:
-        """The right-hand side of each block, the correction by elementary differentials."""
+        """Return the right-hand side of each block, the correction by elementary differentials."""
         found = self.correction.terms_text()
         power = {0: "", 1: "h*"}.get(self.power, f"h**{self.power}*")
-        return {b: _plus(str(f), found[b], f"{power}(", ")") for b, f in self.unmodified.items()}
+        return {b: _add_correction(str(f), found[b], f"{power}(", ")") for b, f in self.unmodified.items()}
 
     def latex(self) -> Mapping[str, str]:
-        """The same as LaTeX."""
+        """Return the right-hand sides as LaTeX."""
         found = self.correction.terms_latex()
         power = {0: "", 1: "h "}.get(self.power, f"h^{{{self.power}}} ")
         opening = power + r"\left("
-        return {b: _plus(notation.latex(f), found[b], opening, r"\right)") for b, f in self.unmodified.items()}
+        return {
+            b: _add_correction(notation.latex(f), found[b], opening, r"\right)") for b, f in self.unmodified.items()
+        }
 
     def right_hand_side(self, field: Field, h: float, digits: int = 25) -> Callable[[float, np.ndarray], np.ndarray]:
-        """(t, z) -> z' in float64 for steps of size h; z holds k * d numbers, block after block.
+        """Return (t, z) -> z' in float64 for steps of size h; z holds k * d numbers, block after block.
 
         ``field`` is the program's unknown in mpmath, as in LocalError.evaluate_blocks. h = 0 gives the equation itself.
         """
@@ -125,6 +127,8 @@ class ModifiedSDE:
     def forbidding(self) -> tuple[Derivative, ...]:
         """The derivatives of f for which there is no such SDE; empty if there is one."""
         blocks = self.program.blocks
+        # A generator has derivatives of f up to the second order. Those of the second are half a covariance, which has
+        # to stay positive for small h: it may not reach into a direction where D is zero.
         found = [index for index in self._coefficients if sum(index) > 2]
         silent = sympy.Matrix(self.program.process.diffusion).nullspace()
         for left, right in itertools.product(silent, repeat=2):
@@ -139,14 +143,14 @@ class ModifiedSDE:
         return not self.forbidding
 
     def text(self) -> Mapping[str, str]:
-        """The corrections of drift and diffusion by name, or under "none" why there is no modified SDE."""
+        """Return the corrections of drift and diffusion by name, or under "none" why there is no modified SDE."""
         if not self.exists:
             names = ", ".join(map(str, self.forbidding))
             return {"none": f"no SDE has the modified generator: it holds {names}"}
         return {name: str(value) for name, value in self._entries().items()}
 
     def latex(self) -> Mapping[str, str]:
-        """The corrections as LaTeX. Raises ArithmeticError if there is no such SDE."""
+        """Return the corrections as LaTeX. Raises ArithmeticError if there is no such SDE."""
         if not self.exists:
             raise ArithmeticError(self.text()["none"])
         return {name: notation.latex(value) for name, value in self._entries().items()}
@@ -161,7 +165,7 @@ class ModifiedSDE:
     def evaluate(
         self, z: Sequence[float], time: float, field: Field, digits: int = 40
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The corrections at a state (k numbers): drift, float64 (k), and diffusion, float64 (k, k).
+        """Return the corrections at a state (k numbers): drift, float64 (k), and diffusion, float64 (k, k).
 
         Raises ArithmeticError if there is no such SDE.
         """
@@ -176,7 +180,7 @@ class ModifiedSDE:
 
 
 def modified_equation(error: LocalError) -> ModifiedODE | ModifiedSDE:
-    """The modified equation of the scheme that ``error`` is the local error of.
+    """Return the modified equation of the scheme that ``error`` is the local error of.
 
     Raises InputError for a stochastic scheme that reads earlier steps: the error of its first steps is not that of all.
 
@@ -199,12 +203,13 @@ def modified_equation(error: LocalError) -> ModifiedODE | ModifiedSDE:
     return ModifiedODE(program, power, ErrorTerms(program, error.scalars, exponents, sums))
 
 
-def _plus(first: str, second: str, opening: str, closing: str) -> str:
+def _add_correction(first: str, second: str, opening: str, closing: str) -> str:
+    """Return the text of first + opening second closing, without a correction that is 0."""
     return first if second == "0" else f"{first} + {opening}{second}{closing}"
 
 
-def _linear_in_field(program: StepProgram) -> Mapping[str, sympy.Expr]:
-    """L z + eta n in symbols."""
+def _equation_in_symbols(program: StepProgram) -> Mapping[str, sympy.Expr]:
+    """Return L z + eta n by block, with a symbol for every function of t."""
     drift, eta = program.parametrisation.drift, program.parametrisation.eta
     state = sympy.Matrix([sympy.Symbol(b) for b in program.blocks])
     outputs = sympy.Matrix([sympy.Symbol(c) for c in components(program)])

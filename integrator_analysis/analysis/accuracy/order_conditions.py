@@ -1,8 +1,8 @@
 """Order conditions: equations between what is free in a scheme under which its order rises, and their solutions.
 
-Knows lowered programs whose coefficients hold free symbols: weights of a word, times of evaluations, combinations of
+Knows step programs whose coefficients hold free symbols: weights of a word, times of evaluations, combinations of
 them. The conditions are the coefficients of the local error, as polynomials in the free symbols; nothing is sampled.
-For Gaussian data, whose score is linear, it knows the condition on a matrix B(t) too: a differential equation.
+For Gaussian data, whose score is linear, the condition on a matrix B(t) is derived too: a differential equation.
 """
 
 from __future__ import annotations
@@ -13,40 +13,39 @@ from dataclasses import replace
 
 import sympy
 
-from integrator_analysis.algebra.symbols import t
 from integrator_analysis.analysis.accuracy.differentials import symbol_of
 from integrator_analysis.analysis.accuracy.local_error import derive_local_error
 from integrator_analysis.analysis.accuracy.terms import ErrorTerms
 from integrator_analysis.analysis.expansion.step import strong_difference
 from integrator_analysis.analysis.expansion.trees import ElementaryDifferential, Tree
 from integrator_analysis.inputs import InputError
-from integrator_analysis.methods.conjugation.conjugate import Conjugate
-from integrator_analysis.processes import Process
 from integrator_analysis.program.step_program import StepProgram
 
 __all__ = ["gaussian_error_matrix", "gaussian_slope_of_b", "order_conditions", "solve_conditions"]
 
 
 def order_conditions(program: StepProgram, free: Sequence[sympy.Symbol], order: int) -> tuple[sympy.Expr, ...]:
-    """Polynomials in ``free`` that all vanish if and only if the program has at least ``order`` for every smooth field.
+    """Return polynomials in ``free`` that vanish if and only if the program has at least ``order`` for smooth fields.
 
-    The program is deterministic, blocks are of any dimension. One polynomial for every elementary differential of the
-    local error up to h**order, made primitive, without repetitions and in order of their size. Raises InputError for a
-    stochastic program.
+    The program is deterministic, blocks are of any dimension. There is one polynomial for every elementary differential
+    of the local error up to h**order, made primitive, without repetitions and in order of their size. Raises InputError
+    for a stochastic program.
 
-    The midpoint of a step, found by asking where one evaluation makes a word of two exact halves second order:
+    The word A B A has order one whatever the weights of its A and the time c of its evaluation are. With one evaluation
+    it cannot have order two: one condition is 1 = 0.
 
     >>> import integrator_analysis as ia
-    >>> from integrator_analysis.splitting import Splitting
-    >>> from integrator_analysis.words import Factor
     >>> a, c = sympy.symbols("a c")
-    >>> word = (Factor("A", a, c), Factor("B", sympy.S.One), Factor("A", 1 - a, sympy.S.One))
-    >>> program = Splitting(word, flow="exact").lower(ia.process("psld"))
-    >>> len(order_conditions(program, (a, c), 1))
-    0
+    >>> word = (ia.Factor("A", a, sympy.S.Zero), ia.Factor("B", sympy.S.One, c), ia.Factor("A", 1 - a, sympy.S.One))
+    >>> program = ia.Splitting(word, flow="exact").lower(ia.process("cld"))
+    >>> order_conditions(program, (a, c), 1)
+    ()
+    >>> order_conditions(program, (a, c), 2)
+    (1, 2*a - 1, 2*c - 1)
     """
     if program.stochastic:
         raise InputError("order conditions are derived for deterministic schemes")
+    # Free symbols enter the ring as parameters of unknown value: 1 is no more than not 0.
     given = replace(program, parameters={**program.parameters, **dict.fromkeys(free, sympy.S.One)})
     algebra, difference = strong_difference(given, order)
     jets = algebra.scalars
@@ -54,6 +53,7 @@ def order_conditions(program: StepProgram, free: Sequence[sympy.Symbol], order: 
     found: dict[sympy.Expr, None] = {}
     coefficients = (series.coefficients for forest in difference.values() for series in forest.terms.values())
     for element in itertools.chain.from_iterable(coefficients):
+        # Parameters and jets of functions of t are independent: what multiplies each of their monomials has to vanish.
         terms: dict[tuple[int, ...], sympy.Expr] = {}
         for exponents, coefficient in jets.reduce(element).terms():
             rest = tuple(0 if n in positions else e for n, e in enumerate(exponents))
@@ -63,18 +63,23 @@ def order_conditions(program: StepProgram, free: Sequence[sympy.Symbol], order: 
         for condition in terms.values():
             if (expanded := sympy.expand(condition)) != 0:
                 found[sympy.Poly(expanded, *free).primitive()[1].as_expr()] = None
-    return tuple(sorted({_signed(c, free) for c in found}, key=lambda c: (len(sympy.Add.make_args(c)), str(c))))
+    return tuple(
+        sorted({_make_leading_positive(c, free) for c in found}, key=lambda c: (len(sympy.Add.make_args(c)), str(c)))
+    )
 
 
-def _signed(condition: sympy.Expr, free: Sequence[sympy.Symbol]) -> sympy.Expr:
-    """With a positive leading coefficient."""
+def _make_leading_positive(condition: sympy.Expr, free: Sequence[sympy.Symbol]) -> sympy.Expr:
+    """Return the condition with a positive leading coefficient, so that it is not listed with both signs."""
     return condition if sympy.Poly(condition, *free).LC() > 0 else sympy.expand(-condition)
 
 
 def solve_conditions(
     conditions: Sequence[sympy.Expr], free: Sequence[sympy.Symbol]
 ) -> list[Mapping[sympy.Symbol, sympy.Expr]]:
-    """All solutions; those of a family in terms of the symbols that stay free. Empty if there is none."""
+    """Return all solutions of the conditions, those of a family in terms of the symbols that stay free.
+
+    The list is empty if there is none.
+    """
     if not conditions:
         return [{}]
     basis = sympy.groebner(conditions, *free, order="lex")
@@ -84,7 +89,7 @@ def solve_conditions(
 
 
 def gaussian_error_matrix(error: ErrorTerms) -> sympy.ImmutableMatrix:
-    """k x k: what multiplies z in the terms of ``error`` for the field K(t) z, that of Gaussian data of mean zero.
+    """Return what multiplies z in the terms of ``error``, k x k, for Gaussian data of mean zero: the field K(t) z.
 
     K_xm is an entry of K and d_t K_xm its derivative. Raises InputError for a stochastic scheme.
     """
@@ -103,7 +108,7 @@ def gaussian_error_matrix(error: ErrorTerms) -> sympy.ImmutableMatrix:
 
 
 def _linear_value(tree: Tree, blocks: Sequence[str]) -> sympy.Matrix:
-    """The row r with tree = r z for the field K(t) z, whose second derivatives are zero."""
+    """Return the row r with tree = r z for the field K(t) z, whose second derivatives are zero."""
     if len(tree) == 1:
         return sympy.Matrix([[int(n == tree[0]) for n in range(len(blocks))]])
     component, times, children = tree
@@ -117,21 +122,23 @@ def _linear_value(tree: Tree, blocks: Sequence[str]) -> sympy.Matrix:
     return row[slot] * _linear_value(child, blocks)
 
 
-def gaussian_slope_of_b(process: Process, parametrisation: str = "eps") -> sympy.ImmutableMatrix:
-    """B' as a function of B and K, k x k, for which conjugate Euler has no h**2 error on Gaussian data, eps = K(t) z.
+def gaussian_slope_of_b(program: StepProgram) -> sympy.ImmutableMatrix:
+    """Return B' as a function of B and K for which conjugate Euler has no h**2 error on Gaussian data, k x k.
 
-    Solved from the local error of conjugate Euler with a matrix B(t) of unknown entries b_xx, b_xm, ...: it is the
-    Riccati equation B' = -[(B - L) B + B (L + J) + eta K' + J (L + J)], J = eta K, whose solutions are the B that suit
-    the data. It has no solution through every time: B may be infinite somewhere.
+    ``program`` is conjugate Euler's with a matrix B whose k x k entries are different functions of t. Which functions
+    does not matter: the error holds their names b_xx, b_xm, ... and derivatives. On Gaussian data the network is K(t)
+    z. The result is solved from the local error. For eps it is the Riccati equation B' = -[(B - L) B + B (L + J) + eta
+    K' + J (L + J)], J = eta K, whose solutions are the B that suit the data. It has no solution through every time: B
+    may be infinite somewhere.
 
     >>> import integrator_analysis as ia
-    >>> gaussian_slope_of_b(ia.process("ve"))[0]
+    >>> program = ia.Conjugate(sympy.ImmutableMatrix([[ia.t]])).lower(ia.process("ve"))
+    >>> gaussian_slope_of_b(program)[0]
     -K_xx**2*eta_xx**2 - K_xx*b_xx*eta_xx - b_xx**2 - d_t K_xx*eta_xx
     """
-    k = len(process.blocks)
-    powers = sympy.Matrix(k, k, lambda i, j: t ** (1 + k * i + j))  # any functions of t: the error holds their names
-    error = derive_local_error(Conjugate(powers.as_immutable(), parametrisation=parametrisation).lower(process))
-    names = [f"b_{a}{b}" for a in process.blocks for b in process.blocks]
-    slopes = [symbol_of(f"slope_{name}") for name in names]
-    (solution,) = sympy.solve(list(gaussian_error_matrix(error)), slopes, dict=True)
-    return sympy.ImmutableMatrix(k, k, [sympy.expand(solution[slope]) for slope in slopes])
+    k, blocks = len(program.blocks), program.blocks
+    slopes = [symbol_of(f"slope_b_{a}{b}") for a in blocks for b in blocks]
+    found = sympy.solve(list(gaussian_error_matrix(derive_local_error(program))), slopes, dict=True)
+    if len(found) != 1 or len(found[0]) != len(slopes):
+        raise InputError("the program holds no B(t) to solve for; accepted: conjugate Euler with a matrix of functions")
+    return sympy.ImmutableMatrix(k, k, [sympy.expand(found[0][slope]) for slope in slopes])

@@ -1,6 +1,6 @@
-"""The numbers that the terms of a local error take at one time, state and field.
+"""The numbers that jets and trees become at one time and state, for a given field.
 
-Knows how a ring, a program and functions of time become numbers; knows no error.
+Knows how elements of a ring of jets, trees and functions of time are evaluated in mpmath; knows no error.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from integrator_analysis.analysis.expansion.jets import Index, JetRing
 from integrator_analysis.analysis.expansion.trees import ElementaryDifferential, Tree
 from integrator_analysis.program.step_program import StepProgram
 
+__all__ = ["Point"]
+
 
 class Point:
     """Values of jets and trees at one point, computed as they are asked for.
 
-    ``jets`` is the ring of the coefficients, ``functions`` gives a function of time by its name. ``z`` holds the
-    numbers of the state block by block, ``field`` the unknown at (z, time), ``observable`` the f of a weak error.
+    ``jets`` is the ring of the coefficients, and ``functions`` returns a function of time by its name. ``z`` holds the
+    numbers of the state block by block. ``field`` returns the unknown at (z, time); ``observable`` is the f of a weak
+    error. Derivatives are numerical, at mpmath's working precision.
     """
 
     def __init__(
@@ -43,7 +46,7 @@ class Point:
         self.fields: dict[tuple, Sequence[mpmath.mpf]] = {}
 
     def total(self, found: Sum) -> list[mpmath.mpf]:
-        """A sum of differentials, as many numbers as a block has."""
+        """Return the value of a sum of differentials, as many numbers as a block has."""
         total = [mpmath.mpf(0)] * self.size
         for differential, element in found.items():
             factor = self.value(element)
@@ -51,6 +54,7 @@ class Point:
         return total
 
     def value(self, polynomial: PackedElement) -> mpmath.mpf:
+        """Return the value of an element of the ring."""
         total = mpmath.mpf(0)
         for exponents, coefficient in polynomial.terms():
             term = mpmath.mpf(int(coefficient.numerator)) / int(coefficient.denominator)
@@ -61,12 +65,13 @@ class Point:
         return total
 
     def differential(self, d: Differential) -> list[mpmath.mpf]:
+        """Return the value of a differential: one number for a derivative of f, else as many as a block has."""
         if isinstance(d, ElementaryDifferential):
             return self.tree(d.tree)
         return [mpmath.diff(lambda *a: self.observable(a), tuple(self.z), d.index)]
 
     def tree(self, tree: Tree) -> list[mpmath.mpf]:
-        """The value of a tree: a derivative of the field, contracted with the values of the children."""
+        """Return the value of a tree: a derivative of the field, contracted with the values of the children."""
         if tree not in self.cache:
             blocks, size = len(self.program.blocks), self.size
             if len(tree) == 1:
@@ -75,6 +80,8 @@ class Point:
             component, times, children = tree
             values = [self.tree(child) for _, child in children]
             total = [mpmath.mpf(0)] * size
+            # The derivative is a multilinear map: sum over one entry of every child the partial derivative by these
+            # entries, times the product of the children's values there.
             for entries in itertools.product(range(size), repeat=len(children)):
                 places = [slot * size + e for (slot, _), e in zip(children, entries, strict=True)]
                 factor = mpmath.fprod(v[e] for v, e in zip(values, entries, strict=True))
@@ -85,25 +92,26 @@ class Point:
         return self.cache[tree]
 
     def partial(self, component: int, index: Index) -> mpmath.mpf:
-        """A partial derivative of one number of the field."""
+        """Return a partial derivative of one number of the field; ``index`` counts it by each of (*z, time)."""
         key = ("partial", component, index)
         if key not in self.cache:
             self.cache[key] = mpmath.diff(lambda *a: self._field(a)[component], (*self.z, self.time), index)
         return self.cache[key]
 
     def generator(self, n: int) -> mpmath.mpf:
+        """Return the value of generator number n of the ring."""
         if n not in self.cache:
-            self.cache[n] = self._compute(*self.jets.keys[n])
+            self.cache[n] = self._evaluate_jet(*self.jets.keys[n])
         return self.cache[n]
 
     def _field(self, at: tuple) -> Sequence[mpmath.mpf]:
-        """The field at (*z, time), kept with its precision: components are differentiated on the same points."""
-        key = (*at, mpmath.mp.prec)
+        """Return the field at (*z, time). Values are kept: all components are differentiated on the same points."""
+        key = (*at, mpmath.mp.prec)  # mpmath raises its precision while it differentiates
         if key not in self.fields:
             self.fields[key] = self.field(at[:-1], at[-1])
         return self.fields[key]
 
-    def _compute(self, kind: str, label: Any) -> mpmath.mpf:
+    def _evaluate_jet(self, kind: str, label: Any) -> mpmath.mpf:
         if kind == "state":
             return self.z[self.program.blocks.index(label)]
         if kind == "time":
@@ -120,7 +128,7 @@ class Point:
             component, index = label
             return self.partial(self.jets.unknown.index(component), index)
         if kind == "reciprocal slope":
-            return 1 / self._compute("function", (label, 1))
+            return 1 / self._evaluate_jet("function", (label, 1))
         if kind == "reciprocal value":
-            return 1 / self._compute("function", (label, 0))
+            return 1 / self._evaluate_jet("function", (label, 0))
         raise NotImplementedError(f"generator {kind} {label} in an error term")

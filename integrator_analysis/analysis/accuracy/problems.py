@@ -1,8 +1,9 @@
 """Problems with a known answer: Gaussian-mixture data in one dimension per block, diffused by a process.
 
-Knows the kernel (through mpmath and numpy) and closed forms of Gaussian mixtures; knows no scheme and no torch, so
+Knows the kernel (through mpmath and numpy) and closed forms of Gaussian mixtures. Knows no scheme and no torch, so
 that it can be the oracle of generated code. The mixture is neither symmetric nor Gaussian, and its score depends on
-time, so no derivative in a leading error term vanishes by accident.
+time, so that no derivative in a leading error term vanishes by accident. In mpmath it has the fields whose derivatives
+enter derived constants, in numpy it has reference solutions.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from integrator_analysis.algebra.symbols import t
 from integrator_analysis.parametrisation.registry import parametrisation
 from integrator_analysis.processes import Process
 
-__all__ = ["MixtureProblem", "WaveObservable"]
+__all__ = ["ABSOLUTE", "MixtureProblem", "WaveObservable", "normal_nodes"]
 
 RELATIVE, ABSOLUTE = 2.3e-14, 1e-16
 """Tolerances of reference solutions: scipy accepts no smaller relative one."""
@@ -44,7 +45,7 @@ class WaveObservable:
         return mpmath.cos(sum(w * v for w, v in zip(self.wave, z, strict=True)) + self.phase)
 
     def numpy(self, z: np.ndarray) -> np.ndarray:
-        """The observable of an array (n, k)."""
+        """Return the observable of the states in an array (n, k)."""
         return np.cos(z @ np.array(self.wave) + self.phase)
 
 
@@ -68,9 +69,8 @@ class MixtureProblem:
         entries = [process.kernel.transition[i, 0] for i in range(k)] + list(process.kernel.covariance)
         return function(entries, (t,), process.definitions, process.parameters, "mpmath")
 
-    # -- mpmath: the field whose derivatives enter the derived constants ---------------------------------------
     def score(self, z: Sequence[mpmath.mpf], time: mpmath.mpf) -> list[mpmath.mpf]:
-        """The score of the diffused mixture at z (k numbers), at mpmath's working precision."""
+        """Return the score of the diffused mixture at z (k numbers), at mpmath's working precision."""
         logs, pulls = [], []
         k = len(z)
         for height, mean, precision in self._components(time, mpmath.mp.prec):
@@ -83,8 +83,8 @@ class MixtureProblem:
         return [sum(w * p[i] for w, p in zip(shares, pulls, strict=True)) / sum(shares) for i in range(k)]
 
     def _components(self, time: mpmath.mpf, precision: int) -> list[_Component]:
-        """The components of the law at ``time``, kept: derivatives of the score ask for few times."""
-        if (time, precision) not in self._kept:
+        """Return the components of the law at ``time``, kept: numerical derivatives ask for the same times again."""
+        if (time, precision) not in self._known:
             psi, sigma = self._split(time)
             k = len(psi)
             found = []
@@ -94,15 +94,15 @@ class MixtureProblem:
                     covariance[i, j] = sigma[i * k + j] + mpmath.mpf(variance) * psi[i] * psi[j]
                 height = mpmath.log(mpmath.mpf(weight)) - mpmath.log(mpmath.det(covariance)) / 2
                 found.append((height, [p * mpmath.mpf(mean) for p in psi], mpmath.inverse(covariance).tolist()))
-            self._kept[time, precision] = found
-        return self._kept[time, precision]
+            self._known[time, precision] = found
+        return self._known[time, precision]
 
     @cached_property
-    def _kept(self) -> dict[tuple[mpmath.mpf, int], list[_Component]]:
+    def _known(self) -> dict[tuple[mpmath.mpf, int], list[_Component]]:
         return {}
 
     def eps(self, z: Sequence[mpmath.mpf], time: mpmath.mpf) -> list[mpmath.mpf]:
-        """eps = -L^T s with the lower Cholesky factor L of Sigma(t)."""
+        """Return eps = -L^T s, with the triangular Cholesky factor L of Sigma(t)."""
         _, sigma = self._split(time)
         score = self.score(z, time)
         if len(score) == 1:
@@ -113,16 +113,16 @@ class MixtureProblem:
         return [-(l_xx * score[0] + l_mx * score[1]), -l_mm * score[1]]
 
     def field(self, unknown: str) -> Callable[[Sequence[mpmath.mpf], mpmath.mpf], list[mpmath.mpf]]:
-        """What a network of the parametrisation ``unknown`` returns: C_out^{-1} (s - C_skip z), or z' for velocity."""
+        """Return what a network of this parametrisation returns: C_out^{-1} (s - C_skip z), or z' for velocity."""
         if unknown not in self._fields:
-            self._fields[unknown] = self._field(unknown)
+            self._fields[unknown] = self._make_field(unknown)
         return self._fields[unknown]
 
     @cached_property
     def _fields(self) -> dict[str, Callable[[Sequence[mpmath.mpf], mpmath.mpf], list[mpmath.mpf]]]:
         return {}
 
-    def _field(self, unknown: str) -> Callable[[Sequence[mpmath.mpf], mpmath.mpf], list[mpmath.mpf]]:
+    def _make_field(self, unknown: str) -> Callable[[Sequence[mpmath.mpf], mpmath.mpf], list[mpmath.mpf]]:
         if unknown in ("score", "eps"):
             return self.score if unknown == "score" else self.eps
         process, k = self.process, len(self.process.blocks)
@@ -145,13 +145,13 @@ class MixtureProblem:
         return field
 
     def _split(self, time: mpmath.mpf) -> tuple[list[mpmath.mpf], list[mpmath.mpf]]:
+        """Return Psi_1(t) and Sigma(t), row by row."""
         values = self._kernel(time)
         k = len(self.process.blocks)
         return values[:k], values[k:]
 
-    # -- numpy: reference solutions ----------------------------------------------------------------------------
     def marginals(self, time: float) -> list[tuple[float, np.ndarray, np.ndarray]]:
-        """(weight, mean (k), covariance (k, k)) of each component of the law of z_time."""
+        """Return (weight, mean (k), covariance (k, k)) of each component of the law of z_time."""
         psi, sigma = self.process.mean(time)[:, 0], self.process.covariance(time)
         return [
             (w, psi * m, sigma + v * np.outer(psi, psi))
@@ -159,12 +159,12 @@ class MixtureProblem:
         ]
 
     def score_numpy(self, z: np.ndarray, time: float) -> np.ndarray:
-        """The score at z, float64 (n, k)."""
+        """Return the score at z, float64 (n, k)."""
         shares, pulls = self._pulls(z, time)
         return np.einsum("cn,cnk->nk", shares, pulls)
 
     def _pulls(self, z: np.ndarray, time: float) -> tuple[np.ndarray, np.ndarray]:
-        """Of each component, what it weighs at z (c, n) and its own score there (c, n, k)."""
+        """Return of each component its share of the density at z (c, n) and its own score there (c, n, k)."""
         logs, pulls = [], []
         for weight, mean, covariance in self.marginals(time):
             residual = z - mean
@@ -172,13 +172,13 @@ class MixtureProblem:
             logs.append(np.log(weight) - np.linalg.slogdet(covariance)[1] / 2 + np.sum(residual * pull, axis=1) / 2)
             pulls.append(pull)
         top = np.max(logs, axis=0)
-        shares = np.exp(np.array(logs) - top)
+        shares = np.exp(np.array(logs) - top)  # relative to the largest, so that not all of them underflow far out
         return shares / shares.sum(axis=0), np.array(pulls)
 
     def solve(self, z: np.ndarray, start: float, ends: Sequence[float]) -> np.ndarray:
-        """The probability-flow ODE from z (n, k) at ``start`` to each of ``ends`` (decreasing): (len(ends), n, k).
+        """Solve the probability-flow ODE from z (n, k) at ``start`` to each of ``ends``, decreasing: (len(ends), n, k).
 
-        scipy's DOP853 at its smallest rtol, begun anew at every end: its dense output would be of lower order.
+        By scipy's DOP853 at its smallest rtol, begun anew at every end: its dense output would have a smaller order.
         """
         from scipy.integrate import solve_ivp
 
@@ -201,7 +201,7 @@ class MixtureProblem:
         return np.array(found)
 
     def _score_and_jacobian(self, z: np.ndarray, time: float) -> tuple[np.ndarray, np.ndarray]:
-        """The score at z (n, k) and its derivative by z (n, k, k): [.., i, j] is that of component i by z_j."""
+        """Return the score at z (n, k) and its derivative by z (n, k, k): [.., i, j] is that of component i by z_j."""
         shares, pulls = self._pulls(z, time)
         precisions = np.array([np.linalg.inv(covariance) for _, _, covariance in self.marginals(time)])
         score = np.einsum("cn,cnk->nk", shares, pulls)
@@ -209,7 +209,7 @@ class MixtureProblem:
         return score, np.einsum("cn,cnij->nij", shares, bends) - np.einsum("ni,nj->nij", score, score)
 
     def solve_with_tangent(self, z: np.ndarray, start: float, ends: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-        """``solve`` and the derivative of each solution by z: (len(ends), n, k) and (len(ends), n, k, k).
+        """Return ``solve`` and the derivative of each solution by z: (len(ends), n, k) and (len(ends), n, k, k).
 
         The derivative solves the variational equation Phi' = J Phi along the trajectory, Phi = 1 at ``start``.
         """
@@ -233,36 +233,36 @@ class MixtureProblem:
         return rows[:, : n * k].reshape(-1, n, k), rows[:, n * k :].reshape(-1, n, k, k)
 
     def sample(self, n: int, time: float, seed: int) -> np.ndarray:
-        """n draws of z_time, float64 (n, k)."""
+        """Draw n samples of z_time, float64 (n, k)."""
         rng = np.random.default_rng(seed)
         components = self.marginals(time)
         chosen = rng.choice(len(components), size=n, p=self.weights)
         return np.array([rng.multivariate_normal(components[c][1], components[c][2]) for c in chosen])
 
     def nodes(self, time: float, points: int, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
-        """Nodes (n, k) and weights (n) of the law of z_time, for integrands made of the score and smooth functions.
+        """Return nodes (n, k) and weights (n) of the law of z_time, for the score and smooth functions as integrands.
 
         z = psi x + L V g with Sigma = L L^T, V orthonormal and orthogonal to L^{-1} psi, g standard normal, and x the
-        data with independent noise. The score is linear in z but for a function of x, which can be steep: x gets an
-        equidistant rule, refined until it is within ``tolerance``, and g ``points`` Gauss-Hermite nodes a dimension.
-        Nodes that weigh less than a thousandth of ``tolerance`` together are left out.
+        data with independent noise. The score is linear in z but for a function of x, which can be steep. So x gets an
+        equidistant rule, refined until it is within ``tolerance``, and g gets ``points`` Gauss-Hermite nodes a
+        dimension. Nodes that weigh less than a thousandth of ``tolerance`` together are left out.
         """
         factor = np.linalg.cholesky(self.process.covariance(time))
         psi = self.process.mean(time)[:, :1]
         ray = np.linalg.solve(factor, psi)
-        x, weight = self._line(float(1 / (ray**2).sum()), tolerance)
+        x, weight = self._data_nodes(float(1 / (ray**2).sum()), tolerance)
         rest = np.linalg.svd(ray)[0][:, 1:]
         grid, shares = normal_nodes(len(psi) - 1, points)
         nodes = x[:, None, None] * psi[:, 0] + grid @ (factor @ rest).T
         weights = np.outer(weight, shares).ravel()
-        kept = weights * len(weights) >= tolerance * NEGLIGIBLE
-        return nodes.reshape(-1, len(psi))[kept], weights[kept]
+        heavy = weights * len(weights) >= tolerance * NEGLIGIBLE
+        return nodes.reshape(-1, len(psi))[heavy], weights[heavy]
 
-    def _line(self, noise: float, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
-        """Nodes and weights of the data with noise of the given variance.
+    def _data_nodes(self, noise: float, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return nodes and weights of the data with noise of the given variance.
 
         The trapezoidal rule converges exponentially for what is analytic in a strip, however steep and wherever it is
-        so, where Gauss-Hermite nodes of each component would need hundreds. Powers of the score have the poles of the
+        so. Gauss-Hermite nodes of each component would have to be hundreds. Powers of the score have the poles of the
         derivatives that leading errors hold: the rule is fine enough when their means settle.
         """
         means = np.array(self.means)[:, None]
@@ -284,7 +284,7 @@ class MixtureProblem:
         raise ArithmeticError(f"{MOST_NODES} nodes do not integrate the score of the mixture to {tolerance:g}")
 
     def expectation(self, observable: WaveObservable, time: float) -> float:
-        """E f(z_time) in closed form."""
+        """Return E f(z_time) in closed form."""
         wave = np.array(observable.wave)
         return float(
             sum(
@@ -295,7 +295,10 @@ class MixtureProblem:
 
 
 def normal_nodes(dimension: int, points: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tensor Gauss-Hermite nodes (points**dimension, dimension) and weights for standard normal variables, or none."""
+    """Return Gauss-Hermite nodes (points**dimension, dimension) and weights for standard normal variables.
+
+    For no variable there is one node of weight one.
+    """
     if not dimension:
         return np.zeros((1, 0)), np.ones(1)
     x, w = np.polynomial.hermite_e.hermegauss(points)

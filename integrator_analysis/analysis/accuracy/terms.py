@@ -32,15 +32,15 @@ from integrator_analysis.analysis.expansion.trees import ElementaryDifferential
 from integrator_analysis.inputs import InputError
 from integrator_analysis.program.step_program import StepProgram
 
-__all__ = ["ErrorTerms", "Term"]
+__all__ = ["ErrorTerm", "ErrorTerms"]
 
 FACTOR_TERMS = 60
 """Sums with more monomials are collected, not factored: factoring long sums takes minutes."""
 
 
 @dataclass(frozen=True)
-class Term:
-    """coefficient * differential; the coefficient holds parameters, functions of t and, in a weak error, the field."""
+class ErrorTerm:
+    """coefficient * differential. The coefficient holds parameters, functions of t and, in a weak error, the field."""
 
     coefficient: sympy.Expr
     differential: Differential
@@ -62,9 +62,9 @@ class Term:
 
 @dataclass(frozen=True)
 class ErrorTerms:
-    """One power of h of the local error of each block, or of "f" for a weak error: ``exponents`` and coefficients.
+    """One term of the local error of each block, or of "f" for a weak error: h**exponents[block] times its coefficient.
 
-    ``sums`` maps a block to its coefficient, a sum of differentials with elements of the ring ``scalars``.
+    ``sums`` maps a block to that coefficient: a sum of differentials, each with an element of the ring ``scalars``.
     """
 
     program: StepProgram
@@ -73,7 +73,7 @@ class ErrorTerms:
     sums: Mapping[str, Sum]
 
     @cached_property
-    def terms(self) -> Mapping[str, tuple[Term, ...]]:
+    def terms(self) -> Mapping[str, tuple[ErrorTerm, ...]]:
         """The coefficients term by term, the smallest trees (the lowest derivatives of f) first.
 
         Each term's own coefficient is factored where it is short. Heun's error constants (Hairer, Norsett and Wanner,
@@ -90,7 +90,9 @@ class ErrorTerms:
         1/6*d_x velocity_x[d_x velocity_x[velocity_x]]
         """
         return {
-            block: tuple(Term(self._readable(found[d]), d) for d in sorted(found, key=lambda d: (d.degree, str(d))))
+            block: tuple(
+                ErrorTerm(self._make_coefficient(found[d]), d) for d in sorted(found, key=lambda d: (d.degree, str(d)))
+            )
             for block, found in self.sums.items()
         }
 
@@ -101,18 +103,22 @@ class ErrorTerms:
         For one-dimensional blocks: there the elementary differentials are products of partial derivatives. A weak error
         is a sum of derivatives of f with factored coefficients.
         """
-        return {block: self._one_expression(found) for block, found in self.sums.items()}
+        return {block: self._make_expression(found) for block, found in self.sums.items()}
 
-    def _one_expression(self, found: Sum) -> sympy.Expr:
+    def _make_expression(self, found: Sum) -> sympy.Expr:
+        """Return a sum of differentials as one expression, blocks being numbers."""
         if self.program.stochastic:
             # Every coefficient is factored, however long: it stands beside a derivative of f that divides nothing.
-            parts = {d: factor_sum(element.as_expr(*self._symbols)) for d, element in found.items()}
+            parts = {d: factor_sum(element.as_expr(*self._generator_symbols)) for d, element in found.items()}
             return sympy.Add(*[parts[d] * d.symbol for d in parts if isinstance(d, Derivative)])
-        element, symbols = self._projected(found)
-        return _factored(element, symbols)
+        element, symbols = self._project_to_numbers(found)
+        return _factor_if_short(element, symbols)
 
-    def _projected(self, found: Sum) -> tuple[PackedElement, list[sympy.Expr]]:
-        """The sum for one-dimensional blocks as one polynomial, and the symbols of its generators."""
+    def _project_to_numbers(self, found: Sum) -> tuple[PackedElement, list[sympy.Expr]]:
+        """Return the sum for one-dimensional blocks as one polynomial, and the symbols of its generators.
+
+        There a tree is the product of the partial derivatives at its nodes, so that two trees may be one monomial.
+        """
         trees = [d for d in found if isinstance(d, ElementaryDifferential)]
         jets = list(dict.fromkeys(key for d in trees for key in d.jets() if key[0] == "unknown"))
         keys = [*self.scalars.keys, *jets]
@@ -130,22 +136,22 @@ class ErrorTerms:
         return element, [differential_symbol(self.program.blocks, *key) for key in keys]
 
     @cached_property
-    def _symbols(self) -> list[sympy.Expr]:
+    def _generator_symbols(self) -> list[sympy.Expr]:
         return self.scalars.symbols(partial(differential_symbol, self.program.blocks))
 
-    def _readable(self, element: PackedElement) -> sympy.Expr:
-        return _factored(element, self._symbols)
+    def _make_coefficient(self, element: PackedElement) -> sympy.Expr:
+        return _factor_if_short(element, self._generator_symbols)
 
     @cached_property
     def function_of_time(self) -> Callable[[str], Callable[..., Any]]:
-        """Functions of t by name, in mpmath, each made once."""
+        """A function that returns the mpmath function of t with a given name, each made once."""
         program = self.program
 
         @cache
-        def named(name: str) -> Callable[..., Any]:
+        def look_up(name: str) -> Callable[..., Any]:
             return function([sympy.Function(name)(t)], (t,), program.definitions, program.parameters, "mpmath")
 
-        return named
+        return look_up
 
     def text(self) -> Mapping[str, str]:
         """``coefficients`` as plain text: d_xm s_x is the derivative by x and m of the x component of the score."""
@@ -161,11 +167,11 @@ class ErrorTerms:
 
     def terms_text(self) -> Mapping[str, str]:
         """``terms`` as one sum in plain text."""
-        return {block: _joined([str(term) for term in terms]) for block, terms in self.terms.items()}
+        return {block: _join_with_signs([str(term) for term in terms]) for block, terms in self.terms.items()}
 
     def terms_latex(self) -> Mapping[str, str]:
         """``terms`` as one sum in LaTeX."""
-        return {block: _joined([term.latex() for term in terms]) for block, terms in self.terms.items()}
+        return {block: _join_with_signs([term.latex() for term in terms]) for block, terms in self.terms.items()}
 
     def evaluate(
         self,
@@ -175,11 +181,11 @@ class ErrorTerms:
         observable: Callable[[Sequence[mpmath.mpf]], mpmath.mpf] | None = None,
         digits: int = 40,
     ) -> Mapping[str, float]:
-        """The coefficients at state z (one number per block) and time, for a given field.
+        """Return the coefficients at state z (one number per block) and time, for a given field.
 
         ``field(z, t)`` gives the components of the program's unknown (score or eps) in mpmath; its derivatives are
-        taken numerically at ``digits`` digits. ``observable`` is needed for a weak error. Raises InputError without,
-        and for a z of another length.
+        taken numerically at ``digits`` digits. A weak error needs the ``observable`` f. Raises InputError for a weak
+        error without one, and for a z of another length.
         """
         if len(z) != len(self.program.blocks):
             raise InputError(f"z has {len(z)} numbers; one for each of {', '.join(self.program.blocks)} is needed")
@@ -193,10 +199,10 @@ class ErrorTerms:
         observable: Callable[[Sequence[mpmath.mpf]], mpmath.mpf] | None = None,
         digits: int = 40,
     ) -> Mapping[str, np.ndarray]:
-        """The same for blocks of any dimension d: z and what ``field`` returns are k * d numbers, block after block.
+        """Return the coefficients for blocks of any dimension d, float64 (d) for each block.
 
-        float64 (d) for each block. Raises InputError for a length that is no multiple of the number of blocks, and for
-        a weak error with d > 1.
+        z and what ``field`` returns are k * d numbers, block after block; otherwise as ``evaluate``. Raises InputError
+        for a length that is no multiple of the number of blocks, and for a weak error with d > 1.
         """
         size, rest = divmod(len(z), len(self.program.blocks))
         if rest or not size:
@@ -210,26 +216,27 @@ class ErrorTerms:
     def evaluate_coefficients(
         self, block: str, z: Sequence[float], time: float, field: Field, digits: int = 40
     ) -> Mapping[Differential, float]:
-        """The value of the coefficient of each differential in the sum of ``block``, or of "f", as in ``evaluate``."""
+        """Return the value of each differential's coefficient in the sum of ``block`` (or "f"), as in ``evaluate``."""
         with mpmath.workdps(digits):
             point = self._point(z, time, field, None)
             return {d: float(point.value(element)) for d, element in self.sums[block].items()}
 
     def _point(self, z: Sequence[float], time: float, field: Field, observable: Any) -> Point:
-        """The point at which the jets and trees of these terms become numbers."""
+        """Return the point at which the jets and trees of these terms become numbers."""
         numbers = [mpmath.mpf(v) for v in z]
         return Point(self.scalars, self.program, self.function_of_time, numbers, mpmath.mpf(time), field, observable)
 
 
-def _factored(element: PackedElement, symbols: Sequence[sympy.Expr]) -> sympy.Expr:
+def _factor_if_short(element: PackedElement, symbols: Sequence[sympy.Expr]) -> sympy.Expr:
+    """Return an element as an expression in ``symbols``, factored unless it is long."""
     expression = element.as_expr(*symbols)
     return factor_sum(expression) if 1 < len(element) <= FACTOR_TERMS else expression
 
 
-def _joined(terms: Sequence[str]) -> str:
-    """A sum, a minus sign in the place of a plus.
+def _join_with_signs(terms: Sequence[str]) -> str:
+    """Join terms to a sum, with " - " before a term that begins with a minus sign.
 
-    >>> _joined(["-a", "b", "- c"])
+    >>> _join_with_signs(["-a", "b", "- c"])
     '-a + b - c'
     """
     if not terms:

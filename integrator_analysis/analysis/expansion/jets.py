@@ -129,6 +129,7 @@ class JetRing:
 
     @property
     def zero(self) -> Series:
+        """The series 0."""
         return self.constant(0)
 
     def __getitem__(self, key: Key) -> PackedElement:
@@ -139,10 +140,12 @@ class JetRing:
         return Series.of([self.ring(c) for c in coefficients], self.truncation)
 
     def constant(self, value: Any) -> Series:
+        """Return a rational number or an element as a series."""
         return self.series(self.ring(value))
 
     @property
     def h(self) -> Series:
+        """The step size as a series: g**grade."""
         return self.constant(1).shift(self.grade)
 
     def symbols(self, name: Callable[[str, Any], sympy.Expr]) -> list[sympy.Expr]:
@@ -150,6 +153,7 @@ class JetRing:
         return [name(kind, label) for kind, label in self.keys]
 
     def initial_state(self) -> dict[str, Series]:
+        """Return the state z by block."""
         return {b: self.series(self["state", b]) for b in self.blocks}
 
     def reduce(self, element: PackedElement) -> PackedElement:

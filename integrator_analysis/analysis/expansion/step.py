@@ -1,8 +1,8 @@
 """A step program expanded in powers of h: the numerical less the exact solution, for an unknown smooth field.
 
-Knows programs, the two algebras they are expanded in, and the exact dynamics; knows nothing of what is read off. A
-deterministic program is expanded in elementary differentials (algebra.trees), valid for blocks of any dimension; a
-stochastic one in scalar jets (algebra.jets), through a smooth observable f of the state. Steps are uniform.
+Knows programs, the two algebras that they are expanded in, and the exact dynamics; knows nothing of what is read off. A
+deterministic program is expanded in elementary differentials (trees.py), which hold for blocks of any dimension. A
+stochastic one is expanded in scalar jets (jets.py), through a smooth observable f of the state. Steps are uniform.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from integrator_analysis.program.step_program import StepProgram
 __all__ = ["OBSERVABLE", "components", "expanded_steps", "ring_of", "strong_difference", "weak_difference"]
 
 OBSERVABLE = "f"
+"""The name of the observable of a weak error, in the place of a block's."""
 
 
 class Vector(Protocol):
@@ -69,12 +70,12 @@ class Algebra(Protocol[V]):
 
 
 def expanded_steps(program: StepProgram) -> int:
-    """The steps after which an error is taken: one; for a stochastic multistep method as many as fill its past."""
+    """Return after how many steps an error is taken: one, but as many as fill a stochastic multistep method's past."""
     return 1 + program.history if program.stochastic else 1
 
 
 def components(program: StepProgram) -> tuple[str, ...]:
-    """The names of the components of the unknown field."""
+    """Return the names of the components of the unknown field."""
     prefix = "s" if program.unknown == "score" else program.unknown
     return tuple(f"{prefix}_{b}" for b in program.blocks)
 
@@ -82,34 +83,40 @@ def components(program: StepProgram) -> tuple[str, ...]:
 def strong_difference(
     program: StepProgram, order: int, linear: bool = False
 ) -> tuple[TreeAlgebra, Mapping[str, Forest]]:
-    """Numerical less exact solution after one step of a deterministic program, per block, through h**order.
+    """Return the numerical less the exact solution after one step of a deterministic program, through h**order.
 
-    ``linear``: the unknown field is linear in the state, otherwise it is any smooth one.
+    The result is the algebra that it is expanded in, and the difference by block. ``linear``: the unknown field is
+    linear in the state, otherwise it is any smooth one.
     """
     algebra = TreeAlgebra(ring_of(program, order), components(program), linear)
-    exact = _flow(program, algebra)
-    first = _Steps(program, algebra).taken(exact)
+    exact = _solve_exactly(program, algebra)
+    first = _Steps(program, algebra).take(exact)
     difference = {b: first[b] - exact[b] for b in program.blocks}
     if not program.primed:
         return algebra, difference
-    # A step that begins with an evaluation of the step before: what a second step adds to the error of the first. The
-    # first one's error, carried on by the exact flow, changes by one power of h more than it has.
+    # A step that begins with an evaluation of the step before has the error that a second step adds to that of the
+    # first. The first one's error, carried on by the exact flow, changes by one power of h more than it has.
     twice = -algebra.scalars.h.scale(algebra.scalars.ring(2))
-    second = _Steps(program, algebra).taken(exact, steps=2)
+    second = _Steps(program, algebra).take(exact, steps=2)
     return algebra, {b: second[b] - algebra.along(exact[b], twice) - difference[b] for b in program.blocks}
 
 
 def weak_difference(
     program: StepProgram, order: int, linear: bool = False, steps: int | None = None
 ) -> tuple[JetRing, Series]:
-    """E f(numerical) - E f(exact) after ``steps`` steps, the latter as exp(steps h (generator - d/dt)) f."""
+    """Return the ring and E f(numerical) - E f(exact) after ``steps`` steps, a series in g with h = g**2.
+
+    The exact mean is exp(steps h (generator - d/dt)) f at (z, t): d/dt because the coefficients depend on time, with a
+    minus sign because steps go backwards.
+    """
     steps = steps or expanded_steps(program)
     jets = ring_of(program, order, steps, linear)
     run = _Steps(program, jets)
     run.noises = {name: jets.series(jets["noise", name]).shift(1) for name in jets.noises}
-    state = run.taken({}, steps)
+    state = run.take({}, steps)
     numerical = expectation(jets, observable_at(jets, state), run.variances)
-    drift = [-d.coefficients[0] for d in _drift(program, jets, jets.initial_state(), jets.constant(0))]
+    # The reverse SDE in the time T = -t: drift -(L z + eta n), covariance kappa^2 G G^T per unit of time.
+    drift = [-d.coefficients[0] for d in _right_hand_side(program, jets, jets.initial_state(), jets.constant(0))]
     diffusion = program.process.diffusion * program.parametrisation.noise**2
     halves = {
         (i, j): jets.expand(diffusion[i, j]).coefficients[0] / 2
@@ -127,6 +134,7 @@ def weak_difference(
             out += half * differentiate(jets, firsts[i], program.blocks[j])
         return out
 
+    # The exponential series: term number k is the generator, applied k times to f, times (steps h)**k / k!.
     term = jets["observable", (0,) * len(program.blocks)]
     coefficients = [term]
     for k in range(1, jets.order + 1):
@@ -136,7 +144,10 @@ def weak_difference(
 
 
 def ring_of(program: StepProgram, order: int, steps: int = 1, linear: bool = False) -> JetRing:
-    """The ring of a program's coefficients, with jets of the field and of an observable if it is stochastic."""
+    """Return the ring of a program's coefficients, with jets of the field and of f if it is stochastic.
+
+    It has a generator for every function of time that an expansion may meet, and a rule for those of two times.
+    """
     flow_entries = {e.func for flow in program.flows for m in (flow.entries, *flow.moments) for e in m}
     flow_entries |= {e.func for flow in program.flows for e in flow.spread or ()} | {elapsed}
     expressions = [term.coefficient for term in program.terms]
@@ -144,6 +155,7 @@ def ring_of(program: StepProgram, order: int, steps: int = 1, linear: bool = Fal
     expressions += [*program.process.diffusion] if program.stochastic else []
     expressions += [] if program.variable is None else [program.variable]
     expressions += [e for flow in program.flows for m in (flow.generator, flow.diffusion or ()) for e in m]
+    # What is divided by needs a generator for its reciprocal: functions of t under a fraction bar, and slopes of them.
     divisors = {p.base.func for e in expressions for p in e.atoms(sympy.Pow) if p.exp == -1 and p.base.is_Function}
     calls = {c.func for e in expressions for c in e.atoms(AppliedUndef)} - flow_entries
     sloped = {str(c).removeprefix("slope_") for c in calls if str(c).startswith("slope_")}
@@ -152,6 +164,7 @@ def ring_of(program: StepProgram, order: int, steps: int = 1, linear: bool = Fal
     calls -= {sympy.Function(f"slope_{name}") for name in slopes} | {advance}
     resolved = {str(c): program.definitions.resolve(c(t)) for c in sorted(calls, key=str)}
     spread = [rate] if any(flow.spread for flow in program.flows) else []
+    # A parameter that is 0 in this program takes its terms with it, and functions that are then 0.
     off = {p: sympy.S.Zero for p, value in program.parameters.items() if value == 0}
     jets = JetRing(
         blocks=program.blocks,
@@ -180,7 +193,10 @@ def ring_of(program: StepProgram, order: int, steps: int = 1, linear: bool = Fal
 
 @dataclass
 class _Steps(Generic[V]):
-    """The steps of a program as they are taken: the state, the evaluations, and each noise's variance divided by h."""
+    """A program's steps carried out on series: the state, the evaluations, and each noise's variance over h.
+
+    ``outputs`` maps (name of an evaluation, block) to its series.
+    """
 
     program: StepProgram
     algebra: Algebra[V]
@@ -188,11 +204,12 @@ class _Steps(Generic[V]):
     outputs: dict[tuple[str, str], V] = field(default_factory=dict)
     variances: dict[str, Series] = field(default_factory=dict)
 
-    def taken(self, exact: Mapping[str, V], steps: int = 1) -> dict[str, V]:
-        """The state after the steps of a local error; ``exact`` is the exact one at t - h, the past of a single step.
+    def take(self, exact: Mapping[str, V], steps: int = 1) -> dict[str, V]:
+        """Return the state after the steps of a local error; ``exact`` is the exact state as a function of t - h.
 
-        The statements before ``cycle`` mend the step before, so they are taken last, at the step after: what is
-        compared with the exact solution is the mended state.
+        A single step has its past on the exact solution. The statements before ``cycle`` correct the end of the step
+        before, so that they are carried out last, as part of the step after: what is compared with the exact solution
+        is the corrected state.
         """
         program = self.program
         self.state = self.algebra.initial_state()
@@ -209,7 +226,7 @@ class _Steps(Generic[V]):
         return {b: self.state[b] for b in program.blocks}
 
     def _begin(self, exact: Mapping[str, V], steps: int, times: Times) -> None:
-        """What was evaluated before the first step."""
+        """Fill in what was evaluated before the first step: nothing, or evaluations along the exact solution."""
         program, scalars = self.program, self.algebra.scalars
         if program.primed:
             self._evaluate("past_1", self.state, scalars.constant(0))
@@ -224,9 +241,9 @@ class _Steps(Generic[V]):
                 self._evaluate("eps_0", self.state, times[t])
 
     def _times(self, moved: int = 0, past: int | None = None) -> dict[sympy.Symbol, Series]:
-        """What the symbols of a step stand for, when it is the step ``moved`` steps after the one from t.
+        """Return what the symbols of a step stand for, when it is the step ``moved`` steps after the one from t.
 
-        ``past``: how many earlier steps there are, all that are read if None.
+        ``past`` is the number of earlier steps there are; None stands for as many as are read.
         """
         program, jets = self.program, self.algebra.scalars
         past = program.history if past is None else past
@@ -240,6 +257,7 @@ class _Steps(Generic[V]):
             nodes = interpolation.available(past)
             positions = [position_between(jets, program.variable, jets.offset(n, at), start, end) for n in nodes]
             at[interpolation.line] = jets.constant(int(len(nodes) == 2))
+            # Nodes that are not there yet have the weight 0 in the polynomial.
             rows = dict(zip(nodes, lagrange_rows(jets, positions), strict=True))
             for node, row in zip(interpolation.nodes, interpolation.symbols, strict=True):
                 found = rows.get(node, [])
@@ -247,7 +265,7 @@ class _Steps(Generic[V]):
         return at
 
     def _grow_older(self) -> None:
-        """What was evaluated in this step becomes the newest past of the next."""
+        """Make what was evaluated in this step the newest past of the next."""
         names = [self.program.kept, *self.program.past]
         for older, newer in zip(names[:0:-1], names[-2::-1], strict=True):
             self.outputs |= {(older, b): self.outputs[newer, b] for b in self.program.blocks}
@@ -278,6 +296,11 @@ class _Steps(Generic[V]):
                 self.state[block] = total
 
     def _noise(self, own: str, coefficient: sympy.Expr, times: Times) -> V:
+        """Return what a noise adds to a block; its variance, all that an expectation needs, is written down once.
+
+        A coefficient is a square root of size sqrt(h) times a rest. The root is not expanded: the noise stands for it,
+        with the variance root**2 / h, and the g that the noise carries.
+        """
         jets = self.algebra.scalars
         root, factor = _root_and_rest(coefficient)
         variance = jets.expand(sympy.powsimp(root**2), times).divide(jets.grade).truncate(jets.truncation)
@@ -286,27 +309,27 @@ class _Steps(Generic[V]):
         return self.noises[own] * jets.expand(factor, times)
 
     def _evaluate(self, name: str, state: Mapping[str, V], offset: Series) -> None:
-        """Through one power of h less than is kept: a weight of an evaluation is O(h)."""
+        """Evaluate the field through one power of h less than is kept: the weight of an evaluation is O(h)."""
         values = self.algebra.unknown_at(state, offset, self.algebra.scalars.order - 1)
         self.outputs |= {(name, b): v for b, v in zip(self.program.blocks, values.values(), strict=True)}
 
 
 def noise_name(name: str, number: int) -> str:
-    """The noise of a later step has another name."""
+    """Return the name of a noise in step ``number``: those of different steps are independent."""
     return name if number == 0 else f"{name} of step {number + 1}"
 
 
 def _root_and_rest(coefficient: sympy.Expr) -> tuple[sympy.Expr, sympy.Expr]:
-    """A noise's coefficient as its square roots, of the size of sqrt(h), and what multiplies them."""
+    """Return a noise's coefficient as its square roots, of the size of sqrt(h), and what multiplies them."""
     factors = sympy.Mul.make_args(coefficient)
     roots = [f for f in factors if f.is_Pow and f.exp == sympy.Rational(1, 2)]
     return sympy.Mul(*roots), sympy.Mul(*(f for f in factors if f not in roots))
 
 
-def _drift(
+def _right_hand_side(
     program: StepProgram, algebra: Algebra[V], state: Mapping[str, V], offset: Series, through: int | None = None
 ) -> list[V]:
-    """The right-hand side of the exact dynamics in forward time: z' = L z + eta n."""
+    """Return the right-hand side of the exact dynamics in forward time, L z + eta n, at (state, t + offset)."""
     values = list(algebra.unknown_at(state, offset, through).values())
     linear, factor = program.parametrisation.drift, program.parametrisation.eta
     jets = algebra.scalars
@@ -321,11 +344,11 @@ def _drift(
     return out
 
 
-def _flow(program: StepProgram, algebra: TreeAlgebra) -> dict[str, Forest]:
-    """The exact solution of the probability-flow ODE at t - h, by Picard iteration: one power of h in each."""
+def _solve_exactly(program: StepProgram, algebra: TreeAlgebra) -> dict[str, Forest]:
+    """Return the solution of the probability-flow ODE at t - h, by Picard iteration: one power of h in each round."""
     start = algebra.initial_state()
     state = start
     for power in range(algebra.order):
-        drift = _drift(program, algebra, state, -algebra.scalars.h, power)
+        drift = _right_hand_side(program, algebra, state, -algebra.scalars.h, power)
         state = {b: start[b] - algebra.integrate(drift[i], power + 1) for i, b in enumerate(program.blocks)}
     return state

@@ -1,12 +1,12 @@
 """Elementary differentials of one unknown vector field as typed rooted trees, and series in h whose terms they are.
 
-Knows how to expand an evaluation of the field at a nearby point, for blocks of any dimension: derivatives of the field
-are symmetric multilinear maps, not numbers, and two trees are two terms even where numbers would commute. Coefficients
-are elements of a JetRing without jets of the field. Knows nothing of schemes.
+Knows how to expand an evaluation of the field at a nearby point, for blocks of any dimension. There derivatives of the
+field are symmetric multilinear maps, not numbers: two trees are two terms even where numbers would commute.
+Coefficients are elements of a JetRing without jets of the field. Knows nothing of schemes.
 
-A tree is a leaf ``(block,)``, the block of the state itself, or a node ``(component, times, children)``: a component of
-the field differentiated ``times`` times by t and once along each child, a pair (block that is differentiated by,
-subtree). Children are sorted, so that equal differentials are equal tuples.
+A tree is a leaf or a node. A leaf ``(block,)`` is a block of the state itself. A node ``(component, times, children)``
+is a component of the field, differentiated ``times`` times by t and once along each child. A child is a pair (block
+that is differentiated by, subtree). Children are sorted, so that equal differentials are equal tuples.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Child = tuple[int, Tree]
 
 
 def size(tree: Tree) -> int:
-    """The number of evaluations and time derivatives in a tree: the order in rooted-tree theory. A leaf has none.
+    """Return the number of evaluations and time derivatives in a tree: its order in rooted-tree theory.
 
     >>> size((0,)), size((0, 1, ((0, (0, 0, ())), (0, (0,)))))
     (0, 3)
@@ -38,7 +38,7 @@ def size(tree: Tree) -> int:
 
 
 def nodes(tree: Tree) -> Iterator[Tree]:
-    """The nodes of a tree that are not leaves, the root first."""
+    """Yield the nodes of a tree that are not leaves, the root first."""
     if len(tree) > 1:
         yield tree
         for _, child in tree[2]:
@@ -46,7 +46,7 @@ def nodes(tree: Tree) -> Iterator[Tree]:
 
 
 def jet(node: Tree, blocks: int) -> tuple[int, Index]:
-    """Of a node: the component, and how often it is differentiated by each block and by t."""
+    """Return a node's component, and how often it is differentiated by each block and by t."""
     slots = [slot for slot, _ in node[2]]
     return node[0], (*(slots.count(b) for b in range(blocks)), node[1])
 
@@ -71,7 +71,7 @@ class ElementaryDifferential:
         return self._write(self.tree, lambda letters, name: f"d_{letters} {name}" if letters else name, "[", "]")
 
     def latex(self, name: Callable[[str], str]) -> str:
-        r"""LaTeX; ``name`` gives that of a component or a block."""
+        r"""Return LaTeX; ``name`` gives that of a component or a block."""
 
         def derivative(letters: str, component: str) -> str:
             return "".join(rf"\partial_{{{v}}}" for v in letters) + name(component)
@@ -98,16 +98,16 @@ class ElementaryDifferential:
 
     @property
     def degree(self) -> tuple[int, int]:
-        """For sorting: the size, then the number of leaves."""
+        """The size, then the number of leaves, by which terms are sorted."""
         return size(self.tree), str(self.tree).count(",)")
 
     @property
     def linear(self) -> bool:
-        """Whether it is there for a field that is linear in the state: no second derivative by the state."""
+        """Whether it occurs for a field that is linear in the state: it has no second derivative by the state."""
         return all(len(node[2]) <= 1 for node in nodes(self.tree))
 
     def jets(self) -> list[tuple[str, Any]]:
-        """The factors of its value where blocks are one-dimensional, as keys of jets."""
+        """Return the factors of its value where blocks are one-dimensional, as keys of a JetRing."""
         return list(self._jets(self.tree))
 
     def _jets(self, tree: Tree) -> Iterator[tuple[str, Any]]:
@@ -127,12 +127,12 @@ class Forest:
     terms: Mapping[Tree, Series]
 
     def __add__(self, other: Forest) -> Forest:
-        return self._merged(other, other.terms)
+        return self._add_terms(other, other.terms)
 
     def __sub__(self, other: Forest) -> Forest:
-        return self._merged(other, {tree: -series for tree, series in other.terms.items()})
+        return self._add_terms(other, {tree: -series for tree, series in other.terms.items()})
 
-    def _merged(self, other: Forest, terms: Mapping[Tree, Series]) -> Forest:
+    def _add_terms(self, other: Forest, terms: Mapping[Tree, Series]) -> Forest:
         out = dict(self.terms)
         for tree, series in terms.items():
             out[tree] = out[tree] + series if tree in out else series
@@ -142,21 +142,21 @@ class Forest:
         return Forest({tree: -series for tree, series in self.terms.items()})
 
     def __mul__(self, factor: Series) -> Forest:
-        return self._each(lambda series: series * factor)
+        return self._map_series(lambda series: series * factor)
 
-    def _each(self, change: Callable[[Series], Series]) -> Forest:
+    def _map_series(self, change: Callable[[Series], Series]) -> Forest:
         changed = ((tree, change(series)) for tree, series in self.terms.items())
         return Forest({tree: series for tree, series in changed if any(series.coefficients)})
 
     def coefficient(self, power: int) -> dict[Tree, PackedElement]:
-        """The coefficient of h**power: a sum of trees."""
+        """Return the coefficient of h**power: a sum of trees."""
         found = ((tree, series.coefficients[power]) for tree, series in self.terms.items())
         return {tree: element for tree, element in found if element}
 
 
 @dataclass(frozen=True)
 class TreeAlgebra:
-    """Series of trees over the ring ``scalars``; ``unknown`` names the components of the field, one for each block.
+    """The algebra of forests over the ring ``scalars``; ``unknown`` names the field's components, one for each block.
 
     ``linear``: the field is linear in the state, so that its second derivatives by the state are zero.
     """
@@ -186,7 +186,7 @@ class TreeAlgebra:
         return {block: Forest({(n,): self._one}) for n, block in enumerate(self.blocks)}
 
     def unknown_at(self, state: Mapping[str, Forest], offset: Series, through: int | None = None) -> dict[str, Forest]:
-        """The field's components at (state, t + offset), expanded about (z, t) through h**through.
+        """Return the field's components at (state, t + offset), expanded about (z, t) through h**through.
 
         With delta = sum_i c_i u_i the symmetric derivative of order n along (delta, ..., delta) over n! is the sum over
         multisets of the u_i of the derivative along them times prod c_i**m_i / m_i!.
@@ -206,14 +206,14 @@ class TreeAlgebra:
         return {name: Forest(terms) for name, terms in zip(self.unknown, found, strict=True)}
 
     def _time_powers(self, offset: Series) -> list[Series]:
-        """offset**n / n!, as many as are not beyond the truncation."""
+        """Return offset**n / n! for n = 0, 1, ..., as many as are not beyond the truncation."""
         out = [offset**0]
         while any((power := (out[-1] * offset).scale(self.scalars.ring(QQ(1, len(out))))).coefficients):
             out.append(power)
         return out
 
     def _displacements(self, state: Mapping[str, Forest], top: int) -> list[tuple[int, Child, Series]]:
-        """state - z as (power of h it begins with, (block, tree), series), lowest power first."""
+        """Return state - z as (power of h it begins with, (block, tree), series), the lowest power first."""
         out = []
         for slot, (block, start) in enumerate(self.initial_state().items()):
             for tree, displacement in (state[block] - start).terms.items():
@@ -228,8 +228,13 @@ class TreeAlgebra:
     def _products(
         self, items: Sequence[tuple[int, Child, Series]], top: int
     ) -> Iterable[tuple[tuple[Child, ...], Series]]:
-        """Multisets of displacements with the product of their coefficients over the factorials of multiplicities."""
+        """Yield multisets of displacements with the product of their coefficients, over factorials of multiplicities.
+
+        ``items`` are sorted by the lowest power of h, so that the search ends where the next product would be beyond
+        h**top. A multiset grows by items from its last one on; every one is met once.
+        """
         most = 1 if self.linear else top
+        # (children, product, the last item's number, how often it is there, the sum of lowest powers)
         waiting: list[tuple[tuple[Child, ...], Series, int, int, int]] = [((), self._one.truncate(top), 0, 0, 0)]
         while waiting:
             children, product, first, repeated, used = waiting.pop()
@@ -242,13 +247,14 @@ class TreeAlgebra:
                     break
                 times = repeated + 1 if n == first else 1
                 grown = product * series
+                # One factor of 1 / m! for each multiplicity m, as it grows.
                 grown = grown.scale(self.scalars.ring(QQ(1, times))) if times > 1 else grown
                 waiting.append(((*children, child), grown, n, times, used + lowest))
 
     def along(self, forest: Forest, offset: Series) -> Forest:
-        """A series in h that stands for f(t - h), taken at t + offset instead."""
-        return forest._each(lambda series: self.scalars.along(series, offset))
+        """Return f(t + offset) from the series in h of f(t - h)."""
+        return forest._map_series(lambda series: self.scalars.along(series, offset))
 
     def integrate(self, forest: Forest, through: int) -> Forest:
-        """int_0^h of a series in h, through h**through."""
-        return forest._each(lambda series: self.scalars.integrate(series).truncate(through).truncate(self.order))
+        """Return int_0^h of a series in h, through h**through."""
+        return forest._map_series(lambda series: self.scalars.integrate(series).truncate(through).truncate(self.order))

@@ -121,10 +121,10 @@ class FlowSeries:
 
 def integral(jets: JetRing, name: str, start: Series, end: Series) -> Series:
     """Return int f from t + end to t + start, f the function called ``name``, as a Taylor series in its jets at t."""
-    out, upper, lower = jets.constant(0), start, end
+    out, at_start, at_end = jets.constant(0), start, end
     for i in range(1 if jets.functions[name] else jets.truncation):
-        out = out + (upper - lower).scale(jets["function", (name, i)] * QQ(1, math.factorial(i + 1)))
-        upper, lower = upper * start, lower * end
+        out = out + (at_start - at_end).scale(jets["function", (name, i)] * QQ(1, math.factorial(i + 1)))
+        at_start, at_end = at_start * start, at_end * end
     return out
 
 

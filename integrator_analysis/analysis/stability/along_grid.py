@@ -135,7 +135,8 @@ def smallest_stable(stable: Callable[[int], bool], most: int) -> int | None:
     last unstable and the first stable number is bisected. A first stable n would not do: a single step can be right by
     accident where three are not.
     """
-    last, after, n = 0, 1, 1  # the last unstable number, the first one after it that is stable (0: none yet), the next
+    # The last unstable number, the first one after it that is stable (0: none yet), the number to be tried.
+    last, after, n = 0, 1, 1
     while True:
         if not stable(n):
             last, after = n, 0

@@ -1,11 +1,11 @@
 """Linear test problems with the score, or the whole field, frozen in time: what the network returns, what is exact.
 
-Knows processes and parametrisations; knows no scheme. Two problems, both seen at every time of a step:
-the frozen score  s = S z, S constant: z' = J z with J = beta(t) (N - (1/2) D S) in forward time;
-the frozen field  z' = J z, J constant: the textbooks' test equation, for which the network returns what makes it so.
-On one block J is any number. On two, x' is given by the process but for the little noise in x, so that the test
-equation is the damped oscillator of the process's own frequency: a frozen score after all.
-A step goes backwards, so the textbooks' h lambda is mu = -h lambda here: decay in reverse time is Re mu < 0.
+Knows processes and parametrisations; knows no scheme. There are two problems, each the same at every time of a step:
+- the frozen score s = S z with S constant: z' = J z, J = beta(t) (N - (1/2) D S) in forward time;
+- the frozen field z' = J z with J constant, the textbooks' test equation: the network returns what makes the field so.
+On one block J is any number. On two blocks x' is given by the process, but for the little noise in x. There the test
+equation is the damped oscillator of the process's own frequency, which is a frozen score.
+A step goes backwards, so that the textbooks' h lambda is mu = -h lambda here: decay in reverse time is Re mu < 0.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class FrozenProblems:
 
     @property
     def k(self) -> int:
+        """The number of blocks."""
         return len(self.process.blocks)
 
     @cached_property
@@ -49,13 +50,13 @@ class FrozenProblems:
         return np.diag(np.array(self.process.prior_covariance.subs(dict(self.process.parameters))).astype(float))
 
     def score(self, eigenvalues: Any) -> np.ndarray:
-        """S = diag(eigenvalue, -1/M, ...), (..., k, k): position has this eigenvalue, momentum is at equilibrium."""
+        """Return S = diag(eigenvalue, -1/M, ...), (..., k, k): position has this eigenvalue, momentum its prior's."""
         values = np.asarray(eigenvalues)
         rest = np.broadcast_to(-1 / self.prior[1:], (*values.shape, self.k - 1))
         return np.concatenate([values[..., None], rest], axis=-1)[..., None] * np.eye(self.k)
 
     def network_of_score(self, score: np.ndarray, time: float) -> np.ndarray:
-        """The Jacobian of the network at ``time`` where the score is ``score`` z: eps = -L^T s, L Cholesky."""
+        """Return the Jacobian of the network at ``time`` where the score is ``score`` z: eps = -L^T s, L Cholesky."""
         skip, scale = self._from_eps(time)
         return skip - scale @ np.linalg.cholesky(self.process.covariance(time)).T @ score
 
@@ -64,12 +65,12 @@ class FrozenProblems:
         return network_from_eps(self.process)
 
     def network_of_field(self, jacobian: np.ndarray, time: float) -> np.ndarray:
-        """One block: the Jacobian of the network at ``time`` where z' = ``jacobian`` z: eta^{-1} (J - L)."""
+        """Return, on one block, the Jacobian of the network where z' = ``jacobian`` z: eta^{-1} (J - L)."""
         drift, eta = self.field(time)
         return (jacobian - drift) / eta
 
     def field(self, time: float) -> np.ndarray:
-        """(2, k, k): L and eta of z' = L z + eta n, n what the network returns."""
+        """Return L and eta of z' = L z + eta n at ``time``, n what the network returns: (2, k, k)."""
         return np.array(self._field_values(time), dtype=float).reshape(2, self.k, self.k)
 
     @cached_property
@@ -81,23 +82,25 @@ class FrozenProblems:
         return function([e for m in matrices for e in m], (t,), table, parameters)
 
     def oscillator(self, mu: np.ndarray, time: float) -> np.ndarray:
-        """Two blocks: the scores (..., 2, 2) of a damped oscillator, for steps of size h = |mu| / frequency(time).
+        """Return, on two blocks, scores (..., 2, 2) of a damped oscillator for steps of h = |mu| / frequency(time).
 
-        S = diag(-1, -c/M): position is that of unit data, which no force but the process's own acts on; the momentum's
-        score sets the friction so that -h J has the eigenvalues mu and conj(mu). c = 1 is the undamped oscillator.
+        S = diag(-1, -c/M). The position's entry is that of unit data, on which no force but the process's own acts. The
+        momentum's score sets the friction so that -h J has the eigenvalues mu and conj(mu). c = 1 is the undamped
+        oscillator.
         """
         step = np.abs(mu) / self.frequency(time)
         drift, diffusion = self._integrand(time)
+        # The trace of -h J is 2 Re mu, and the momentum's entry of S is the one unknown in it.
         damped = 2 * (drift[1, 1] + 2 * np.real(mu) / step) / diffusion[1, 1]
         return np.stack([np.full(damped.shape, -1.0), damped], axis=-1)[..., None] * np.eye(2)
 
     def frequency(self, time: float) -> float:
-        """Two blocks: the frequency sqrt(-F_xm F_mx) at which position and momentum of unit data turn."""
+        """Return, on two blocks, the frequency sqrt(-F_xm F_mx) at which position and momentum of unit data turn."""
         drift, _ = self._integrand(time)
         return float(np.sqrt(-drift[0, 1] * drift[1, 0]))
 
     def _integrand(self, time: float) -> tuple[np.ndarray, np.ndarray]:
-        """F and G G^T at ``time``."""
+        """Return F and G G^T at ``time``."""
         drift, diffusion = self._per_unit
         rate = float(self._rate(time)[0])
         noise = np.array([[self._noise(time)[0]]]) if self._varies else rate * diffusion
@@ -109,8 +112,10 @@ class FrozenProblems:
         return bool(self.process.diffusion_per_unit.has(clock))
 
     def stationary(self, score: np.ndarray, time: float) -> np.ndarray | None:
-        """The covariance that the reverse SDE (kappa = 1), frozen at ``time``, tends to: A C + C A^T + G G^T = 0 with
-        A = -F + G G^T S. None where A is not stable."""
+        """Return the covariance that the reverse SDE (kappa = 1), frozen at ``time``, tends to; None if to none.
+
+        It solves A C + C A^T + G G^T = 0 with A = -F + G G^T S, where A is stable.
+        """
         drift, diffusion = self._integrand(time)
         flow = diffusion @ score - drift
         if np.linalg.eigvals(flow).real.max() >= 0:
@@ -129,16 +134,16 @@ class FrozenProblems:
         return drift, diffusion
 
     def exact(self, score: np.ndarray, start: float, end: float, noise: float = 0.0) -> np.ndarray:
-        """The exact flow of the frozen score from ``start`` to ``end``, (..., k, k).
+        """Return the exact flow of the frozen score from ``start`` to ``end``, (..., k, k).
 
-        exp(-int beta (N - (1 + noise^2)/2 D S)): of the probability-flow ODE, or of the mean of the reverse SDE that
-        has ``noise`` (kappa) times G for its diffusion.
+        It is exp(-int beta (N - (1 + noise^2)/2 D S)), that of the probability-flow ODE, or of the mean of the reverse
+        SDE that has ``noise`` (kappa) times G for its diffusion. Generators at two times commute, so that it is exact.
         """
         drift, diffusion = self._integrals(start, end)
         return expm(-(drift - (1 + noise**2) / 2 * diffusion @ score))
 
     def _integrals(self, start: float, end: float) -> tuple[np.ndarray, np.ndarray]:
-        """The integrals of F and of G G^T from end to start."""
+        """Return the integrals of F and of G G^T from end to start."""
         drift, diffusion = self._per_unit
         elapsed = self._clock(start)[0] - self._clock(end)[0]
         if not self._varies:
@@ -157,6 +162,6 @@ class FrozenProblems:
         return function([self.process.diffusion[0, 0]], (t,), self.process.definitions, self.process.parameters)
 
     def marginals(self, variances: np.ndarray, time: float) -> np.ndarray:
-        """Covariances (d, k, k) of z_time for Gaussian data with these variances (d)."""
+        """Return covariances (d, k, k) of z_time for Gaussian data with these variances (d)."""
         psi = self.process.mean(time)[:, 0]
         return variances[:, None, None] * np.outer(psi, psi) + self.process.covariance(time)

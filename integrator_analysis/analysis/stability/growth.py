@@ -1,6 +1,6 @@
 """Transient growth of powers of a matrix, which its eigenvalues hide: norms, numerical range, Kreiss constant.
 
-Knows stacks of square matrices, nothing of schemes. Source: Trefethen and Embree, Spectra and Pseudospectra, Princeton
+Knows stacks of square matrices, nothing of schemes. After Trefethen and Embree, Spectra and Pseudospectra, Princeton
 2005, chapters 14 to 18. For a stable matrix R of size n, with the Kreiss constant K(R) = sup_{|z| > 1} (|z| - 1)
 ||(z - R)^{-1}||, the powers obey K <= sup_j ||R^j|| <= e n K (the right inequality is Spijker's, BIT 31 (1991) 551).
 """
@@ -15,20 +15,22 @@ __all__ = ["Growth", "growth", "henrici", "kreiss", "norm", "numerical_radius", 
 
 ANGLES = 180
 """Directions in which the numerical range is bounded: a bound between two of them is off by 1 - cos(pi/180) = 2e-4 at
-most, where the range is a point or a corner; the resolvent is looked at in twice as many."""
+most, where the range is a point or a corner. The resolvent is looked at in twice as many."""
 
 RADII = 1 + np.geomspace(1e-3, 10, 41)
-"""Distances from the origin at which the resolvent is looked at. A lower bound of a supremum needs no more."""
+"""Distances from the origin at which the resolvent is looked at: enough for a bound from below."""
 
 
 @dataclass(frozen=True)
 class Growth:
     """What one step's amplification matrix R does to norms, in the blocks' prior scale.
 
-    ``radius``: the spectral radius, what remains of ||R^j||^(1/j). ``norm``: ||R||, the most that one step does.
-    ``peak``: the largest ||R^j||, j = 0, 1, ..., and ``at`` that j; infinite if unstable. ``numerical_radius``: w(R),
-    with ||R^j|| <= 2 w^j; ``kreiss``: a lower bound of the peak; ``henrici``: sqrt(||R||_F^2 - sum |eigenvalue|^2),
-    zero for a normal matrix only.
+    - ``radius`` is the spectral radius, the limit of ||R^j||^(1/j);
+    - ``norm`` is ||R||, the most that one step does;
+    - ``peak`` is the largest ||R^j||, j = 0, 1, ..., infinite if unstable, and ``at`` is the j of it;
+    - ``numerical_radius`` is w(R), with ||R^j|| <= 2 w^j;
+    - ``kreiss`` is a bound from below of the peak;
+    - ``henrici`` is sqrt(||R||_F^2 - sum |eigenvalue|^2), zero for normal matrices alone.
     """
 
     radius: float
@@ -41,7 +43,7 @@ class Growth:
 
 
 def growth(matrix: np.ndarray, start: np.ndarray, powers: int) -> Growth:
-    """The facts of one ``matrix``; ``start`` and ``powers`` as for ``peak``."""
+    """Return all that ``Growth`` says of one ``matrix``; ``start`` and ``powers`` as for ``peak``."""
     largest, at = peak(matrix, start, powers)
     return Growth(
         radius=float(spectral_radius(matrix)),
@@ -55,7 +57,7 @@ def growth(matrix: np.ndarray, start: np.ndarray, powers: int) -> Growth:
 
 
 def spectral_radius(matrices: np.ndarray) -> np.ndarray:
-    """The largest |eigenvalue| of matrices (..., n, n): shape (...). Infinite where an entry is not finite."""
+    """Return the largest |eigenvalue| of matrices (..., n, n): shape (...). Infinite where an entry is not finite."""
     if matrices.shape[-1] == 1:
         return np.abs(matrices[..., 0, 0])
     finite = np.isfinite(matrices).all(axis=(-1, -2))
@@ -64,24 +66,24 @@ def spectral_radius(matrices: np.ndarray) -> np.ndarray:
 
 
 def norm(matrices: np.ndarray) -> np.ndarray:
-    """The largest singular value of matrices (..., m, n), m <= n: shape (...). In closed form for one or two rows."""
+    """Return the largest singular value of matrices (..., m, n), m <= n: shape (...). Closed form to two rows."""
     if matrices.shape[-2] > 2:
         return np.linalg.norm(matrices, ord=2, axis=(-2, -1))
     gram = matrices @ matrices.conj().swapaxes(-1, -2)
     if gram.shape[-1] == 1:
         return np.sqrt(gram[..., 0, 0].real)
+    # The larger eigenvalue of a Hermitian 2 x 2 matrix: half the trace, and the distance of its eigenvalues from that.
     half = (gram[..., 0, 0] + gram[..., 1, 1]).real / 2
     apart = np.hypot((gram[..., 0, 0] - gram[..., 1, 1]).real / 2, np.abs(gram[..., 0, 1]))
     return np.sqrt(half + apart)
 
 
 def peak(matrices: np.ndarray, start: np.ndarray, powers: int) -> tuple[np.ndarray, np.ndarray]:
-    """sup_j ||P R^j S|| over j = 0, ..., ``powers``, and the least j that attains it: both of shape (...).
+    """Return sup_j ||P R^j S|| over j = 0, ..., ``powers``, and the least j that attains it: both of shape (...).
 
-    R are ``matrices`` (..., n, n), S is ``start`` (..., n, k), P takes the first k rows: for a one-step scheme S is
-    the identity, for a multistep one it makes the kept outputs from the state. Once ||R^j|| <= 1 no later power is
-    larger than all earlier ones; iteration ends where this holds for all. Infinite where the spectral radius is
-    beyond 1 by more than rounding.
+    R are ``matrices`` (..., n, n), S is ``start`` (..., n, k), P takes the first k rows. For a one-step scheme S is the
+    identity, for a multistep one it makes the kept outputs from the state. The result is infinite where the spectral
+    radius is beyond 1 by more than rounding.
 
     >>> peak(np.array([[0.9, 1.0], [0.0, 0.9]]), np.eye(2), 100)[1]
     array(9)
@@ -95,15 +97,16 @@ def peak(matrices: np.ndarray, start: np.ndarray, powers: int) -> tuple[np.ndarr
     for j in range(1, powers + 1):
         power = power @ safe
         size = norm((power @ start)[..., :k, :])
+        # 1e-12: a power that repeats the largest norm up to rounding is no new peak.
         more = size > largest * (1 + 1e-12)
         largest, at = np.where(more, size, largest), np.where(more, j, at)
         if np.all(norm(power) <= 1):
-            break
+            break  # ||R^(i+j)|| <= ||R^i|| from here on: no later power is larger than all earlier ones
     return np.where(unstable, np.inf, largest), at
 
 
 def numerical_radius(matrix: np.ndarray) -> float:
-    """max |v* R v| over unit v, from the largest eigenvalue of the Hermitian part in every direction.
+    """Return max |v* R v| over unit v, from the largest eigenvalue of the Hermitian part in every direction.
 
     >>> round(numerical_radius(np.array([[0.0, 1.0], [0.0, 0.0]])), 12)
     0.5
@@ -114,7 +117,7 @@ def numerical_radius(matrix: np.ndarray) -> float:
 
 
 def kreiss(matrix: np.ndarray) -> float:
-    """A lower bound of the Kreiss constant, by its definition on a grid of z outside the unit circle."""
+    """Return a bound from below of the Kreiss constant, by its definition on a grid of z outside the unit circle."""
     circle = np.exp(2j * np.pi * np.arange(2 * ANGLES) / (2 * ANGLES))
     z = RADII[:, None] * circle
     shifted = z[..., None, None] * np.eye(matrix.shape[-1]) - matrix
@@ -123,7 +126,7 @@ def kreiss(matrix: np.ndarray) -> float:
 
 
 def henrici(matrix: np.ndarray) -> float:
-    """Henrici's departure from normality in the Frobenius norm (Numer. Math. 4 (1962) 24).
+    """Return Henrici's departure from normality in the Frobenius norm (Numer. Math. 4 (1962) 24).
 
     >>> round(henrici(np.array([[1.0, 3.0], [0.0, 2.0]])), 12)
     3.0

@@ -25,12 +25,12 @@ RAYS, RINGS = 96, np.geomspace(0.02, 200, 140)
 
 
 def first_unstable(radius: Radius, direction: complex, tolerance: float, last: float = np.inf) -> float:
-    """The least r > 0 for which radius(r * direction) exceeds 1; 0 if it does from 0.02 or before on, inf if nowhere.
+    """Return the least r > 0 at which radius(r * direction) exceeds 1: 0 if it does from 0.02 on, inf if nowhere.
 
-    ``tolerance`` is what the radius is known to. Growth that sets in like a power of r (Euler's on the imaginary axis:
-    1 + r^2/2) is told from a crossing by the point 2% before: there a crossing is still at most 1, the power nearly
-    as large as where it was noticed. The crossing itself is found to 1e-14 by Brent's method. Radii from ``last`` on
-    are not looked at.
+    ``tolerance`` is what the radius is known to. Radii from ``last`` on are not looked at. The crossing is found to
+    1e-14 by Brent's method. Growth can set in like a power of r from 0 on, as Euler's on the imaginary axis does: 1 +
+    r^2/2. It is told from a crossing by the point 2% before the first that is noticed: there a crossing is still at
+    most 1, and a power nearly as large.
 
     >>> first_unstable(lambda mu: np.abs(1 + mu), -1, 1e-12), first_unstable(lambda mu: np.abs(1 + mu), 1j, 1e-12)
     (2.0, 0.0)
@@ -55,8 +55,10 @@ def first_unstable(radius: Radius, direction: complex, tolerance: float, last: f
 
 
 def first_above(excess: Callable[[float], float], points: np.ndarray) -> float:
-    """The first root of ``excess`` that it leaves upwards, bracketed by ``points``; 0 if the first is above already,
-    inf if none is."""
+    """Return the first root after which ``excess`` is positive, bracketed by ``points``.
+
+    0 if it is positive at the first point already, inf if it is at none.
+    """
     last = 0.0
     for point in points:
         if not excess(float(point)) <= 0:
@@ -66,10 +68,11 @@ def first_above(excess: Callable[[float], float], points: np.ndarray) -> float:
 
 
 def bounding_box(radius: Radius, last: float = np.inf, margin: float = 0.15) -> tuple[float, float, float, float]:
-    """(left, right, bottom, top) of the set where the radius is at most 1, with a margin; symmetric in the real axis.
+    """Return (left, right, bottom, top) of the set where the radius is at most 1, with a margin.
 
-    Found on rings about the origin. The box of the unit circle about -1 where no stable point is found; rings end at
-    200, or at ``last``, which bounds what is drawn of an unbounded region.
+    The set is symmetric in the real axis and looked for on rings about the origin. Rings end at 200, or at ``last``,
+    which bounds what is drawn of an unbounded region. Where no stable point is found the box is that of the unit circle
+    about -1.
     """
     points = RINGS[last > RINGS][:, None] * np.exp(1j * np.pi * np.arange(RAYS + 1) / RAYS)
     stable = points[radius(points) <= 1 + 1e-9]

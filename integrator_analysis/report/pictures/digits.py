@@ -34,7 +34,7 @@ def draw_digits(
     for process in dict.fromkeys(str(r["process"]) for r in records):
         for measure, (label, level) in measures.items():
             rows = [r for r in records if r["process"] == process]
-            figure = _work_precision(rows, measure, label, level, f"Digits under {process}")
+            figure = _draw_work_precision(rows, measure, label, level, f"Digits under {process}")
             caption = f"{process}: {label} over network evaluations, all schemes from the same initial noise."
             out["work_precision"].append(save_picture(output, figure, f"work_precision_{process}_{measure}", caption))
     for spec, budgets in images.items():
@@ -73,7 +73,7 @@ def work_precision_figure(members: Integrators, samples: int = 128) -> Figure:
     floor = baseline(bandwidth=BANDWIDTH, n=samples, seed=0)["sliced_wasserstein"]
     label = "sliced Wasserstein distance to the data (pixel units)"
     title = f"{samples} digits under {made.name}, exact score"
-    return _work_precision([r.record for r in results], "sliced_wasserstein", label, floor, title)
+    return _draw_work_precision([r.record for r in results], "sliced_wasserstein", label, floor, title)
 
 
 def sample_figure(images: np.ndarray, title: str) -> Figure:
@@ -88,7 +88,7 @@ def sample_figure(images: np.ndarray, title: str) -> Figure:
     return figure
 
 
-def _work_precision(
+def _draw_work_precision(
     records: Sequence[Mapping[str, Any]], measure: str, label: str, floor: float | None, title: str
 ) -> Figure:
     rows = [r for r in records if r[measure] is not None]

@@ -29,7 +29,7 @@ GLOBAL_POINTS = 16
 
 PREDICTED_POINTS = 4  # a derived constant takes up to 0.1 s a point and time on phase space
 
-SOURCE_TIMES = 160
+DENSITY_TIMES = 160
 
 
 def convergence_figure(members: Integrators) -> Figure:
@@ -40,7 +40,7 @@ def convergence_figure(members: Integrators) -> Figure:
     """
     made = common_deterministic_process(members)
     z = MixtureProblem(made).sample(PREDICTED_POINTS, made.t_max, SEED)
-    return _convergence(made, _measured(members, z), _predicted(members, z))
+    return _draw_convergence(made, _measure_errors(members, z), _predict_errors(members, z))
 
 
 def global_error_figure(members: Integrators) -> Figure:
@@ -50,7 +50,7 @@ def global_error_figure(members: Integrators) -> Figure:
     """
     made = common_deterministic_process(members)
     z = MixtureProblem(made).sample(PREDICTED_POINTS, made.t_max, SEED)
-    found = _global_errors(members, z)
+    found = _derive_global_errors(members, z)
     evaluations = {spec: np.array(GLOBAL_STEPS) * i.nfe_per_step for spec, i in members.items()}
     with figures.style():
         figure = figures.new_figure(8.0, 8.0 if found else 4.4)
@@ -58,29 +58,32 @@ def global_error_figure(members: Integrators) -> Figure:
         figures.work_precision(
             upper,
             evaluations,
-            _measured(members, z),
+            _measure_errors(members, z),
             predicted={spec: _rms_of_prediction(error) for spec, error in found.items()},
             ylabel="RMS error of the position",
             title=f"A Gaussian mixture on {made.name}, quadratic grid: measured, and the derived asymptotes",
         )
         for ax in lower:
-            times = np.geomspace(made.t_min, made.t_max, SOURCE_TIMES)
-            figures.error_sources(
+            times = np.geomspace(made.t_min, made.t_max, DENSITY_TIMES)
+            figures.error_densities(
                 ax,
                 times,
-                {spec: np.sqrt(np.mean(error.source(times)[..., 0] ** 2, axis=1)) for spec, error in found.items()},
+                {
+                    spec: np.sqrt(np.mean(e.density_in_log_time(times)[..., 0] ** 2, axis=1))
+                    for spec, e in found.items()
+                },
                 title="Where the position error is made: local error carried to the end, times n^order, RMS",
             )
     return figure
 
 
-def _measured(members: Integrators, z: np.ndarray) -> dict[str, np.ndarray]:
+def _measure_errors(members: Integrators, z: np.ndarray) -> dict[str, np.ndarray]:
     """RMS errors of the position at t_min after GLOBAL_STEPS steps from z at t_max, quadratic grid; NaN: diverged."""
     import torch
 
     from integrator_analysis.codegen import kernel_source
     from torch_backend.measuring.device import one_thread
-    from torch_backend.measuring.walks import trajectory
+    from torch_backend.measuring.walks import end_of_walk
     from torch_backend.scores import MixtureScore
     from torch_backend.source import module_from_source
     from torch_backend.walk.grids import time_grid
@@ -101,12 +104,12 @@ def _measured(members: Integrators, z: np.ndarray) -> dict[str, np.ndarray]:
             for j, n in enumerate(GLOBAL_STEPS):
                 times = time_grid("quadratic", n, made.t_max, made.t_min)
                 with suppress(FloatingPointError):  # unstable with so few steps: a gap in the curve
-                    end = trajectory(module, network, z, times)
+                    end = end_of_walk(module, network, z, times)
                     errors[spec][j] = np.sqrt(np.mean((end - exact)[:, 0] ** 2))
     return errors
 
 
-def _global_errors(members: Integrators, z: np.ndarray) -> dict[str, GlobalError]:
+def _derive_global_errors(members: Integrators, z: np.ndarray) -> dict[str, GlobalError]:
     """The derived global errors on the quadratic grid, of those schemes for which there is one."""
     found = {}
     for spec, integrator in members.items():
@@ -119,11 +122,13 @@ def _rms_of_prediction(error: GlobalError) -> np.ndarray:
     return np.array([np.sqrt(np.mean(error.predicted(n)[:, 0] ** 2)) for n in GLOBAL_STEPS])
 
 
-def _predicted(members: Integrators, z: np.ndarray) -> dict[str, np.ndarray]:
-    return {spec: _rms_of_prediction(error) for spec, error in _global_errors(members, z).items()}
+def _predict_errors(members: Integrators, z: np.ndarray) -> dict[str, np.ndarray]:
+    return {spec: _rms_of_prediction(error) for spec, error in _derive_global_errors(members, z).items()}
 
 
-def _convergence(made: ia.Process, errors: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray]) -> Figure:
+def _draw_convergence(
+    made: ia.Process, errors: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray]
+) -> Figure:
     with figures.style():
         figure = figures.new_figure(8.0, 4.6)
         figures.convergence(
@@ -146,4 +151,6 @@ def global_error_picture(output: Path, process: str, members: Integrators) -> di
     )
     made = common_process(members)
     z = MixtureProblem(made).sample(GLOBAL_POINTS, made.t_max, SEED)
-    return save_picture(output, _convergence(made, _measured(members, z), {}), f"global_error_{process}", caption)
+    return save_picture(
+        output, _draw_convergence(made, _measure_errors(members, z), {}), f"global_error_{process}", caption
+    )

@@ -90,8 +90,8 @@ def region_figure(members: Integrators) -> Figure:
     """The regions of stability of all schemes in the plane of h lambda, in one axes that holds them all."""
     regions = {}
     for spec, integrator in members.items():
-        mu = _polar(integrator)
-        regions[spec] = (mu.real, mu.imag, _mirrored(integrator.stability.at, mu))
+        mu = _polar_grid(integrator)
+        regions[spec] = (mu.real, mu.imag, _mirror_upper_half(integrator.stability.at, mu))
     with figures.style():
         figure = figures.new_figure(7.2, 5.0)
         words = {
@@ -108,8 +108,8 @@ def order_star_figure(members: Integrators) -> Figure:
     """One panel per scheme: its order star."""
 
     def draw(ax: Axes, spec: str, integrator: ia.Integrator) -> None:
-        mu = _polar(integrator, FARTHEST)
-        figures.order_star(ax, (mu.real, mu.imag, _mirrored(integrator.stability.order_star, mu)), title=spec)
+        mu = _polar_grid(integrator, FARTHEST)
+        figures.order_star(ax, (mu.real, mu.imag, _mirror_upper_half(integrator.stability.order_star, mu)), title=spec)
 
     return panels(members, 4.4, 3.6, draw)
 
@@ -157,13 +157,13 @@ def spectrum_figure(members: Integrators, steps: int = 25, grid: str = "quadrati
     def draw(ax: Axes, spec: str, integrator: ia.Integrator) -> None:
         if integrator.process.network != "eps":
             raise ia.InputError(f"{spec}: the digits' network returns eps; accepted: processes whose networks do")
-        region = _polar(integrator)
-        radius = _mirrored(integrator.stability.at, region)
+        region = _polar_grid(integrator)
+        radius = _mirror_upper_half(integrator.stability.at, region)
         network = digits_networks([integrator.process])[integrator.process.name]
         sampler = integrator.to_torch(dtype=torch.float64)
         times = check_times(_grid_of(integrator, grid)(steps))
         z = sampler.prior(SAMPLES, (1, 8, 8), seed=0)
-        field = _field(integrator, network)
+        field = _probability_flow(integrator, network)
         spectra = along_trajectory(sampler, network, z, times, EIGENVALUES, seed=0, field=field, tolerance=ACCURACY)
         h = -np.diff(times)
         points = np.array([-step * s.values.numpy() for step, s in zip(h, spectra, strict=True)])
@@ -174,7 +174,7 @@ def spectrum_figure(members: Integrators, steps: int = 25, grid: str = "quadrati
     return panels(members, 5.0, 3.8, draw)
 
 
-def _field(
+def _probability_flow(
     integrator: ia.Integrator, network: Callable[[Tensor, Tensor], Tensor]
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """The probability-flow ODE's right-hand side L z + eta eps in forward time, for a network of eps."""
@@ -202,7 +202,7 @@ def _grid_of(integrator: ia.Integrator, grid: str) -> Callable[[int], list[float
     return lambda n: time_grid(grid, n, process.t_max, process.t_min, lambda time: float(values(time)[0]))
 
 
-def _polar(integrator: ia.Integrator, most: float = np.inf) -> np.ndarray:
+def _polar_grid(integrator: ia.Integrator, most: float = np.inf) -> np.ndarray:
     """Points on rings about 0, complex (RINGS, 2 ANGLES - 1), that cover the region's box, or end at ``most``."""
     left, right, _, top = integrator.stability.bounds()
     farthest = min(max(abs(complex(left, top)), abs(complex(right, top))), most)
@@ -212,7 +212,7 @@ def _polar(integrator: ia.Integrator, most: float = np.inf) -> np.ndarray:
     return np.linspace(farthest / RINGS, farthest, RINGS)[:, None] * np.exp(1j * angles)
 
 
-def _mirrored(values: Callable[[np.ndarray], np.ndarray], mu: np.ndarray) -> np.ndarray:
-    """A function that is symmetric in the real axis, evaluated on the upper half of ``_polar``'s points."""
+def _mirror_upper_half(values: Callable[[np.ndarray], np.ndarray], mu: np.ndarray) -> np.ndarray:
+    """A function that is symmetric in the real axis, evaluated on the upper half of ``_polar_grid``'s points."""
     upper = values(mu[:, ANGLES - 1 :])
     return np.concatenate([upper[:, :0:-1], upper], axis=1)

@@ -10,6 +10,17 @@ import numpy as np
 from integrator_analysis.verification.bench import Bench
 from integrator_analysis.verification.certificate import Claim
 
+__all__ = [
+    "CONSTANT_TOLERANCES",
+    "ORDER_TOLERANCE",
+    "SLOPE_TOLERANCE",
+    "Case",
+    "compare_errors",
+    "farthest_entries",
+    "record_terms",
+    "relative_unit",
+]
+
 Case: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray | float]
 """A derived and a measured array of one shape, and what their distance is measured in."""
 

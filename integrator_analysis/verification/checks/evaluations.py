@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from integrator_analysis.verification.bench import Bench
 from integrator_analysis.verification.certificate import Claim
 
+__all__ = ["measure"]
+
 
 def measure(bench: Bench) -> Iterator[Claim]:
     """Count the calls in one step; the program says how many there are."""

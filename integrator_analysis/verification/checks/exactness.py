@@ -10,6 +10,8 @@ from integrator_analysis.verification.certificate import Claim
 from integrator_analysis.verification.checks.comparison import Case, farthest_entries, relative_unit
 from integrator_analysis.verification.exact_problems import ExactProblem, exact_problems
 
+__all__ = ["measure"]
+
 EXACT_TOLERANCE = 1e-10
 """Relative to the largest entry of the state, against scipy's solution."""
 

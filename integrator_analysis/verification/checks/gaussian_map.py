@@ -14,6 +14,8 @@ from integrator_analysis.verification.certificate import Claim
 from integrator_analysis.verification.checks.comparison import Case, farthest_entries, relative_unit
 from integrator_analysis.verification.mending import Mending, mending_coefficients
 
+__all__ = ["measure"]
+
 MAP_TOLERANCE = 1e-12
 """On the one-step map, relative to the sizes of what its entries are sums of: coefficients agree to about 1e-13."""
 

@@ -10,6 +10,8 @@ from integrator_analysis.verification.bench import Bench
 from integrator_analysis.verification.certificate import Claim
 from integrator_analysis.verification.checks.comparison import Case, farthest_entries
 
+__all__ = ["measure"]
+
 LOG_SNR_TIMES, LOG_SNR_TOLERANCE = (0.01, 0.1, 0.5, 0.97), 1e-10
 """Fractions of t_max, and the absolute error; measured is 2e-15."""
 

@@ -10,6 +10,8 @@ from integrator_analysis.verification.bench import SEED, Bench
 from integrator_analysis.verification.certificate import Claim
 from integrator_analysis.verification.rounding_bound import NETWORK, ROUNDOFF, rounding_bound
 
+__all__ = ["measure"]
+
 ROUNDING_TIMES, ROUNDING_POINTS = (0.5, 0.45, 0.4, 0.35, 0.3), 64
 """Fractions of t_max of the walk in low precision, and the number of states."""
 
@@ -18,7 +20,7 @@ def measure(bench: Bench) -> Iterator[Claim]:
     """Compare what a walk loses in each precision with what its operations can lose at most; the largest share."""
     import torch
 
-    from torch_backend.measuring.walks import walk_in_its_precision
+    from torch_backend.measuring.walks import end_of_walk
 
     scale, shift = NETWORK
     times = bench.start_times(ROUNDING_TIMES)
@@ -30,9 +32,7 @@ def measure(bench: Bench) -> Iterator[Claim]:
         dtype = getattr(torch, name)
         z, noise = (bench.state_size * drawn).to(dtype), draws.to(dtype)
         exact, bound = rounding_bound(bench.properties.table, z.double().numpy(), times, noise.double().numpy(), name)
-        found = walk_in_its_precision(
-            bench.plain_module, lambda y, t: scale * y + shift, z.to(bench.device), times, noise
-        )
+        found = end_of_walk(bench.plain_module, lambda y, t: scale * y + shift, z.to(bench.device), times, noise)
         lost = np.abs(found - exact)
         share = lost / bound
         at = np.unravel_index(np.argmax(share), share.shape)

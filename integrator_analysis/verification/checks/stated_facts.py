@@ -10,6 +10,8 @@ import numpy as np
 from integrator_analysis.verification.bench import Bench
 from integrator_analysis.verification.certificate import Claim
 
+__all__ = ["measure"]
+
 
 def measure(bench: Bench) -> Iterator[Claim]:
     """Compare the constants of the module with the derived facts, and record the hash of the source."""

@@ -9,6 +9,8 @@ import numpy as np
 from integrator_analysis.verification.bench import Bench
 from integrator_analysis.verification.certificate import Claim
 
+__all__ = ["measure"]
+
 RADIUS_TOLERANCE = 1e-6
 """Relative: an eigenvalue of a map that is nearly defective, as at critical damping, moves by the root of rounding."""
 

@@ -16,12 +16,15 @@ from integrator_analysis.verification.mending import mending_coefficients
 if TYPE_CHECKING:
     from torch_backend.measuring.one_step import Past
 
+__all__ = ["STEP_SIZES", "measure"]
+
 POINTS = 4
+"""States from which a step is taken, at each start time."""
 
 STEP_SIZES = tuple(0.004 * 2.0**-k for k in range(11))
-"""Down to 4e-6, because the reduced schemes' h**2 term is a thousandth of their h**3 term: at 4e-3 they look second
-order. There the smallest error is 1e-12, four digits above rounding. Times 2**(order - 1), because errors of a higher
-order reach rounding sooner."""
+"""In units of ``Bench.step_unit``, down to 4e-6, because the reduced schemes' h**2 term is a thousandth of their h**3
+term: at 4e-3 they look second order. There the smallest error is 1e-12, four digits above rounding. Times
+2**(order - 1), because errors of a higher order reach rounding sooner."""
 
 
 def measure(bench: Bench) -> Iterator[Claim]:

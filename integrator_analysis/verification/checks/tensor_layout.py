@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from integrator_analysis.verification.bench import SEED, Bench
 from integrator_analysis.verification.certificate import Claim
 
+__all__ = ["measure"]
+
 LAYOUT_TOLERANCE = 1e-12
 """Absolute, on states of size one: the same operations in another arrangement."""
 

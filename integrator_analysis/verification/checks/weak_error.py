@@ -19,11 +19,14 @@ from integrator_analysis.verification.checks.comparison import (
     record_terms,
 )
 
+__all__ = ["WEAK_STEP_SIZES", "measure"]
+
 WEAK_NODES, WEAK_TOLERANCE = 8, 1e-7
 """Gauss-Hermite nodes of what z_t does not say about the data, and the accuracy of the rule for what it says, for the
 derived constants: ``MixtureProblem.nodes``. 164 points on PSLD, 390 with M = 2, whose score is steeper."""
 
 WEAK_STEP_SIZES = tuple(0.02 * 2.0**-k for k in range(10))
+"""In units of ``Bench.step_unit``."""
 
 CUBATURE_POINTS = 400_000
 """Most points of one weak measurement (law of z_t times noise): 3 MB a number, a second for all step sizes."""

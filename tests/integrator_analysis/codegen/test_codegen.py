@@ -15,7 +15,9 @@ import pytest
 import sympy
 
 import integrator_analysis as ia
+from integrator_analysis.analysis.accuracy.terms_to_print import errors_to_print
 from integrator_analysis.analysis.coefficients import CoefficientTable
+from integrator_analysis.codegen import module_name
 from integrator_analysis.codegen.printer import SourcePrinter
 from integrator_analysis.report.generate import differences, generated_folder, generated_sources, write_generated
 from torch_backend import load
@@ -77,6 +79,42 @@ def test_header_states_the_derivation_and_the_hash_of_the_body(spec: str) -> Non
     assert re.search(rf"(Weak o|O)rder {i.order} for a general smooth score", header)
     assert "Do not edit" in header
     assert "Operations:" in header
+
+
+HEADERS = {
+    path.stem: path.read_text(encoding="utf-8").split('"""')[1]
+    for path in sorted((ROOT / "torch_backend" / "generated").glob("[!_]*.py"))
+}
+
+
+@pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
+def test_a_header_is_short(header: str) -> None:
+    lines = header.strip("\n").splitlines()
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 119  # the kernels' templates are laid out by hand
+    assert "the whole account is printed" not in header  # no account of the catalogue is cut
+
+
+@pytest.mark.parametrize("spec", list(ia.catalogue()))
+def test_a_header_states_at_most_six_differentials_and_counts_the_others(spec: str) -> None:
+    error = ia.derive(spec).local_error
+    printed = errors_to_print(error)
+    assert sum(len(p.terms) for p in printed.values()) <= 6
+    header = " ".join(HEADERS[module_name(spec)].split())
+    for block, p in printed.items():
+        terms = [str(p.whole)] if p.whole is not None else [str(term).removeprefix("-") for term in p.terms]
+        assert all(term in header for term in terms)
+        assert len(terms[0]) <= 340 or p.whole is None
+        assert p.total == len(error.terms[block])
+        if p.whole is None and len(p.terms) < p.total:
+            assert f"{len(p.terms)} of {p.total} terms of {block}" in header
+    counted = {block: int(n) for n, block in re.findall(r"\d of (\d+) terms of (\w+)", header)}
+    assert counted == {b: len(error.terms[b]) for b, p in printed.items() if p.whole is None and p.total > len(p.terms)}
+    if counted:
+        assert f"All {sum(counted.values())} stand in the certificate" in header
+    for name in (name for p in printed.values() for name in p.named):
+        assert f"{name}*d_" in header
+        assert re.search(r"c_1( and c_2| to c_\d)? (is a|are) coefficients? of more than two lines", header)
 
 
 @pytest.mark.parametrize("spec", SPECS)

@@ -81,7 +81,7 @@ def test_work_precision_draws_asymptotes_beside_hollow_markers(ax):
 
 
 def test_error_sources_are_sizes_over_log_time(ax):
-    figures.error_sources(ax, [0.1, 0.2, 0.4, 0.8], {"psld/RVV": [-1.0, 2.0, 0.0, 3.0]})
+    figures.error_densities(ax, [0.1, 0.2, 0.4, 0.8], {"psld/RVV": [-1.0, 2.0, 0.0, 3.0]})
     np.testing.assert_allclose(ax.lines[0].get_ydata(), [1, 2, np.nan, 3])
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
 

@@ -333,7 +333,7 @@ def test_command_lines(cases: int, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise ia.InputError("cut off")
 
     monkeypatch.setattr(ia, "derive", parsed)
-    monkeypatch.setattr("integrator_analysis.report.certificates._made", lambda specs, *_: map(parsed, specs))
+    monkeypatch.setattr("integrator_analysis.report.certificates._verify_all", lambda specs, *_: map(parsed, specs))
     monkeypatch.setattr("integrator_analysis.report.generate.generated_sources", lambda *_: {})
     monkeypatch.setattr("integrator_analysis.report.build.build_report", lambda *_: True)
     monkeypatch.setattr("integrator_analysis.report.generate.write_generated", lambda *_: [])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import integrator_analysis as ia
 from integrator_analysis import files
-from integrator_analysis.report.certificates import claims_table, page
+from integrator_analysis.report.certificates import certificates_page, claims_table
 from integrator_analysis.verification.certificate import Certificate, Claim, schema
 
 SPECS = ("vp/DDIM", "psld/RVV", "vp/SDE-DPM-Solver++2M")
@@ -67,8 +67,23 @@ def test_the_environment_and_the_window_are_in_it() -> None:
     assert all(error <= errors["rounding_floor"] for error in errors["largest_error"][last:])
 
 
-# -- files that are none -----------------------------------------------------------------------------------------------
-def written(tmp_path: Path, change: Any) -> Path:
+@pytest.mark.parametrize("spec", SPECS)
+def test_every_term_of_the_leading_error_is_in_it(spec: str) -> None:
+    error = ia.derive(spec).local_error
+    recorded = certificate(spec).evidence["local_error"]
+    assert {block: entry["exponent"] for block, entry in recorded.items()} == error.exponents
+    assert {block: entry["terms"] for block, entry in recorded.items()} == {
+        block: [str(term) for term in terms] for block, terms in error.terms.items()
+    }
+    assert all(entry["count"] == len(entry["terms"]) > 0 for entry in recorded.values())
+
+
+def test_an_older_certificate_without_these_terms_is_read(tmp_path: Path) -> None:
+    path = save_changed(tmp_path, lambda d: d["evidence"].pop("local_error"))
+    assert Certificate.load(path).claims == Certificate.load(certificate().save(tmp_path / "new.json")).claims
+
+
+def save_changed(tmp_path: Path, change: Any) -> Path:
     data = copy.deepcopy(certificate().as_dict())
     change(data)
     path = tmp_path / "c.json"
@@ -99,7 +114,7 @@ REFUSED = {
 @pytest.mark.parametrize(("change", "message"), REFUSED.values(), ids=REFUSED)
 def test_a_document_that_is_no_certificate_is_one_sentence(tmp_path: Path, change: Any, message: str) -> None:
     with pytest.raises(ia.InputError) as raised:
-        Certificate.load(written(tmp_path, change))
+        Certificate.load(save_changed(tmp_path, change))
     assert message in str(raised.value)
     assert str(raised.value).startswith(str(tmp_path / "c.json"))
     assert "\n" not in str(raised.value)
@@ -175,7 +190,6 @@ def test_the_reader_refuses_what_the_schema_refuses(data: Any) -> None:
         assert valid
 
 
-# -- the code that was certified ---------------------------------------------------------------------------------------
 def test_the_source_is_the_certified_one_to_the_byte() -> None:
     source = ia.derive("vp/DDIM").source
     certificate().check_source(source)
@@ -189,9 +203,8 @@ def test_the_source_is_the_certified_one_to_the_byte() -> None:
         certificate().check_source("x = 1")
 
 
-# -- for a reader ------------------------------------------------------------------------------------------------------
 def test_the_page_shows_every_claim() -> None:
-    shown = page([certificate(spec) for spec in SPECS])
+    shown = certificates_page([certificate(spec) for spec in SPECS])
     for spec in SPECS:
         assert f"<h2>{spec}: " in shown
         for claim in certificate(spec).claims:
@@ -206,7 +219,7 @@ def test_everything_on_the_page_and_in_the_table_is_escaped() -> None:
     evil = "<script>alert('x')</script>|\n"
     claim = Claim(evil, evil, evil, float("inf"), 0.0, evil)
     forged = Certificate(evil, (claim,), {**certificate().evidence, "problem": evil, "device": evil})
-    shown = page([forged])
+    shown = certificates_page([forged])
     assert "<script" not in shown
     assert "&lt;script&gt;" in shown
     assert shown.count("failed") == 2

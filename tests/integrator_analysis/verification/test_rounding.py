@@ -12,9 +12,9 @@ import torch
 import integrator_analysis as ia
 from integrator_analysis.verification.certify import certify
 from integrator_analysis.verification.rounding_bound import rounding_bound
-from torch_backend.measuring.device import on_device
+from torch_backend.measuring.device import module_stepping_on
 from torch_backend.measuring.maps import affine_map
-from torch_backend.measuring.walks import walk_in_its_precision
+from torch_backend.measuring.walks import end_of_walk
 
 DEVICES = [
     "cpu",
@@ -51,9 +51,9 @@ def test_what_low_precision_loses_is_what_the_operations_predict(
     z, noise = states(spec, len(times) - 1, getattr(torch, dtype))
     value, bound = rounding_bound(i.table, z.double().numpy(), times, noise.double().numpy(), dtype)
     module = i.to_torch().module
-    exact = walk_in_its_precision(module, network, z.double(), times, noise.double())
+    exact = end_of_walk(module, network, z.double(), times, noise.double())
     np.testing.assert_allclose(exact, value, rtol=0, atol=1e-12 * np.abs(value).max())
-    low = walk_in_its_precision(module, network, z.to(device), times, noise)
+    low = end_of_walk(module, network, z.to(device), times, noise)
     share = np.abs(low - exact) / bound
     assert share.max() <= 1
     assert share.max() >= 0.05  # a bound, and not a wish
@@ -133,6 +133,6 @@ def test_steps_are_made_on_the_device_and_the_network_on_the_cpu(spec: str, monk
     monkeypatch.setattr(module, "step", step)
     monkeypatch.setattr(torch.Tensor, "to", lambda self, device: self.as_subclass(There))
     monkeypatch.setattr(torch.Tensor, "cpu", lambda self: self.as_subclass(torch.Tensor))
-    found = affine_map(on_device(module, "there"), here, 0.5, 0.4, [0.6, 0.7, 0.8][: module.HISTORY])
+    found = affine_map(module_stepping_on("there", module), here, 0.5, 0.4, [0.6, 0.7, 0.8][: module.HISTORY])
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 import subprocess
@@ -72,6 +73,13 @@ def test_runs_with_torch_alone_and_equals_the_sampler(exported: tuple[str, Path]
     options = {"steps": 12, "grid": "quadratic", "seed": seed, "lower_order_final": sampler.module.HISTORY > 0}
     expected = sampler.sample(lambda y, t: torch.sin(y) * t[:, None, None, None], z, **options)
     assert torch.equal(torch.load(path.parent / "end.pt", weights_only=True), expected)
+
+
+def test_its_sample_takes_the_arguments_of_the_samplers(exported: tuple[str, Path]) -> None:
+    spec, path = exported
+    module = module_from_source(path.read_text(encoding="utf-8"), f"signature_{path.parent.name}")
+    theirs, ours = (list(inspect.signature(f).parameters.values()) for f in (module.sample, load(spec).sample))
+    assert [str(one) for one in theirs] == [str(one) for one in ours]
 
 
 def test_docstring_carries_claims_and_hash(exported: tuple[str, Path]) -> None:

@@ -66,7 +66,7 @@ def test_images_progress_and_callback(exported: Any, unet: Any, capsys: pytest.C
     pictures = pipe(2, **seed, callback_on_step_end=watch).images
     assert [picture.size for picture in pictures] == [(16, 8), (16, 8)]
     assert [(step, shape) for step, _, shape in seen] == [(0, (2, 2, 8, 16)), (1, (2, 2, 8, 16))]
-    assert seen[-1][1] == pipe.scheduler.scheme.T_MIN
+    assert seen[-1][1] == pipe.scheduler.scheme.t_min
     seed["generator"].manual_seed(1)
     array = pipe(2, **seed, output_type="np").images
     assert array.shape == (2, 8, 16, 1)

@@ -28,7 +28,7 @@ from torch_backend.networks.authors import AuthorsNetwork
 from torch_backend.source import load_kernel
 from torch_backend.walk.loop import integrate
 from torch_backend.walk.table import tabulate_scheme
-from torch_backend.walk.validation import usable
+from torch_backend.walk.validation import usable_device
 
 TABLE = ("vp/DDIM", "vp/DPM-Solver++2M", "vp/UniPC-2", "vp/EDM-Heun", "vp/RK4", "vp/SDE-DPM-Solver++2M")
 FLOW = ("flow/Heun", "flow/conjugate(predict=velocity)", "flow/DPM-Solver++2M")
@@ -437,7 +437,7 @@ def test_sigmas_bring_no_float64_to_a_device(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_device_that_is_not_there_is_one_sentence(scheduler_class: Any, device: str) -> None:
     sentence = rf"^device '{device}' cannot be used here; available: cpu[a-z, ]*$"
     with pytest.raises(ValueError, match=sentence):
-        usable(device)
+        usable_device(device)
     with pytest.raises(ValueError, match=sentence):
         scheduler_class("vp/DDIM")().set_timesteps(5, device=device)
     with pytest.raises(ValueError, match=sentence):

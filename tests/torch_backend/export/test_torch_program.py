@@ -17,8 +17,8 @@ from torch_backend.export.torch_program import (
     SamplingLoop,
     export_loop,
     export_step,
-    facts_of,
-    saved,
+    program_file,
+    step_facts,
 )
 
 SPECS = ("vp/DPM-Solver++2M", "psld/NOBA", "psld/SPS-2M")
@@ -84,7 +84,7 @@ def only_tensor_operations(program: Any) -> bool:
 @torch.no_grad()
 def test_the_saved_loop_takes_any_batch_and_holds_tensor_operations_only() -> None:
     _, loop, given = setting("psld/RVV")
-    data = saved(export_loop(loop, *given), {"spec": "psld/RVV"})
+    data = program_file(export_loop(loop, *given), {"spec": "psld/RVV"})
     facts: dict[str, Any] = {"facts.json": ""}
     program = torch.export.load(io.BytesIO(data), extra_files=facts)
     assert json.loads(facts["facts.json"]) == {"spec": "psld/RVV"}
@@ -101,7 +101,7 @@ def test_a_saved_step_and_a_network_are_the_sampler(spec: str) -> None:
     sampler, network = load(spec), Small(len(load(spec).blocks)).eval()
     times = sampler.times(3, "quadratic")
     extra: dict[str, Any] = {"facts.json": ""}
-    data = saved(export_step(sampler.module, times), facts_of(sampler.module, times))
+    data = program_file(export_step(sampler.module, times), step_facts(sampler.module, times))
     program = torch.export.load(io.BytesIO(data), extra_files=extra)
     facts = json.loads(extra["facts.json"])
     assert only_tensor_operations(program)

@@ -14,18 +14,18 @@ from torch import Tensor
 from torch_backend.scores import GaussianScore
 from torch_backend.training import Settings, Training, fit, load_network, loss, make_network, save_network
 from torch_backend.training.__main__ import main
-from torch_backend.training.fit import CHECKPOINT, perturbed
+from torch_backend.training.fit import CHECKPOINT, diffuse
 
 TINY = {"block_out_channels": (8, 8), "norm_num_groups": 4}
 
 
-def test_perturbed_states_have_the_mean_and_covariance_of_the_process(kernel: Any) -> None:
+def test_diffused_states_have_the_mean_and_covariance_of_the_process(kernel: Any) -> None:
     """The kernels of conftest: closed form, and van Loan's matrix exponential on phase space."""
     k, t = len(kernel.BLOCKS), torch.tensor([0.02, 0.3, 0.9], dtype=torch.float64)
     x_0 = torch.tensor([[1.0], [-2.0], [0.5]], dtype=torch.float64)
-    mean = perturbed(kernel, x_0, t, torch.zeros(3, k, dtype=torch.float64))
+    mean = diffuse(kernel, x_0, t, torch.zeros(3, k, dtype=torch.float64))
     torch.testing.assert_close(mean, torch.stack(kernel.mean(t), 1) * x_0)
-    columns = [perturbed(kernel, 0 * x_0, t, unit.expand(3, k)) for unit in torch.eye(k, dtype=torch.float64)]
+    columns = [diffuse(kernel, 0 * x_0, t, unit.expand(3, k)) for unit in torch.eye(k, dtype=torch.float64)]
     factor = torch.stack(columns, dim=2)
     lower = torch.tril_indices(k, k)
     found = (factor @ factor.mT)[:, lower[0], lower[1]]

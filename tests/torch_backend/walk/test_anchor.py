@@ -255,15 +255,15 @@ def test_callback_sees_states_in_the_coordinates_of_the_data() -> None:
 # -- refusals ---------------------------------------------------------------------------------------------------------
 def walk(scheme: Any, z_T: Tensor, **options: Any) -> Tensor:
     anchor = fit_anchor(kind="channel", mean=torch.zeros(SHAPE), covariance=torch.ones(2))
-    name = scheme.PROCESS if hasattr(scheme, "PROCESS") else "vp"
-    return anchored_sample(scheme, anchor, kernel_of(name), lambda z, t: z, z_T, **options)
+    return anchored_sample(scheme, anchor, kernel_of(scheme.PROCESS), lambda z, t: z, z_T, **options)
 
 
 def test_an_unanchored_scheme_is_refused() -> None:
     with pytest.raises(ValueError, match="vp/DDIM takes no variance of the data; an anchored scheme is needed"):
         walk(load("vp/DDIM").module, torch.zeros(3, *SHAPE), steps=2)
+    own = SimpleNamespace(**{**vars(load("vp/DDIM").module), "SPEC": "own/scheme"})
     with pytest.raises(ValueError, match="own/scheme takes no variance"):
-        walk(SimpleNamespace(SPEC="own/scheme"), torch.zeros(3, *SHAPE), steps=2)
+        walk(own, torch.zeros(3, *SHAPE), steps=2)
 
 
 @pytest.mark.parametrize(("spec", "shape"), [("vp", (3, 2, 1, 3)), ("vp", (3, 4, 1, 2)), ("psld", (3, 2, 1, 2))])
@@ -274,5 +274,5 @@ def test_a_state_of_another_shape_is_refused(spec: str, shape: tuple[int, ...]) 
 
 @pytest.mark.parametrize("options", [{}, {"steps": 2, "times": [1.0, 0.5]}])
 def test_steps_or_times_exactly_one(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="exactly one of steps and times"):
+    with pytest.raises(ValueError, match="of steps and times given; pass exactly one of them"):
         walk(scheme_of("vp/anchored-DDIM"), torch.zeros(3, *SHAPE), **options)

@@ -1,24 +1,15 @@
-"""The one loop: grids, tables, dtypes, noise, finiteness, and that nothing inside it waits for the device."""
+"""The one loop: the product of its steps, dtypes, noise, values that are not finite, and no waiting for the device."""
 
-import ast
 import math
-import sys
 from collections import Counter
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from torch_backend.walk import loop
-from torch_backend.walk.grids import GRIDS, time_grid
 from torch_backend.walk.loop import integrate
-from torch_backend.walk.table import tabulate
-from torch_backend.walk.validation import check_times
 
 TIMES = [1.0, 0.8, 0.5, 0.25, 0.125]
 NAN, INF = float("nan"), float("inf")
@@ -36,106 +27,6 @@ TABLE = torch.tensor([[t - s, 0.1] for t, s in pairwise(TIMES)], dtype=torch.flo
 
 def minus(z, t):
     return -z
-
-
-# --- grids and tables ------------------------------------------------------------------------------------------------
-
-
-@settings(deadline=None)
-@given(
-    name=st.sampled_from(sorted(GRIDS)), steps=st.integers(1, 200),
-    t_max=st.floats(0.5, 100), ratio=st.floats(1e-6, 0.5),
-)  # fmt: skip
-def test_grids_run_from_t_max_down_to_t_min_exactly(name, steps, t_max, ratio):
-    times = time_grid(name, steps, t_max, t_max * ratio, lambda t: -math.log(t))
-    assert (len(times), times[0], times[-1]) == (steps + 1, t_max, t_max * ratio)
-    assert all(s < t for t, s in pairwise(times))
-
-
-@pytest.mark.parametrize(("name", "power"), [("uniform", 1), ("quadratic", 1 / 2), ("karras", 1 / 7)])
-def test_grids_are_equidistant_in_a_power_of_t(name, power):
-    np.testing.assert_allclose(np.diff(np.power(time_grid(name, 10, 2.0, 1e-3), power), n=2), 0, atol=1e-14)
-
-
-def test_measured_grids_are_equidistant_in_their_measure():
-    def log_snr(t):
-        return -math.log(math.expm1(0.1 * t + 9.95 * t**2)) / 2
-
-    for name, place in (("log-SNR", lambda x: x), ("EDM", lambda x: math.exp(-x / 7))):
-        places = [place(log_snr(t)) for t in time_grid(name, 12, 1.0, 1e-3, log_snr)]
-        np.testing.assert_allclose(np.diff(places), (places[-1] - places[0]) / 12, rtol=1e-9)
-    with pytest.raises(ValueError, match="is measured in the log-SNR; pass"):
-        time_grid("EDM", 5, 1.0, 1e-3)
-
-
-def test_a_grid_can_be_added(monkeypatch):
-    monkeypatch.setitem(GRIDS, "log", lambda n, first, last: list(np.geomspace(first, last, n + 1)))
-    np.testing.assert_allclose(time_grid("log", 2, 1.0, 0.01), [1, 0.1, 0.01])
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (
-            ("quadratc", 4, 1.0, 0.1),
-            "unknown grid 'quadratc'; did you mean 'quadratic'. Known: EDM, cosine, karras, log-SNR, quadratic, uni",
-        ),
-        (("zzz", 4, 1.0, 0.1), "unknown grid 'zzz'; Known"),
-        (("uniform", 0, 1.0, 0.1), "steps = 0 is not a number of steps; a positive integer"),
-        (("uniform", 2.0, 1.0, 0.1), r"steps = 2.0 is not"),
-        (("uniform", True, 1.0, 0.1), "steps = True is not"),
-        (("uniform", 2, 0.1, 1.0), r"times\[1\] = 0.55 is not below times\[0\] = 0.1"),
-    ],
-)
-def test_unusable_grids(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        time_grid(*arguments)
-
-
-def test_a_grid_of_the_wrong_length(monkeypatch):
-    monkeypatch.setitem(GRIDS, "short", lambda n, first, last: [first, last])
-    with pytest.raises(ValueError, match="grid 'short' gave 2 times for 3 steps; it must give 4"):
-        time_grid("short", 3, 1.0, 0.1)
-
-
-@pytest.mark.parametrize(
-    ("times", "message"),
-    [
-        ([], "times has 0 entries; at least two"),
-        ([1.0], "times has 1 entries"),
-        ([1.0, 0.5, 0.5], r"times\[2\] = 0.5 is not below times\[1\] = 0.5; times must decrease strictly"),
-        ([0.5, 1.0], r"times\[1\] = 1.0 is not below"),
-        ([1.0, NAN], r"times\[1\] = nan .* every time must be in \(0, 2.0\]"),
-        ([INF, 1.0], r"times\[0\] = inf"),
-        ([1.0, 0.0], r"times\[1\] = 0.0 is not a usable diffusion time"),
-        ([1.0, -1.0], r"times\[1\] = -1.0"),
-        ([2.5, 1.0], r"times\[0\] = 2.5 .* in \(0, 2.0\]"),
-    ],
-)
-def test_unusable_times(times, message):
-    with pytest.raises(ValueError, match=message):
-        check_times(times, 2.0)
-
-
-def test_times_without_a_bound_are_finite_and_positive():
-    with pytest.raises(ValueError, match="must be finite and positive"):
-        check_times([1.0, 0.0])
-    assert check_times(torch.tensor([2.0, 1.0])) == check_times(np.array([2, 1])) == [2.0, 1.0]
-
-
-def test_the_table_is_float64_on_the_cpu():
-    table = tabulate(lambda t, s: (t - s, math.exp(-t)), TIMES)
-    assert (table.dtype, table.device.type, table.shape) == (torch.float64, "cpu", (4, 2))
-    assert table[1].tolist() == [0.8 - 0.5, math.exp(-0.8)]
-    assert tabulate(lambda t, s: (), TIMES).shape == (4, 0)
-
-
-def test_a_coefficient_that_is_not_finite():
-    with pytest.raises(ValueError, match=r"coefficient 1 of step 2, from time 0.5 to 0.25, is inf"):
-        tabulate(lambda t, s: (1.0, INF if t == 0.5 else 0.0), TIMES)
-
-
-# --- the walk --------------------------------------------------------------------------------------------------------
 
 
 def test_the_walk_is_the_product_of_its_steps(device):
@@ -224,9 +115,6 @@ def test_noise_has_mean_zero_and_variance_one():
     assert abs(z.var() / 0.01 - 1) < 4 * math.sqrt(2 / 20000)
 
 
-# --- no waiting ------------------------------------------------------------------------------------------------------
-
-
 class Waits(TorchDispatchMode):
     """Counts the operations that would make the host wait for a device."""
 
@@ -268,9 +156,6 @@ def test_cuda_does_not_synchronise_between_the_steps():
         torch.cuda.set_sync_debug_mode("default")
 
 
-# --- values that are not finite --------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("bad", [NAN, INF, -INF])
 @pytest.mark.parametrize(("call", "where"), [
     (0, "evaluation 0 .*, at time 1, of step 0 of 4 .*, from time 1 to 0.8"),
@@ -307,9 +192,6 @@ def test_a_start_that_is_not_finite():
         integrate(relax, TABLE, TIMES, minus, torch.full((2, 2), NAN))
 
 
-# --- unusable input --------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("changes", "kind", "message"),
     [
@@ -333,9 +215,6 @@ def test_unusable_input(changes, kind, message):
         integrate(**{**arguments, **changes})
 
 
-# --- progress, and what exports rely on ------------------------------------------------------------------------------
-
-
 def test_progress(capsys):
     seen = []
     integrate(relax, TABLE, TIMES, minus, torch.ones(1, 1), progress=lambda *pair: seen.append(pair))
@@ -343,16 +222,3 @@ def test_progress(capsys):
     integrate(relax, TABLE, TIMES, minus, torch.ones(1, 1), progress=True)
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "\r1 of 4\r2 of 4\r3 of 4\r4 of 4\n")
-
-
-def test_the_text_stands_alone():
-    """Exports embed this file's text: it imports the standard library and torch, and no future statement."""
-    names = set()
-    for node in ast.walk(ast.parse(Path(loop.__file__).read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        if isinstance(node, ast.ImportFrom):
-            assert node.level == 0
-            names.add(node.module)
-    assert {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) == {"torch"}
-    assert "__future__" not in names

@@ -1,6 +1,6 @@
-"""The part of a diffusers scheduler that all schemes share: tables, stages of a step, step index, noise, conversion.
+"""The part of a diffusers scheduler that all schemes share: coefficients, the evaluations of a step, index and noise.
 
-Knows the contract of diffusers and the names of a generated scheme module; knows neither a schedule nor a scheme.
+Knows the contract of diffusers and the facts of a scheme; knows neither a schedule nor a formula of a scheme.
 Exported schedulers carry this text.
 """
 
@@ -18,12 +18,13 @@ from torch import Tensor
 
 from torch_backend.export.exported_text.prediction import PREDICTIONS, from_state
 from torch_backend.export.exported_text.stages import evaluation_times, resume
+from torch_backend.scheme import SchemeFacts
 from torch_backend.walk.table import tabulate
-from torch_backend.walk.validation import usable
+from torch_backend.walk.validation import usable_device
 
 
 def falls(walk: Sequence[float], high: float, low: float) -> bool:
-    """Whether there are numbers, which decrease from at most ``high`` to at least ``low``."""
+    """Whether ``walk`` is not empty and decreases from at most ``high`` to at least ``low``."""
     return bool(walk) and walk[0] <= high and walk[-1] >= low and all(a > b for a, b in pairwise(walk))
 
 
@@ -45,7 +46,7 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
     does. The last entry evaluates at the last time and returns the predicted x_0, which is the step to no noise.
     """
 
-    scheme: Any
+    scheme: SchemeFacts
     order = 1
     asked = "epsilon"
     """What the scheme's step wants from the network, by its name in PREDICTIONS."""
@@ -66,9 +67,11 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
     _past: list[Tensor]
 
     def _alpha_sigma(self, t: float) -> tuple[float, float]:
+        """alpha and sigma of z = alpha x_0 + sigma noise at the scheme's time t."""
         raise NotImplementedError
 
     def _timestep(self, t: float) -> float:
+        """What diffusers calls the scheme's time t: an entry of ``timesteps``."""
         raise NotImplementedError
 
     def __len__(self) -> int:
@@ -100,13 +103,14 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
         if isinstance(count, bool) or not isinstance(count, int) or count < 2:
             raise ValueError(f"num_train_timesteps = {count!r}; an integer of at least 2 is needed")
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
+        """Go back to where no grid is laid and no step is made."""
         self.num_inference_steps, self._step_index, self._begin_index = None, None, None
         self._tables, self._past, self._outputs = {}, [], []
 
-    def _lay(self, times: Sequence[float], to_zero: bool, device: str | torch.device | None) -> None:
+    def _lay_grid(self, times: Sequence[float], to_zero: bool, device: str | torch.device | None) -> None:
         """Tabulate the walk over ``times``, which decrease; with ``to_zero`` an entry at the last time ends it."""
-        self._forget()
+        self._reset()
         self._times, self._to_zero = list(times), to_zero
         self._rows = self._tabulate(0)
         ends = zip(pairwise(self._times), self._rows, strict=True)
@@ -117,18 +121,21 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
         whole = all(value == int(value) for value in values)
         self.timesteps = torch.tensor(values, dtype=torch.int64 if whole else torch.float32)
         if device is not None:
-            self.timesteps = self.timesteps.to(usable(device))
+            self.timesteps = self.timesteps.to(usable_device(device))
         self.num_inference_steps = len(self._times) - (not to_zero)
 
     def _tabulate(self, first: int) -> Tensor:
         """The coefficients of the steps from number ``first`` on; the steps before it leave no past."""
         walk = self._times[first:]
         if len(walk) == 1 and self._to_zero:
-            return torch.zeros(0, len(self.scheme.COEFFICIENTS), dtype=torch.float64)
-        return tabulate(self.scheme.coefficients, walk, self.scheme.HISTORY)
+            return torch.zeros(0, len(self.scheme.coefficient_names), dtype=torch.float64)
+        return tabulate(self.scheme.coefficients, walk, self.scheme.history)
 
     def _conversion(self, t: float) -> tuple[float, ...]:
-        """(skip, scale) of what the scheme asks for and of x_0 from the output, and of the first from x_0."""
+        """Three pairs (skip, scale), each for a value skip z + scale y at the scheme's time t.
+
+        In order: what the scheme asks for, y the network's output; x_0, y the output; what it asks for, y being x_0.
+        """
         given, at = self.config.prediction_type, self._alpha_sigma(t)
         return (
             *from_state(given, self.asked, *at),
@@ -148,18 +155,23 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
                 return int(index)
         raise ValueError(f"no step begins at time step {float(wanted):g}; pass an entry of timesteps[::order]")
 
-    def _begin(self, timestep: float | Tensor, sample: Tensor) -> int:
+    def _first_entry(self, timestep: float | Tensor, sample: Tensor) -> int:
+        """The entry of ``timesteps`` that the walk begins with; sets the past that it begins without.
+
+        Raises ValueError where no step begins.
+        """
         index = self.index_for_timestep(timestep) if self._begin_index is None else self._begin_index
         first, stage = divmod(index, self.order)
         if stage or not 0 <= index < len(self.timesteps):
             raise ValueError(f"begin index {index} begins no step; multiples of {self.order} below {len(self)} do")
-        if first and self.scheme.HISTORY:
+        if first and self.scheme.history:
+            # A multistep scheme that begins in the middle has no past there: its rows are those of a first step.
             left_out = torch.zeros(first, self._rows.shape[1], dtype=torch.float64)
             self._rows, self._tables = torch.cat([left_out, self._tabulate(first)]), {}
-        self._past = [torch.zeros_like(sample)] * self.scheme.HISTORY
+        self._past = [torch.zeros_like(sample)] * self.scheme.history
         return index
 
-    def _on(self, device: torch.device, dtype: torch.dtype) -> tuple[Any, ...]:
+    def _tables_on(self, device: torch.device, dtype: torch.dtype) -> tuple[Any, ...]:
         """The rows, the ends of the steps and the conversions as 0-d tensors on a device, uploaded once."""
         if (device, dtype) not in self._tables:
             ends = torch.tensor(self._times, dtype=torch.float64).to(dtype).to(device).unbind()
@@ -167,8 +179,8 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
             self._tables[device, dtype] = rows.unbind(), ends, [row.unbind() for row in conversions]
         return self._tables[device, dtype]
 
-    def _read(self, output: Tensor, z: Tensor, conversion: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """What the scheme asks for, and x_0, from the network's output at z."""
+    def _convert(self, output: Tensor, z: Tensor, conversion: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """What the scheme asks for, and x_0, from the network's output at z; both clipped if the config says so."""
         skip, scale, skip_0, scale_0, skip_from_0, scale_from_0 = conversion
         x_0 = skip_0 * z + scale_0 * output
         if not self.config.clip_sample:
@@ -177,6 +189,7 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
         return skip_from_0 * z + scale_from_0 * x_0, x_0
 
     def _check_step(self, model_output: Tensor, sample: Tensor, eta: float) -> None:
+        """Raise ValueError before ``set_timesteps``, for an eta, and for an output of another shape than the sample."""
         if self.num_inference_steps is None:
             raise ValueError("no time steps yet; call set_timesteps before step")
         if eta:
@@ -208,12 +221,12 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
         self._check_step(model_output, sample, eta)
         z = sample.to(torch.float64 if sample.dtype == torch.float64 else torch.float32)
         if self._step_index is None:
-            self._step_index = self._begin(timestep, z)
+            self._step_index = self._first_entry(timestep, z)
         number, stage = divmod(self._step_index, self.order)
         if self._step_index >= len(self.timesteps):
             raise ValueError(f"all {len(self.timesteps)} time steps are done; call set_timesteps to begin again")
-        rows, ends, conversions = self._on(z.device, z.dtype)
-        wanted, x_0 = self._read(model_output.to(z.dtype), z, conversions[self._step_index])
+        rows, ends, conversions = self._tables_on(z.device, z.dtype)
+        wanted, x_0 = self._convert(model_output.to(z.dtype), z, conversions[self._step_index])
         after = x_0 if number == len(rows) else self._advance(number, stage, z, wanted, rows, ends, generator)
         self._step_index += 1
         after, x_0 = after.to(sample.dtype), x_0.to(sample.dtype)
@@ -229,9 +242,13 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
         ends: Sequence[Tensor],
         generator: torch.Generator | list[torch.Generator] | None,
     ) -> Tensor:
+        """Go on with step ``number``, of which ``stage`` evaluations are done, by the output ``wanted`` at z.
+
+        Returns the state of the next evaluation or, after the last one, the state at the end of the step.
+        """
         if stage == 0:
             self._start, self._outputs = z, []
-            draws = [randn_tensor(z.shape, generator, z.device, z.dtype) for _ in range(self.scheme.NOISES)]
+            draws = [randn_tensor(z.shape, generator, z.device, z.dtype) for _ in range(self.scheme.noises)]
             self._noise = torch.stack(draws) if draws else None
         self._outputs.append(wanted)
         t, s, row = ends[number], ends[number + 1], rows[number]

@@ -61,12 +61,12 @@ class FlowScheduler(SchemeScheduler):
             raise ValueError(f"shift = {shift!r}; a positive number is needed")
         self._top = 1.0
         try:
-            tabulate(self.scheme.coefficients, [1.0, 0.5], self.scheme.HISTORY)
+            tabulate(self.scheme.coefficients, [1.0, 0.5], self.scheme.history)
             self._conversion(self._top)
         except (ValueError, ZeroDivisionError):
             self._top = 1 - 1 / num_train_timesteps
         self.timesteps = torch.arange(num_train_timesteps, 0, -1)
-        self._forget()
+        self._reset()
 
     @classmethod
     def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
@@ -88,9 +88,11 @@ class FlowScheduler(SchemeScheduler):
         return super().from_config(config, return_unused_kwargs, **kwargs)
 
     def _timestep(self, t: float) -> float:
+        """The time step of the scheme's time t, which is sigma."""
         return t * len(self)
 
     def _alpha_sigma(self, t: float) -> tuple[float, float]:
+        """alpha and sigma of z = alpha x_0 + sigma noise at the scheme's time t."""
         return 1 - t, t
 
     def set_timesteps(
@@ -117,9 +119,10 @@ class FlowScheduler(SchemeScheduler):
         if times[0] > self._top:  # and above the second time, which fine grids have beyond it too
             second = times[1] if len(times) > 1 else 0.0
             times[0] = max(self._top, (times[0] + second) / 2)
-        self._lay(times, True, device)
+        self._lay_grid(times, True, device)
 
     def _spaced(self, count: int | None) -> list[float]:
+        """``count`` sigmas from 1 to the shifted 1/num_train_timesteps in equal steps, not shifted themselves."""
         if isinstance(count, bool) or not isinstance(count, int) or not 0 < count <= len(self):
             raise ValueError(f"num_inference_steps = {count!r}; an integer from 1 to {len(self)} is needed, as trained")
         shift = 1.0 if self.config.use_dynamic_shifting else self.config.shift

@@ -1,8 +1,8 @@
 """A scheduler and a pipeline for models on phase space (PSLD, CLD), which diffusers has none for.
 
-Knows the contract of diffusers' pipelines and the names of a generated scheme module; knows no scheme. The pipeline
-hands its network to the walk of the scheme, so that every scheme can be driven: those, too, that evaluate the network
-at a state in the middle of a step. Exported schedulers carry this text.
+Knows the contract of diffusers' pipelines and the facts of a scheme; knows no formula of a scheme. The pipeline hands
+its network to the walk of the scheme. So every scheme can be driven, those included that evaluate the network at a
+state in the middle of a step. Exported schedulers carry this text.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,10 +16,11 @@ from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
 from torch_backend.networks.conditions import classifier_free, conditioned
+from torch_backend.scheme import SchemeFacts
 from torch_backend.walk.grids import GRIDS, time_grid
 from torch_backend.walk.loop import Network, integrate
-from torch_backend.walk.table import primer, tabulate_scheme
-from torch_backend.walk.validation import unknown, usable
+from torch_backend.walk.table import priming_row, tabulate_scheme
+from torch_backend.walk.validation import unknown_name_message, usable_device
 
 Generators = torch.Generator | list[torch.Generator] | None
 
@@ -31,13 +32,13 @@ class PhaseSpaceScheduler(SchedulerMixin, ConfigMixin):
     diffusion time times this, for networks whose embedding of time expects 0 ... 1000.
     """
 
-    scheme: Any
+    scheme: SchemeFacts
     times: list[float]
 
     @register_to_config
     def __init__(self, grid: str = "quadratic", timestep_scale: float = 1.0, prediction_type: str = "epsilon") -> None:
         if grid not in GRIDS:
-            raise ValueError(unknown("grid", grid, GRIDS))
+            raise ValueError(unknown_name_message("grid", grid, GRIDS))
         if prediction_type != "epsilon":
             raise ValueError(f"prediction_type {prediction_type!r}; networks on phase space return epsilon")
         if not timestep_scale > 0:
@@ -58,20 +59,20 @@ class PhaseSpaceScheduler(SchedulerMixin, ConfigMixin):
     @property
     def blocks(self) -> int:
         """How many blocks of the image's channels the state has."""
-        return len(self.scheme.BLOCKS)
+        return len(self.scheme.blocks)
 
     def set_timesteps(self, num_inference_steps: int, device: str | torch.device | None = None) -> None:
         """Lay the grid; ``timesteps`` are what the network is told at the starts of the steps."""
-        log_snr = getattr(self.scheme, "log_snr", None)
-        self.times = time_grid(self.config.grid, num_inference_steps, self.scheme.T_MAX, self.scheme.T_MIN, log_snr)
+        scheme = self.scheme
+        self.times = time_grid(self.config.grid, num_inference_steps, scheme.t_max, scheme.t_min, scheme.log_snr)
         starts = torch.tensor(self.times[:-1], dtype=torch.float64)
         self.timesteps = (self.config.timestep_scale * starts).float()
         if device is not None:
-            self.timesteps = self.timesteps.to(usable(device))
+            self.timesteps = self.timesteps.to(usable_device(device))
 
     def prior(self, shape: tuple[int, ...], generator: Generators, device: Any, dtype: torch.dtype) -> Tensor:
         """States at the start for images of ``shape`` (n, c, ...): (n, blocks * c, ...)."""
-        draws = [std * randn_tensor(shape, generator, device, torch.float32) for std in self.scheme.PRIOR_STD]
+        draws = [std * randn_tensor(shape, generator, device, torch.float32) for std in self.scheme.prior_std]
         return torch.cat(draws, dim=1).to(dtype)
 
     def walk(
@@ -82,13 +83,13 @@ class PhaseSpaceScheduler(SchedulerMixin, ConfigMixin):
         callback: Callable[[int, float, Tensor], object] | None = None,
         progress: bool | Callable[[int, int], object] = False,
     ) -> Tensor:
-        """z at the last time of the grid. Raises ValueError before ``set_timesteps``."""
+        """Walk z down the grid; return the state at its last time. Raises ValueError before ``set_timesteps``."""
         if not hasattr(self, "times"):
             raise ValueError("no time steps yet; call set_timesteps before walk")
         shape = (z.shape[0], z.shape[1] // self.blocks, *z.shape[2:])
 
         def draw(i: int) -> Tensor:
-            noises = range(self.scheme.NOISES)
+            noises = range(self.scheme.noises)
             return torch.stack([randn_tensor(shape, generator, z.device, torch.float32) for _ in noises])
 
         return integrate(
@@ -98,9 +99,9 @@ class PhaseSpaceScheduler(SchedulerMixin, ConfigMixin):
             network,
             z,
             blocks=self.blocks,
-            noises=self.scheme.NOISES,
-            history=self.scheme.HISTORY,
-            primed=primer(self.scheme, self.times),
+            noises=self.scheme.noises,
+            history=self.scheme.history,
+            primed=priming_row(self.scheme, self.times),
             draw=draw,
             callback=callback,
             progress=progress,
@@ -153,7 +154,7 @@ class PhaseSpacePipeline(DiffusionPipeline):
         guidance without a null condition.
         """
         if output_type not in ("pil", "np", "pt", "latent"):
-            raise ValueError(unknown("output_type", output_type, ("pil", "np", "pt", "latent")))
+            raise ValueError(unknown_name_message("output_type", output_type, ("pil", "np", "pt", "latent")))
         if isinstance(generator, list) and len(generator) != batch_size:
             raise ValueError(f"{len(generator)} generators for a batch of {batch_size}; one each is needed")
         size = self.unet.config.sample_size
@@ -183,6 +184,8 @@ class PhaseSpacePipeline(DiffusionPipeline):
     def _network(
         self, condition: Mapping[str, Tensor] | None, null: Mapping[str, Tensor] | None, scale: float
     ) -> Network:
+        """The unet as network(z, t) under its condition, guided where ``scale`` is not 1."""
+
         def evaluate(z: Tensor, t: Tensor, given: Mapping[str, Tensor]) -> Tensor:
             told = (self.scheduler.config.timestep_scale * t).to(z.dtype)
             found: Tensor = self.unet(z, told, return_dict=False, **given)[0]

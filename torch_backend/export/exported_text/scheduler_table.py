@@ -1,9 +1,10 @@
 """The scheduler of a scheme on VP for networks trained on a table of betas: config, time steps, time change.
 
-Knows the betas and time steps of diffusers. The certified scheme is that of continuous time: a time step of the table
-is the time at which the scheme's log-SNR is the table's. The coefficients are then those of the process on the table,
-since nothing else of the process enters them but the measure of time, in which schemes in t (Euler, Heun, RK4, tAB)
-keep the smooth one that they are certified in. Between two entries of the table log(alpha) is linear, as on `ddpm`.
+Knows the betas and time steps of diffusers. The certified scheme is that of continuous time. A time step of the table
+is taken for the time at which the scheme's log-SNR is the table's. The coefficients are then those of the process on
+the table, because a process enters them through its log-SNR and its measure of time alone. Schemes in t (Euler, Heun,
+RK4, tAB) keep the smooth measure of time that they are certified in. Between two entries of the table log(alpha) is
+linear, as on `ddpm`.
 Exported schedulers carry this text.
 """
 
@@ -20,7 +21,7 @@ from torch import Tensor
 from torch_backend.export.exported_text.prediction import alpha_sigma
 from torch_backend.export.exported_text.scheduler_engine import SchemeScheduler, falls
 from torch_backend.walk.grids import time_grid
-from torch_backend.walk.validation import unknown
+from torch_backend.walk.validation import unknown_name_message
 
 
 def _cosine_betas(start: float, end: float, count: int) -> np.ndarray:
@@ -57,7 +58,7 @@ REFUSED: Mapping[str, object] = {
 """What changes the meaning of a network or a grid and is not covered: the only value of each that is accepted."""
 
 
-OF_THE_MODEL = frozenset({
+MODEL_SETTINGS = frozenset({
     "num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type",
     "clip_sample", "clip_sample_range",
 })  # fmt: skip
@@ -97,17 +98,18 @@ class TableScheduler(SchemeScheduler):
         set_alpha_to_one: bool = True,
     ) -> None:
         self._check_settings()
-        self._keep_the_model()
+        self._keep_model_settings()
         if prediction_type == "flow_prediction":
             raise ValueError("flow_prediction is no output on a table of betas; export a scheme of the process flow")
         if timestep_spacing not in SPACINGS:
-            raise ValueError(unknown("timestep_spacing", timestep_spacing, SPACINGS))
+            raise ValueError(unknown_name_message("timestep_spacing", timestep_spacing, SPACINGS))
         if use_karras_sigmas and use_exponential_sigmas:
             raise ValueError("use_karras_sigmas and use_exponential_sigmas are two grids; choose one")
         if final_sigmas_type not in ("zero", "sigma_min"):
-            raise ValueError(unknown("final_sigmas_type", final_sigmas_type, ("zero", "sigma_min")))
+            raise ValueError(unknown_name_message("final_sigmas_type", final_sigmas_type, ("zero", "sigma_min")))
         if trained_betas is None and beta_schedule not in BETAS:
-            raise ValueError(unknown("beta_schedule", beta_schedule, BETAS) + "; others go in as trained_betas")
+            known = unknown_name_message("beta_schedule", beta_schedule, BETAS)
+            raise ValueError(f"{known}; others go in as trained_betas")
         table = (
             BETAS[beta_schedule](beta_start, beta_end, num_train_timesteps) if trained_betas is None else trained_betas
         )
@@ -121,15 +123,15 @@ class TableScheduler(SchemeScheduler):
         self.betas = torch.from_numpy(betas).float()
         self.alphas_cumprod = torch.from_numpy(np.exp(self._log_bars)).float()
         self.timesteps = torch.arange(num_train_timesteps - 1, -1, -1)
-        self._forget()
+        self._reset()
 
-    def _keep_the_model(self) -> None:
+    def _keep_model_settings(self) -> None:
         """Let no other class that takes over this config replace what the network was trained with by its own default.
 
         diffusers does so with every setting that was not passed: its KDPM2 would get other betas.
         """
         if "_use_default_values" in self.config:
-            self.register_to_config(_use_default_values=sorted({*self.config._use_default_values} - OF_THE_MODEL))
+            self.register_to_config(_use_default_values=sorted({*self.config._use_default_values} - MODEL_SETTINGS))
 
     @classmethod
     def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
@@ -151,42 +153,47 @@ class TableScheduler(SchemeScheduler):
                         f"the config has {key} = {merged[key]!r}, which is not covered; {accepted!r} would be"
                     )
             # diffusers replaces what the other class left at its own default by our default, betas included
-            left = [key for key in config.get("_use_default_values", []) if key not in OF_THE_MODEL]
+            left = [key for key in config.get("_use_default_values", []) if key not in MODEL_SETTINGS]
             config = {**config, "_use_default_values": left}
         return super().from_config(config, return_unused_kwargs, **kwargs)
 
-    # --- time ---
+    def _log_snr(self, t: float) -> float:
+        """The scheme's log-SNR at its time t."""
+        assert self.scheme.log_snr is not None  # every generated scheme states it
+        return self.scheme.log_snr(t)
 
     def _time_of(self, log_snr: float) -> float:
-        """The scheme's time at which its log-SNR is this, by bisection to rounding; it falls as time grows."""
-        low, high = self.scheme.T_MIN, self.scheme.T_MAX
-        while self.scheme.log_snr(low) < log_snr:
+        """The scheme's time at which its log-SNR is ``log_snr``, which falls as time grows; bisection to rounding."""
+        low, high = self.scheme.t_min, self.scheme.t_max
+        while self._log_snr(low) < log_snr:
             low /= 2
-        while self.scheme.log_snr(high) > log_snr:
+        while self._log_snr(high) > log_snr:
             high *= 2
         while low < (middle := (low + high) / 2) < high:
-            low, high = (middle, high) if self.scheme.log_snr(middle) > log_snr else (low, middle)
+            low, high = (middle, high) if self._log_snr(middle) > log_snr else (low, middle)
         return float(middle)
 
     def _log_snr_at(self, index: float) -> float:
+        """The table's log-SNR at a time step; between two entries log(alpha) is linear."""
         log_bar = float(np.interp(index, np.arange(len(self._log_bars)), self._log_bars))
         return (log_bar - math.log(-math.expm1(log_bar))) / 2
 
     def _time(self, index: float) -> float:
+        """The scheme's time of a time step."""
         time = self._time_of(self._log_snr_at(index))
         self._index_of[time] = index  # exact where a time is a time step; only times inside a step are interpolated
         return time
 
     def _timestep(self, t: float) -> float:
+        """The time step, a fraction perhaps, of the scheme's time t."""
         if t not in self._index_of:
-            log_bar = -math.log1p(math.exp(-2 * self.scheme.log_snr(t)))
+            log_bar = -math.log1p(math.exp(-2 * self._log_snr(t)))
             self._index_of[t] = float(np.interp(-log_bar, -self._log_bars, np.arange(len(self._log_bars))))
         return self._index_of[t]
 
     def _alpha_sigma(self, t: float) -> tuple[float, float]:
-        return alpha_sigma(self.scheme.log_snr(t), 2)
-
-    # --- the contract ---
+        """alpha and sigma of z = alpha x_0 + sigma noise at the scheme's time t."""
+        return alpha_sigma(self._log_snr(t), 2)
 
     def set_timesteps(
         self,
@@ -216,10 +223,10 @@ class TableScheduler(SchemeScheduler):
         first = self._time(0.0)
         if not to_zero and first < times[-1]:
             times.append(first)
-        self._lay(times, to_zero, device)
+        self._lay_grid(times, to_zero, device)
 
     def _spaced(self, count: int | None, timesteps: Sequence[float] | None) -> list[float]:
-        """Time steps that decrease and lie in the table."""
+        """The time steps asked for, checked: they decrease and lie in the table. A named grid moves the inner ones."""
         trained = len(self)
         if timesteps is None:
             if isinstance(count, bool) or not isinstance(count, int) or not 0 < count <= trained:
@@ -236,7 +243,7 @@ class TableScheduler(SchemeScheduler):
         if timesteps is not None or not chosen or len(walk) < 3:
             return walk
         ends = self._time(walk[0]), self._time(walk[-1])
-        return [self._timestep(t) for t in time_grid(chosen[0], len(walk) - 1, *ends, self.scheme.log_snr)]
+        return [self._timestep(t) for t in time_grid(chosen[0], len(walk) - 1, *ends, self._log_snr)]
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """alpha x_0 + sigma noise, for samples of shape (n, ...) and time steps of shape (n,), fractions allowed."""

@@ -14,22 +14,27 @@ import torch
 from torch import Tensor
 
 from torch_backend.export.exported_text.prediction import from_state
+from torch_backend.scheme import Scheme, SchemeFacts, facts_of
 from torch_backend.walk.loop import integrate
 from torch_backend.walk.sample_scheme import PRIOR_STREAM
-from torch_backend.walk.table import primer, tabulate
+from torch_backend.walk.table import priming_row, tabulate
 from torch_backend.walk.validation import check_times
 
 NoiseSampler = Callable[[Tensor, Tensor], Tensor]
 
 
 class _AsNetwork:
-    """A denoiser as a network that returns eps; tells the callback what the first evaluation of each step gave."""
+    """A denoiser as a network that returns eps; tells the callback what the first evaluation of each step gave.
+
+    ``each``: evaluations per step. ``count`` numbers them; an evaluation before the first step has a negative number.
+    """
 
     def __init__(self, model: Any, extra: Mapping[str, Any], sigmas: Tensor, callback: Any, each: int) -> None:
         self.model, self.extra, self.sigmas, self.callback, self.each = model, extra, sigmas, callback, each
         self.count = 0
 
     def denoised(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """The model's x_0 at x. Raises ValueError for an output of another shape."""
         step, evaluation = divmod(self.count, self.each)
         self.count += 1
         found = self.model(x, sigma.to(x.dtype), **self.extra)
@@ -47,7 +52,8 @@ class _AsNetwork:
         return skip * x + scale * found
 
 
-def _checked(sigmas: Tensor | Sequence[float]) -> tuple[Tensor, list[float]]:
+def _walk_of(sigmas: Tensor | Sequence[float]) -> tuple[Tensor, list[float]]:
+    """The sigmas as a tensor, and as a list without the closing 0. Raises ValueError where no walk can follow them."""
     values = sigmas if isinstance(sigmas, Tensor) else torch.tensor(sigmas, dtype=torch.float64)
     if values.dim() != 1 or len(values) < 2:
         raise ValueError(f"sigmas has shape {tuple(values.shape)}; one row of at least two numbers is needed")
@@ -60,9 +66,9 @@ def _checked(sigmas: Tensor | Sequence[float]) -> tuple[Tensor, list[float]]:
 
 
 def _draws(
-    scheme: Any, x: Tensor, sigmas: Tensor, extra: Mapping[str, Any], noise_sampler: NoiseSampler | None
+    facts: SchemeFacts, x: Tensor, sigmas: Tensor, extra: Mapping[str, Any], noise_sampler: NoiseSampler | None
 ) -> Callable[[int], Tensor]:
-    """The draws of a step: from the noise sampler, or from the seed in the extra arguments, or from torch's own."""
+    """The noise of every step: from the noise sampler, else from the seed in ``extra``, else from torch's generator."""
     seed, generator = extra.get("seed"), None
     if seed is not None:  # not the stream that the caller drew x from
         generator = torch.Generator(x.device).manual_seed((int(seed) + PRIOR_STREAM) % 2**63)
@@ -71,12 +77,12 @@ def _draws(
         return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
 
     source = fresh if noise_sampler is None else noise_sampler
-    return lambda i: torch.stack([source(sigmas[i], sigmas[i + 1]) for _ in range(scheme.NOISES)])
+    return lambda i: torch.stack([source(sigmas[i], sigmas[i + 1]) for _ in range(facts.noises)])
 
 
 @torch.no_grad()
 def sample_on_sigmas(
-    scheme: Any,
+    scheme: Scheme,
     model: Any,
     x: Tensor,
     sigmas: Tensor | Sequence[float],
@@ -94,27 +100,27 @@ def sample_on_sigmas(
     - ``noise_sampler(sigma, sigma_next)``: standard normal noise of x's shape, for stochastic schemes; without it noise
       comes from ``extra_args["seed"]``, or from torch's global generator where there is no seed, as in k-diffusion.
 
-    Raises ValueError for sigmas that do not decrease or are negative, and as ``torch_backend.loop.integrate`` does.
+    Raises ValueError for sigmas that do not decrease or are negative, and as ``integrate`` does.
     """
-    extra = dict(extra_args or {})
-    values, walk = _checked(sigmas)
+    facts, extra = facts_of(scheme), dict(extra_args or {})
+    values, walk = _walk_of(sigmas)
     if x.dtype != torch.float64 and values.dtype == torch.float64:
         values = values.float()  # not every device has float64
     values = values.to(x.device)
-    network = _AsNetwork(model, extra, values, callback, scheme.NFE_PER_STEP)
+    network = _AsNetwork(model, extra, values, callback, facts.nfe_per_step)
     if len(walk) > 1:
-        primed = primer(scheme, walk)
+        primed = priming_row(facts, walk)
         network.count -= primed is not None
         x = integrate(
-            scheme.step,
-            tabulate(scheme.coefficients, walk, scheme.HISTORY),
+            facts.step,
+            tabulate(facts.coefficients, walk, facts.history),
             walk,
             network,
             x,
-            noises=scheme.NOISES,
-            history=scheme.HISTORY,
+            noises=facts.noises,
+            history=facts.history,
             primed=primed,
-            draw=_draws(scheme, x, values, extra, noise_sampler),
+            draw=_draws(facts, x, values, extra, noise_sampler),
             progress=sys.stderr.isatty() if disable is None else not disable,
         )
     if len(walk) == len(values):

@@ -45,7 +45,7 @@ def test_the_catalogue_is_within_the_budget_and_a_high_order_is_not() -> None:
 
 def test_what_exceeds_the_budget_is_refused_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     i = ia.derive("psld/DDIM", budget=0.001)
-    monkeypatch.setattr(local_error, "_by_power", None)  # an expansion would fail
+    monkeypatch.setattr(local_error, "_error_by_power", None)  # an expansion would fail
     with pytest.raises(InputError, match=r"expected to take about 0\.0\d+ s.*budget=0\.0\d+.*--budget"):
         _ = i.order
     monkeypatch.undo()

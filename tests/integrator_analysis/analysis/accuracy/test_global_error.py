@@ -15,8 +15,8 @@ from integrator_analysis.analysis.accuracy.global_error import (
     GRIDS,
     GlobalError,
     QuadraticObservable,
-    _carried,
-    _nodes,
+    _carry_observable,
+    _quadrature_nodes,
     global_error,
 )
 from integrator_analysis.analysis.accuracy.problems import MixtureProblem, WaveObservable
@@ -24,7 +24,7 @@ from integrator_analysis.analysis.gaussian import marginal
 from integrator_analysis.codegen import kernel_source
 from torch_backend import load
 from torch_backend.measuring.convergence import leading_constant
-from torch_backend.measuring.walks import trajectory
+from torch_backend.measuring.walks import end_of_walk
 from torch_backend.scores import MixtureScore
 from torch_backend.source import module_from_source
 from torch_backend.walk.grids import time_grid
@@ -54,7 +54,7 @@ def _errors(spec: str, grid: str, interval: tuple[float, float], steps: tuple[in
     network = MixtureScore(kernel, means[:, None], variances, weights)
     module = load(spec).module
     exact = problem.solve(z, interval[0], [interval[1]])[0]
-    return np.array([trajectory(module, network, z, time_grid(grid, n, *interval)) - exact for n in steps])
+    return np.array([end_of_walk(module, network, z, time_grid(grid, n, *interval)) - exact for n in steps])
 
 
 def _limit(spec: str, grid: str, interval: tuple[float, float], power: int, factor: int = 1) -> np.ndarray:
@@ -107,10 +107,10 @@ def test_the_speed_of_a_grid_is_that_of_the_samplers_grid(name):
 
 def test_between_nodes_a_density_is_a_polynomial_of_degree_nine_in_log_t():
     """Through four panels; the polynomial of a neighbouring panel is five times as far from the sine."""
-    times, weights = _nodes(0.8, 0.001)
+    times, weights = _quadrature_nodes(0.8, 0.001)
     error = GlobalError("uniform", (0.8, 0.001), 2, times, weights, np.sin(2 * np.log(times)))
     at = np.geomspace(0.8, 0.001, 400)
-    assert np.abs(error.source(at) / (0.799 * at) - np.sin(2 * np.log(at))).max() < 5e-7
+    assert np.abs(error.density_in_log_time(at) / (0.799 * at) - np.sin(2 * np.log(at))).max() < 5e-7
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_an_observable_is_carried_to_its_mean_at_the_end(observable):
     x, w = np.polynomial.hermite_e.hermegauss(24)
     noises = np.stack(np.meshgrid(x, x), axis=-1).reshape(-1, 2) @ np.linalg.cholesky(spread).T
     values = [float(observable([mpmath.mpf(v) for v in a @ z + b + noise])) for noise in noises]
-    assert float(_carried(observable, a, b, spread)(z)) == pytest.approx(
+    assert float(_carry_observable(observable, a, b, spread)(z)) == pytest.approx(
         np.outer(w, w).ravel() @ values / w.sum() ** 2, rel=1e-10
     )
 

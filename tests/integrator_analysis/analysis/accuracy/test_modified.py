@@ -21,6 +21,7 @@ from integrator_analysis.analysis.accuracy.order_conditions import (
     gaussian_error_matrix,
     gaussian_slope_of_b,
 )
+from integrator_analysis.program.step_program import StepProgram
 
 Field = Callable[[Sequence, float], list]
 
@@ -212,6 +213,17 @@ def test_a_stochastic_multistep_scheme_is_refused() -> None:
 
 
 # -- B on Gaussian data -----------------------------------------------------------------------------------------------
+def euler_with_unknown_b(process: ia.Process) -> StepProgram:
+    """Conjugate Euler with a matrix of different functions of t, of which an error holds the names."""
+    k = len(process.blocks)
+    return ia.Conjugate(sympy.Matrix(k, k, lambda i, j: ia.t ** (1 + k * i + j)).as_immutable()).lower(process)
+
+
+def test_a_program_without_an_unknown_b_is_refused() -> None:
+    with pytest.raises(ia.InputError, match="no B"):
+        gaussian_slope_of_b(ia.derive("ve/DDIM").program)
+
+
 @pytest.mark.parametrize("name", ["vp", "psld"])
 def test_the_equation_for_b_is_the_matrix_riccati_equation(name: str) -> None:
     """B' = -[(B - L) B + B (L + J) + eta K' + J (L + J)], J = eta K."""
@@ -229,7 +241,7 @@ def test_the_equation_for_b_is_the_matrix_riccati_equation(name: str) -> None:
     drift = -beta / 2 * sympy.eye(1) if k == 1 else beta / 2 * sympy.Matrix([[-big_gamma, 1 / mass], [-1, -nu]])
     j = eta * unknown
     riccati = -((b - drift) * b + b * (drift + j) + eta * slope + j * (drift + j))
-    assert (gaussian_slope_of_b(process) - riccati).applyfunc(sympy.expand) == sympy.zeros(k, k)
+    assert (gaussian_slope_of_b(euler_with_unknown_b(process)) - riccati).applyfunc(sympy.expand) == sympy.zeros(k, k)
     with pytest.raises(ia.InputError, match="deterministic"):
         gaussian_error_matrix(ia.derive("vp/EM").local_error)
 
@@ -237,7 +249,7 @@ def test_the_equation_for_b_is_the_matrix_riccati_equation(name: str) -> None:
 def test_b_from_the_equation_makes_conjugate_euler_one_order_better_on_gaussian_data(on_paper: Callable) -> None:
     """One step on PSLD, z' = (L + eta K) z, B integrated from the derived equation; with a constant B it is not so."""
     process, paper, start = ia.process("psld"), on_paper("psld"), 0.4
-    expression = gaussian_slope_of_b(process)
+    expression = gaussian_slope_of_b(euler_with_unknown_b(process))
     blocks = process.blocks
     letters = [f"{a}{b}" for a in blocks for b in blocks]
     names = [*(f"b_{p}" for p in letters), *(f"K_{p}" for p in letters), *(f"d_t K_{p}" for p in letters)]

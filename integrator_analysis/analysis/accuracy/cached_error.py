@@ -1,7 +1,8 @@
-"""Local errors as plain facts, and back: leading sums as exact rationals over named generators and trees.
+"""Local errors as plain facts that a cache can keep, and local errors made from such facts.
 
-Knows local errors and their rings; knows nothing of files. A recalled error has its order and its text at hand; program
-and ring are made when something asks for them, so that it can be evaluated without the expansion.
+Facts are numbers, text, lists and mappings: leading sums as exact rationals over named generators and trees. An error
+that is made from facts has its order and its text at hand. Its program and ring are made when something asks for them;
+then it can be evaluated without the expansion. Knows local errors and their rings; knows nothing of files.
 """
 
 from __future__ import annotations
@@ -19,23 +20,26 @@ from integrator_analysis.analysis.expansion.step import components, expanded_ste
 from integrator_analysis.analysis.expansion.trees import ElementaryDifferential
 from integrator_analysis.program.step_program import StepProgram
 
-__all__ = ["KeptError", "facts_of", "kept"]
+__all__ = ["CachedError", "local_error_facts", "local_error_from_facts"]
 
 Keep = Callable[..., None]
+"""Adds facts, given by name, to those that are kept."""
+
 LAZY = ("program", "scalars", "sums")
+"""What of a LocalError is made from its facts when it is first asked for."""
 
 
-class KeptError(LocalError):
-    """A local error that remembers its texts, and that may be known by its facts alone."""
+class CachedError(LocalError):
+    """A local error that remembers its texts among its facts, and may have been made from facts alone."""
 
     def __getattr__(self, name: str) -> Any:
-        """``program``, ``scalars`` and ``sums`` of an error that is known by its facts: made now."""
+        """Make ``program``, ``scalars`` and ``sums`` from the facts, when one of them is first asked for."""
         make = self.__dict__.get("_make")
         if make is None or name not in LAZY:
             raise AttributeError(name)
         program, facts = make(), self.__dict__["_facts"]
         scalars = ring_of(program, facts["ring_order"], expanded_steps(program))
-        position = {_frozen([kind, _label(label)]): n for n, (kind, label) in enumerate(scalars.keys)}
+        position = {_to_tuples([kind, _label(label)]): n for n, (kind, label) in enumerate(scalars.keys)}
         sums = {
             block: {_differential(program, d): _element(scalars, position, terms) for d, terms in found}
             for block, found in facts["sums"].items()
@@ -44,12 +48,13 @@ class KeptError(LocalError):
         return self.__dict__[name]
 
     def text(self) -> Mapping[str, str]:
-        return self._remembered("text", super().text)
+        return self._remember("text", super().text)
 
     def latex(self) -> Mapping[str, str]:
-        return self._remembered("latex", super().latex)
+        return self._remember("latex", super().latex)
 
-    def _remembered(self, name: str, make: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
+    def _remember(self, name: str, make: Callable[[], Mapping[str, str]]) -> Mapping[str, str]:
+        """Return the texts called ``name``: from the facts, or made now and kept among them."""
         facts = self.__dict__.get("_facts")
         if facts is None:  # made by dataclasses.replace: another error
             return make()
@@ -58,28 +63,27 @@ class KeptError(LocalError):
         return dict(facts[name])
 
 
-def facts_of(error: LocalError) -> dict[str, Any]:
-    """What an error is known by: numbers, text, lists and mappings only."""
+def local_error_facts(error: LocalError) -> dict[str, Any]:
+    """Return the facts from which ``local_error_from_facts`` makes the error again."""
     return {
         "exponents": dict(error.exponents),
         "startup": error.startup,
         "ring_order": error.scalars.order,
         "sums": {
-            block: [[_listed(d.tree if isinstance(d, ElementaryDifferential) else d.index), _terms(error.scalars, e)]
-                    for d, e in found.items()]
+            block: [[_list_differential(d), _list_terms(error.scalars, e)] for d, e in found.items()]
             for block, found in error.sums.items()
         },
-    }  # fmt: skip
+    }
 
 
-def kept(
+def local_error_from_facts(
     facts: dict[str, Any], keep: Keep, make: Callable[[], StepProgram], derived: LocalError | None = None
-) -> KeptError:
-    """The error with these facts. ``keep`` adds to them; ``make`` gives the program when it is needed.
+) -> CachedError:
+    """Return the error with these facts. ``keep`` adds to them; ``make`` returns the program when it is needed.
 
-    ``derived`` is the error that they were taken from, where there is one.
+    ``derived`` is the error that the facts were taken from, where it has just been derived: nothing is made twice.
     """
-    error = object.__new__(KeptError)
+    error = object.__new__(CachedError)
     error.__dict__.update(
         exponents={str(block): int(n) for block, n in facts["exponents"].items()},
         startup=bool(facts["startup"]),
@@ -93,14 +97,19 @@ def kept(
     return error
 
 
+def _list_differential(d: Differential) -> list[Any]:
+    """Return the tree of a differential of the field, or the index of a derivative of f, as lists."""
+    return _to_lists(d.tree if isinstance(d, ElementaryDifferential) else d.index)
+
+
 def _differential(program: StepProgram, listed: list[Any]) -> Differential:
     if program.stochastic:
-        return Derivative(_frozen(listed), program.blocks)
-    return ElementaryDifferential(_frozen(listed), program.blocks, components(program))
+        return Derivative(_to_tuples(listed), program.blocks)
+    return ElementaryDifferential(_to_tuples(listed), program.blocks, components(program))
 
 
-def _terms(scalars: JetRing, element: PackedElement) -> list[list[Any]]:
-    """[coefficient as "p/q", [[kind, label, exponent], ...]] for each term."""
+def _list_terms(scalars: JetRing, element: PackedElement) -> list[list[Any]]:
+    """Return [coefficient as "p/q", [[kind, label, exponent], ...]] for each term of an element."""
     names = [[kind, _label(label)] for kind, label in scalars.keys]
     return [
         [f"{c.numerator}/{c.denominator}", [[*names[n], e] for n, e in enumerate(exponents) if e]]
@@ -109,24 +118,27 @@ def _terms(scalars: JetRing, element: PackedElement) -> list[list[Any]]:
 
 
 def _label(label: Any) -> Any:
-    """A generator's label without sympy and tuples: a parameter by its name."""
-    return label.name if isinstance(label, sympy.Symbol) else _listed(label)
+    """Return a generator's label without sympy and tuples: a parameter by its name."""
+    return label.name if isinstance(label, sympy.Symbol) else _to_lists(label)
 
 
-def _listed(value: Any) -> Any:
-    return [_listed(part) for part in value] if isinstance(value, tuple) else value
+def _to_lists(value: Any) -> Any:
+    """Return nested tuples as lists, which JSON has."""
+    return [_to_lists(part) for part in value] if isinstance(value, tuple) else value
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+def _to_tuples(value: Any) -> Any:
+    """Return nested lists as tuples, which can be keys."""
+    return tuple(map(_to_tuples, value)) if isinstance(value, list) else value
 
 
 def _element(scalars: JetRing, position: Mapping[Any, int], terms: list[list[Any]]) -> PackedElement:
+    """Return the element of the ring that ``_list_terms`` has written down."""
     out: dict[tuple[int, ...], Any] = {}
     for coefficient, factors in terms:
         exponents = [0] * len(scalars.keys)
         for kind, label, exponent in factors:
-            exponents[position[_frozen([kind, label])]] = int(exponent)
+            exponents[position[_to_tuples([kind, label])]] = int(exponent)
         numerator, _, denominator = coefficient.partition("/")
         out[tuple(exponents)] = sympy.QQ(int(numerator), int(denominator))
     return scalars.ring.from_dict(out)
