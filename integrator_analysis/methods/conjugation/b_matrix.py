@@ -34,7 +34,7 @@ def tabled(k: int) -> sympy.Matrix:
 
 
 def example(k: int) -> sympy.Matrix:
-    """The B at which schemes with a table are analysed and verified: regular, no two entries alike.
+    """The B at which schemes with a table are analysed and verified: a regular matrix, no two entries alike.
 
     >>> example(2)
     Matrix([
@@ -45,11 +45,11 @@ def example(k: int) -> sympy.Matrix:
 
 
 UNUSABLE = (sympy.nan, sympy.oo, -sympy.oo, sympy.zoo, sympy.I, AppliedUndef)
-"""What the entries of B do not hold."""
+"""What an entry of B may not hold: what is not a finite real number, and functions without a definition."""
 
 
 def is_family(name: object) -> bool:
-    """Whether B can be named so.
+    """Whether ``name`` names a family of B.
 
     >>> [is_family(name) for name in ("lambda*I", "lambda*diag(1, -0.5)", "lambda*diag(1, x)")]
     [True, True, False]
@@ -58,7 +58,7 @@ def is_family(name: object) -> bool:
 
 
 def has_strength(B: object) -> bool:
-    """Whether B is a multiple of lambda."""
+    """Whether B is a multiple of lambda, so that it needs a strength."""
     return isinstance(B, str) and B.startswith("lambda")
 
 
@@ -73,6 +73,7 @@ def matrix_of(name: str, process: Process) -> sympy.Matrix:
 
 
 def check_shape(matrix: sympy.Matrix, process: Process) -> None:
+    """Raise InputError unless B has a row and a column for each block of the process."""
     k = len(process.blocks)
     if matrix.shape != (k, k):
         raise InputError(
