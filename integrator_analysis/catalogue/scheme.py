@@ -1,4 +1,4 @@
-"""What a catalogue entry is: a name, a method that can be lowered, the processes it is named on, and its source.
+"""What a catalogue entry is: a name, a method that can be lowered, the processes it is named on, and a citation.
 
 Knows no mathematics: the method's ``lower`` does everything, and order, stability, code and certificate follow.
 """
@@ -14,7 +14,10 @@ __all__ = ["Scheme"]
 
 @dataclass(frozen=True)
 class Scheme:
-    """A named scheme. ``processes`` are those whose generated source is kept; ``summary`` says what it is."""
+    """A named scheme. ``processes`` are those whose generated source is kept; ``summary`` says what it is.
+
+    ``citation`` names where it was published, or what it follows from.
+    """
 
     name: str
     method: Method

@@ -7,8 +7,11 @@ from typing import Any
 from integrator_analysis.program.step_program import StepProgram
 from integrator_analysis.properties import Properties
 
+__all__ = ["facts_of"]
+
 
 def facts_of(properties: Properties) -> dict[str, Any]:
+    """What ``derive --json`` prints; the local error in full, as one expression and term by term."""
     error, lowered = properties.local_error, properties.program.lowered()
     text, latex = error.text(), error.latex()
     return {

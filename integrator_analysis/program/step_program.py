@@ -52,7 +52,8 @@ class StepProgram:
     their expansion in h follows; ``quadratures`` those that have no closed form. ``variable`` is what shares of the
     way are measured in, a function of t (None: t itself). ``history`` counts the earlier evaluations that are read;
     ``kept`` is the evaluation that later steps will read. Before ``cycle`` statements a step mends the last one.
-    ``primed``: the past of the first step is what a step of no length keeps there; not none.
+    ``primed``: the past of the first step is what a step of no length keeps there; not none. ``account`` tells in
+    sentences how the step comes about.
     """
 
     process: Process
