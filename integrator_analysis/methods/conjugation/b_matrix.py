@@ -9,8 +9,9 @@ from sympy.core.function import AppliedUndef
 
 from integrator_analysis.inputs import NUMBER, InputError, as_rational
 from integrator_analysis.processes import Process
+from integrator_analysis.program.given_table import table_symbols
 
-__all__ = ["FAMILY_NAMES", "example", "has_strength", "is_family", "lambda_", "matrix_of", "tabled"]
+__all__ = ["FAMILY_NAMES", "example", "has_strength", "is_family", "lambda_", "matrix_of"]
 
 lambda_ = sympy.Symbol("lambda", real=True)
 """The strength of B = lambda I, lambda ones or lambda diag(a, b), in units of 1/time."""
@@ -19,18 +20,13 @@ FAMILIES = {
     "0": lambda k: sympy.zeros(k, k),
     "lambda*I": lambda k: lambda_ * sympy.eye(k),
     "lambda*ones": lambda k: lambda_ * sympy.ones(k, k),
-    "table": lambda k: tabled(k),
+    "table": table_symbols,
 }
 
 DIAGONAL = re.compile(rf"lambda\*diag\( *({NUMBER}(?: *, *{NUMBER})*) *\)")
 """lambda*diag(a, b) or lambda*diag(a): one number per block."""
 
 FAMILY_NAMES = f"{', '.join(FAMILIES)}, lambda*diag(a, b)"
-
-
-def tabled(k: int) -> sympy.Matrix:
-    """B = "table": constant in a step, its entries given to the sampler step by step."""
-    return sympy.Matrix(k, k, lambda i, j: sympy.Symbol(f"B_{i}{j}", real=True))
 
 
 def example(k: int) -> sympy.Matrix:
