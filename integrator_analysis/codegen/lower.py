@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import sympy
@@ -378,8 +379,14 @@ def _needed(expressions: Iterable[sympy.Expr], definitions: Definitions, arity: 
 
 def _called(f: sympy.Function, time: sympy.Symbol | None, expressions: Iterable[sympy.Expr]) -> bool:
     """Whether an expression calls f directly, at ``time`` or anywhere."""
-    calls = (c for e in expressions for c in e.atoms(AppliedUndef) if c.func == f)
+    calls = (c for e in expressions for c in _calls(e) if c.func == f)
     return any(time is None or c.args == (time,) for c in calls)
+
+
+@lru_cache(maxsize=1024)
+def _calls(expression: sympy.Expr) -> frozenset[AppliedUndef]:
+    """The calls of named functions in an expression: every function is looked for in the same ones."""
+    return frozenset(expression.atoms(AppliedUndef))
 
 
 def _at(

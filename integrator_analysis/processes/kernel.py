@@ -19,7 +19,7 @@ from integrator_analysis.algebra.differences import stable_difference
 from integrator_analysis.algebra.matrices import exponential, is_zero
 from integrator_analysis.algebra.special import DAMPED_DECAY, DAMPED_PHASE, damped_moment
 from integrator_analysis.numeric import function
-from integrator_analysis.processes.base import Process, clock, unit_diffusion
+from integrator_analysis.processes.base import KERNELS, Process, clock, unit_diffusion
 from integrator_analysis.processes.noise import integrated_noise
 from integrator_analysis.symbols import Definition, Definitions, InputError, h, s, t
 
@@ -57,11 +57,27 @@ def cholesky(blocks: tuple[str, ...], i: int, j: int) -> sympy.Function:
     return sympy.Function(f"cholesky_{blocks[i]}{blocks[j]}")
 
 
-def noise_between(process: Process) -> tuple[sympy.Matrix, dict[sympy.Function, Definition]]:
+Spread = tuple[sympy.Matrix, dict[sympy.Function, Definition]]
+"""A covariance over a span of time, and what the named moments in it stand for."""
+
+_SPREADS: dict[tuple[object, ...], Spread] = {}
+
+
+def noise_between(process: Process) -> Spread:
     """The covariance of the noise of z' = beta N z + G w' over a span of time elapsed(t, s), from none at its start.
 
     For constant N and D, which may be others than those of a forward process. Its moments are named spread_moment_k.
+    It is derived once in a session for processes alike, as kernels are.
     """
+    if process.content not in _SPREADS:
+        _SPREADS[process.content] = _derive_noise_between(process)
+        for old in list(_SPREADS)[:-KERNELS]:
+            del _SPREADS[old]
+    covariance, table = _SPREADS[process.content]
+    return covariance.copy(), dict(table)
+
+
+def _derive_noise_between(process: Process) -> Spread:
     propagator = exponential(process.drift_per_unit * _r, process.parameters)
     covariance, moments = integrated_noise(process, propagator, _r)
     over = {clock(t): elapsed(t, s)}
