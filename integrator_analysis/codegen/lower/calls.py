@@ -6,6 +6,7 @@ Knows expressions and definitions; writes no line.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 import sympy
 from sympy.core.function import AppliedUndef
@@ -34,5 +35,11 @@ def needed_functions(expressions: Iterable[sympy.Expr], definitions: Definitions
 
 def is_called(f: sympy.Function, time: sympy.Symbol | None, expressions: Iterable[sympy.Expr]) -> bool:
     """Whether an expression calls f directly, at ``time`` or, if that is None, anywhere."""
-    calls = (c for e in expressions for c in e.atoms(AppliedUndef) if c.func == f)
+    calls = (c for e in expressions for c in _calls_in(e) if c.func == f)
     return any(time is None or c.args == (time,) for c in calls)
+
+
+@lru_cache(maxsize=1024)
+def _calls_in(expression: sympy.Expr) -> frozenset[AppliedUndef]:
+    """The calls of named functions in an expression, kept, because one function after the other is looked for."""
+    return frozenset(expression.atoms(AppliedUndef))
