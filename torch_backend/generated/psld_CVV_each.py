@@ -7,8 +7,9 @@ Process: phase-space Langevin diffusion (PSLD), Gamma = 0.01, nu = 4.01, M = 0.2
     = 0.5.
 Splits the probability-flow ODE, in reverse time, by the word BAB. Its letters are applied from left to right, over
     1/2, 1, 1/2 of the step.
-Each sub-flow is conjugated by itself, with its row of B = lambda*ones: it solves its own row's drift exactly, with
-    eps and the other row frozen and integrated against the propagator. B z is taken at the sub-flow's start.
+Each sub-flow, A of the position row and B of the momentum row, is conjugated by itself with its row of B =
+    lambda*ones: it solves its own row's drift exactly, with eps and the other row frozen and integrated against the
+    propagator. B z is taken at the sub-flow's start.
 Score evaluations: B takes a new one at t; A uses the newest; B takes a new one at s.
 Order 1 for a general smooth score; 2 network evaluations per step; deterministic.
 Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 in forward diffusion time (eps_x:
