@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup report test fresh lint format generate benchmark constraints clean
+.PHONY: help setup report renew test fresh lint format generate benchmark constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  \1\t\2/' | expand -t 16
@@ -21,8 +21,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet -c constraints.txt -e ".[test]"
 	@touch $@
 
-report: setup  ## derive, verify and draw everything into reports/index.html
-	$(BIN)/integrator-analysis report --output reports
+report: setup  ## derive, verify and draw everything: build/report/index.html; changes no tracked file
+	$(BIN)/integrator-analysis report --output build/report
+
+renew: setup  ## the same, and bring reports/ and docs/catalogue.md up to date with it
+	$(BIN)/integrator-analysis report --output build/report --renew
 
 test: setup  ## run the whole suite: unit tests, properties, doctests, notebooks
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -q $(PYTEST_ARGS)
@@ -44,7 +47,7 @@ generate: setup  ## write torch_backend/generated anew from the catalogue
 	$(BIN)/integrator-analysis generate
 
 benchmark: setup  ## run every program in benchmarks/, in reading order
-	@set -e; for program in benchmarks/*.py; do \
+	@set -e; for program in benchmarks/speed/*.py benchmarks/studies/*.py; do \
 		[ -e "$$program" ] || { echo "benchmarks/ holds no programs"; exit 1; }; \
 		echo "== $$program"; $(BIN)/python "$$program"; \
 	done
@@ -55,6 +58,6 @@ constraints: setup  ## renew constraints.txt from what .venv holds (torch withou
 		| sed 's/^\(torch==[0-9.]*\)+.*/\1/' | sort -f; } > constraints.txt.new && mv constraints.txt.new constraints.txt
 	@touch $(STAMP)
 
-clean:  ## remove .venv, caches and build artefacts; keeps reports/
+clean:  ## remove .venv, caches, build/report and other build artefacts
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

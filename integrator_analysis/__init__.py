@@ -6,45 +6,12 @@
 
 Conventions: t is forward diffusion time, t = 0 is data; a step goes from t to s = t - h, h > 0; the state z has k
 blocks (position, momentum) of the data's shape, concatenated on dimension 1; network(z, t) returns eps.
+
+The public names and the modules that they come from are listed in ``__init__.pyi``, and nowhere else. Each is imported
+when it is first used, so that importing the package loads neither sympy nor scipy nor torch (PEP 562).
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from collections.abc import Mapping
-
-from integrator_analysis.catalogue import SCHEMES, Scheme, register
-from integrator_analysis.catalogue.entry import Method
-from integrator_analysis.integrator import Integrator, derive, verify
-from integrator_analysis.processes import FAMILIES, Process, ProcessFamily, process, register_process
-from integrator_analysis.symbols import InputError
-from integrator_analysis.textfile import load_text
-
-__all__ = [
-    "InputError",
-    "Integrator",
-    "Method",
-    "Process",
-    "ProcessFamily",
-    "Scheme",
-    "catalogue",
-    "derive",
-    "load_text",
-    "process",
-    "processes",
-    "register",
-    "register_process",
-    "verify",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __version__ = "0.1.0"
-
-
-def catalogue() -> Mapping[str, Scheme]:
-    """The named schemes by spec, "process/scheme": those with kept generated source."""
-    return {
-        f"{name}/{scheme.name}": scheme for name in FAMILIES for scheme in SCHEMES.values() if name in scheme.processes
-    }
-
-
-def processes() -> Mapping[str, ProcessFamily]:
-    """The processes by name."""
-    return FAMILIES

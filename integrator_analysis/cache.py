@@ -1,10 +1,11 @@
 """Derivations on disk: facts about a spec, kept under a hash of its definition and of the code that derived them.
 
 Knows keys, files and JSON; knows nothing of what the facts mean. A key holds everything that a derivation reads: the
-process with its parameters, the method field by field, the text of this package's modules, the versions of Python and
-sympy. So an edit or another version finds nothing rather than something stale; what cannot be written down so (a method
-or a function of the user's own code) has no key and is not kept. Files are plain JSON with a checksum of their content,
-written to a temporary name and renamed: one that is cut off, foreign or changed is ignored, and replaced in time.
+process with its parameters, the method field by field, the text of the modules that derive, the versions of Python and
+sympy. So an edit or another version finds nothing rather than something stale. A method or a function of the user's own
+code cannot be written down so: it has no key, and nothing of it is kept. Files are plain JSON with a checksum of their
+content, written to a temporary name and renamed: one that is cut off, foreign or changed is ignored, and replaced in
+time.
 """
 
 from __future__ import annotations
@@ -27,10 +28,9 @@ from sympy.core.function import AppliedUndef
 from sympy.external.gmpy import GROUND_TYPES
 
 from integrator_analysis.algebra.special import Table
-from integrator_analysis.certificate import write_text
+from integrator_analysis.files import write_text
+from integrator_analysis.inputs import InputError
 from integrator_analysis.processes import Process
-from integrator_analysis.spec import Spec
-from integrator_analysis.symbols import InputError
 
 __all__ = ["MAX_BYTES", "VARIABLE", "Record", "Usage", "clear", "find", "folder", "key_of", "usage"]
 
@@ -44,44 +44,51 @@ MAX_ENTRY = 4 * 2**20
 STALE = 3600.0
 """Seconds after which a temporary file is one that an interrupted process left."""
 
-APART = ("cache.py", "cli.py", "codegen", "derivation.py", "figures", "report", "textfile.py")
-"""Modules that no kept fact depends on: an edit there keeps the entries."""
+APART = (
+    *("__init__.py", "cache.py", "cli.py", "files.py", "integrator.py"),
+    *("catalogue", "codegen", "derivation", "figures", "language", "report", "verification"),
+)
+"""Modules that no kept fact depends on: an edit there keeps the entries. Catalogue and language only make processes and
+methods, which are in the key themselves; the others come after a derivation. All that is not named here counts, so that
+a new module cannot leave stale facts behind."""
 
 
 class _Unwritable(Exception):
     """A value whose definition cannot be written down, so that nothing that depends on it is kept."""
 
 
-# -- keys --------------------------------------------------------------------------------------------------------------
-def key_of(spec: Spec) -> str | None:
-    """The key of a spec, or None where its definition does not determine what is derived from it.
+def key_of(process: Process, method: object) -> str | None:
+    """The key of ``method`` on ``process``, or None where their definitions do not determine what is derived from them.
 
     The name of a scheme is not part of it: a scheme of the same name and other content has another key.
     """
-    if type(spec.process) is not Process:
+    if type(process) is not Process:  # a subclass may override anything
         return None
     try:
-        parts = [_written(list(spec.process.content)), _written(spec.scheme.method), code_hash()]
+        parts = [_as_text(list(process.content)), _as_text(method), code_hash()]
     except _Unwritable:
         return None
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _written(value: object) -> str:
-    """``value`` as text that tells it from every other: numbers, text, sympy expressions and this package's data."""
+def _as_text(value: object) -> str:
+    """``value`` as text that tells it from every other value; raises _Unwritable where there is no such text.
+
+    Numbers, text, sympy expressions, and dataclasses of this package have one.
+    """
     if isinstance(value, sympy.Basic | sympy.MatrixBase):
-        return _expression(value)
+        return _expression_as_text(value)
     if value is None or type(value) in (str, int, float, bool, Fraction):
         return repr(value)
     if type(value) in (list, tuple):
-        return "[" + ", ".join(map(_written, value)) + "]"  # type: ignore[call-overload]
+        return "[" + ", ".join(map(_as_text, value)) + "]"  # type: ignore[call-overload]
     if is_dataclass(value) and type(value).__module__.startswith("integrator_analysis."):
-        entries = ", ".join(f"{f.name}={_written(getattr(value, f.name))}" for f in fields(value))
+        entries = ", ".join(f"{f.name}={_as_text(getattr(value, f.name))}" for f in fields(value))
         return f"{type(value).__qualname__}({entries})"
     raise _Unwritable(type(value).__name__)
 
 
-def _expression(value: sympy.Basic | sympy.MatrixBase) -> str:
+def _expression_as_text(value: sympy.Basic | sympy.MatrixBase) -> str:
     """srepr, for expressions whose nodes are sympy's or this package's; tables of numbers with their values."""
     nodes = [node for entry in (value if isinstance(value, sympy.MatrixBase) else [value]) for node in _nodes(entry)]
     for node in nodes:
@@ -109,7 +116,6 @@ def code_hash() -> str:
     return digest.hexdigest()
 
 
-# -- entries -----------------------------------------------------------------------------------------------------------
 @dataclass
 class Record:
     """What is kept of one spec: ``facts`` by name, numbers, text, lists and mappings only. No key: kept in memory."""

@@ -14,29 +14,31 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from integrator_analysis.report.pictures.kinds import KINDS
+
 if TYPE_CHECKING:
-    from integrator_analysis.certificate import Certificate
     from integrator_analysis.integrator import Integrator
-    from integrator_analysis.program import StepProgram
-    from integrator_analysis.textfile import Loaded
+    from integrator_analysis.language.text_file import Loaded
+    from integrator_analysis.verification.certificate import Certificate
 
 __all__ = ["app", "main"]
 
 FAILED, UNUSABLE, INTERRUPTED = 1, 2, 130
-PLOTS = (
-    *("stability", "region", "order-star", "dispersion", "growth", "evaluations", "spectrum"),
-    *("convergence", "constants", "global-error", "heat-map", "work-precision"),
-)
-"""The names of report.pictures.KINDS, for --help, which does not load matplotlib; a test compares the two."""
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 Spec = Annotated[str, typer.Argument(help="a scheme on a process: psld/RVV, vp/conjugate(B=lambda*I, lambda=0.3)")]
+
 Specs = Annotated[list[str], typer.Argument(help="one or more specs, such as psld/RVV vp/DDIM")]
+
 Json = Annotated[bool, typer.Option("--json", help="print the facts as JSON")]
+
 Output = Annotated[Path, typer.Option("--output", "-o", help="the file to write")]
+
 Files = Annotated[list[Path], typer.Option("--file", help="a TOML file with a process or a scheme; repeatable")]
+
 Set = Annotated[list[str], typer.Option("--set", help="a parameter, NAME=NUMBER, such as Gamma=0.02; repeatable")]
+
 FORMATS_HELP = "module, diffusers, k-diffusion or torch-export; see docs/export.md"
 
 
@@ -70,7 +72,7 @@ def _refuse(message: str) -> NoReturn:
 
 def _derive(spec: str, settings: list[str] | None = None, budget: float | None = None) -> Integrator:
     import integrator_analysis as ia
-    from integrator_analysis.analysis.cost import BUDGET
+    from integrator_analysis.analysis.accuracy.cost import BUDGET
 
     known = {"lambda", "lambda_"}.union(*(family.defaults for family in ia.processes().values()))
     parameters = {}
@@ -134,9 +136,10 @@ def derive(
     as_json: Json = False,
 ) -> None:
     """Derive a scheme: process, transformed ODE, propagator, weights, update, order and leading local error."""
-    from integrator_analysis.certificate import write_text
-    from integrator_analysis.derivation import RENDERERS
-    from integrator_analysis.symbols import did_you_mean
+    from integrator_analysis.derivation.document import RENDERERS
+    from integrator_analysis.derivation.facts import facts_of
+    from integrator_analysis.files import write_text
+    from integrator_analysis.inputs import did_you_mean
 
     if form not in RENDERERS:
         raise did_you_mean(form, RENDERERS, "format of a derivation")
@@ -144,44 +147,11 @@ def derive(
         _check_target(output)
     _load(files)
     integrator = _derive(spec, settings, budget)
-    document = json.dumps(_facts(integrator), indent=2) + "\n" if as_json else RENDERERS[form](integrator.derivation)
+    document = json.dumps(facts_of(integrator), indent=2) + "\n" if as_json else RENDERERS[form](integrator.derivation)
     if output is None:
         print(document, end="")
     else:
         print(write_text(output, document))
-
-
-def _facts(integrator: Integrator) -> dict[str, Any]:
-    error, lowered = integrator.local_error, integrator.program.lowered()
-    text, latex = error.text(), error.latex()
-    return {
-        "spec": integrator.spec,
-        "order": integrator.order,
-        "stochastic": integrator.stochastic,
-        "nfe_per_step": integrator.nfe_per_step,
-        "local_error": {
-            "exponents": dict(error.exponents),
-            "leading": {block: {"text": text[block], "latex": latex[block]} for block in text},
-        },
-        "parameters": {str(p): float(v) for p, v in integrator.program.parameters.items()},
-        "derivation": list(integrator.program.derivation),
-        "coefficients": {name: str(expression) for name, expression in lowered.coefficients.items()},
-        "definitions": _definitions(lowered),
-        "terms_hash": lowered.terms_hash,
-    }
-
-
-def _definitions(lowered: StepProgram) -> dict[str, str]:
-    """What the functions in the coefficients stand for, weights without closed form as integrals."""
-    table = {f"{f}({', '.join(map(str, d.arguments))})": str(d.body) for f, d in lowered.definitions.items()}
-    for q in lowered.quadratures:
-        for k, group in enumerate(q.functions, start=q.lowest):
-            share = f" times x**{k}, x the share of the way from t to s" if k else ""
-            for f, integrand in zip(group, q.integrands, strict=True):
-                table[f"{f}(t, s)"] = (
-                    f"integral over u from s to t of {integrand}{share} ({q.nodes} Gauss-Legendre nodes in {q.rule}(u))"
-                )
-    return table
 
 
 @app.command()
@@ -200,8 +170,9 @@ def verify(
     from rich.progress import track
 
     import integrator_analysis as ia
-    from integrator_analysis.certificate import named, write_text
-    from integrator_analysis.report.verification import certificates, claims_table, page
+    from integrator_analysis.files import write_text
+    from integrator_analysis.report.certificates import certificates, certificates_page, claims_table
+    from integrator_analysis.verification.environment import describe_device
 
     if output is not None and not output.is_dir():
         raise ia.InputError(f"{output} is not a folder; make it first, or name another")
@@ -209,7 +180,7 @@ def verify(
         raise ia.InputError("--resume takes up certificates that are in a folder; name it with --output")
     if html is not None:
         _check_target(html, ".html")
-    named(device)
+    describe_device(device)
     _load(files)
     chosen = [_derive(spec).spec for spec in specs] if specs else list(ia.catalogue())
     found = []
@@ -221,7 +192,7 @@ def verify(
     if output is not None:
         write_text(output / "claims.md", claims_table(found))
     if html is not None:
-        write_text(html, page(found))
+        write_text(html, certificates_page(found))
     if as_json:
         _dump([certificate.as_dict() for certificate in found])
     else:
@@ -250,28 +221,30 @@ def _short(value: object) -> str:
 
 @app.command()
 def plot(
-    kind: Annotated[str, typer.Argument(help="what to draw: " + ", ".join(PLOTS))],
+    kind: Annotated[str, typer.Argument(help="what to draw: " + ", ".join(KINDS))],
     specs: Specs,
     files: Files = [],  # noqa: B006
     output: Annotated[Path | None, typer.Option("--output", "-o", help="a .png; KIND.png if not given")] = None,
     svg: Annotated[bool, typer.Option(help="write the same picture as .svg too")] = False,
-    n: Annotated[int, typer.Option("--samples", "-n", min=2, help="digits per scheme, for work-precision")] = 128,
-    steps: Annotated[int, typer.Option(min=1, help="steps of the time grid, for spectrum")] = 25,
-    grid: Annotated[str, typer.Option(help="time grid, for spectrum and evaluations")] = "quadratic",
+    n: Annotated[
+        int | None, typer.Option("--samples", "-n", min=2, help="digits per scheme, for work-precision")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="steps of the time grid, for spectrum")] = None,
+    grid: Annotated[str | None, typer.Option(help="time grid, for spectrum and evaluations")] = None,
 ) -> None:
     """Draw what analysis finds of schemes: stability, order stars, convergence, error constants, work and precision."""
     from integrator_analysis import figures
-    from integrator_analysis.report import pictures
-    from integrator_analysis.symbols import did_you_mean
+    from integrator_analysis.inputs import did_you_mean
 
-    if kind not in pictures.KINDS:
-        raise did_you_mean(kind, pictures.KINDS, "kind of plot")
+    if kind not in KINDS:
+        raise did_you_mean(kind, KINDS, "kind of plot")
+    options = {"samples": n, "steps": steps, "grid": grid}
+    given = {name: value for name, value in options.items() if value is not None}
     target = output or Path(f"{kind}.png")
     _check_target(target, ".png")
     _load(files)
     integrators = {spec: _derive(spec) for spec in specs}
-    options = pictures.Options(samples=n, steps=steps, grid=grid)
-    for path in figures.save(pictures.KINDS[kind](integrators, options), target, svg=svg):
+    for path in figures.save(KINDS[kind].draw(integrators, **given), target, svg=svg):
         print(path)
 
 
@@ -279,7 +252,7 @@ def _check_target(path: Path, *endings: str) -> None:
     """Refuse an output that cannot be written, or has none of the ``endings``, before the work is done, not after."""
     import os
 
-    from integrator_analysis.symbols import InputError
+    from integrator_analysis.inputs import InputError
 
     if endings and path.suffix not in endings:
         raise InputError(f"{path.name!r} does not say what to write; give a name that ends in {' or '.join(endings)}")
@@ -325,7 +298,7 @@ def sample(
 
     from integrator_analysis import figures
     from integrator_analysis.report.digits import sample_digits
-    from integrator_analysis.report.pictures import sample_figure
+    from integrator_analysis.report.pictures.digits import sample_figure
 
     _check_target(output, ".png", ".npy")
     _load(files)
@@ -376,15 +349,19 @@ def generate(
 
 @app.command()
 def report(
-    output: Annotated[Path, typer.Option("--output", "-o", help="the folder to write")] = Path("reports"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="the folder to write")] = Path("build/report"),
+    renew: Annotated[
+        bool, typer.Option("--renew", help="bring the checkout's reports/ and docs/catalogue.md up to date as well")
+    ] = False,
 ) -> None:
-    """Derive, generate, verify, draw, sample digits: writes index.html and what it links; exit 1 if a claim fails."""
+    """Derive, verify, draw, sample digits: writes index.html and what it links; exit 1 if a claim fails."""
     from rich.console import Console
 
+    from integrator_analysis.inputs import InputError
     from integrator_analysis.report.build import build_report
-    from integrator_analysis.symbols import InputError
+    from integrator_analysis.report.renewal import checkout
 
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} is a file; give the name of a folder")
-    if not build_report(output, Console(stderr=True)):
+    if not build_report(output, Console(stderr=True), renewed=checkout() if renew else None):
         raise typer.Exit(FAILED)

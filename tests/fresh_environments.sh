@@ -90,7 +90,7 @@ print("torch alone: modules sample")
 CODE
 
 fresh torch_diffusers torch numpy diffusers
-"$work/torch_diffusers/bin/python" - "$root/reports/networks" <<'CODE'
+"$work/torch_diffusers/bin/python" - "$root/benchmarks/trained_weights" <<'CODE'
 import importlib.util
 import sys
 

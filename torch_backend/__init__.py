@@ -1,22 +1,9 @@
 """Running samplers with torch: the public names, each imported when it is first used.
 
-Knows only where the names live; imports neither torch nor any module of the package by itself.
+The names and the modules that they come from are listed in ``__init__.pyi``, and nowhere else. Importing the package
+loads neither torch nor any of its modules (PEP 562).
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-if TYPE_CHECKING:
-    from torch_backend.sampler import Sampler, load
-
-__all__ = ["Sampler", "load"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(import_module("torch_backend.sampler"), name)
-    raise AttributeError(f"module 'torch_backend' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

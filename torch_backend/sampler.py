@@ -1,12 +1,14 @@
-"""A generated scheme as a sampler: validation, seeds, priors and time grids around the one loop.
+"""A generated scheme as a sampler: the public object around the walk, and how samplers are found by their specs.
 
-Knows the names a generated scheme module carries; does not know any scheme's formulas or how they were derived.
+Knows where generated schemes are; the walk, its arguments and what it refuses are in ``torch_backend.walk``.
 """
 
+import inspect
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Concatenate, ParamSpec
 
 import torch
 from jaxtyping import Float
@@ -14,37 +16,36 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from torch_backend import source
-from torch_backend.loop import (
-    Callback,
-    Network,
-    Progress,
-    draw_prior,
-    sample_scheme,
-    tabulate_scheme,
-    time_grid,
-    unknown,
-    usable,
-)
+from torch_backend.scheme import Scheme, SchemeModule, facts_of
 from torch_backend.source import UncertifiedSourceWarning, body_hash, module_from_source
+from torch_backend.walk.grids import time_grid
+from torch_backend.walk.sample_scheme import draw_prior, sample_scheme
+from torch_backend.walk.table import tabulate_scheme
+from torch_backend.walk.validation import unknown_name_message, usable_device
 
 __all__ = ["Sampler", "UncertifiedSourceWarning", "available", "body_hash", "load", "module_from_source"]
 
-_NAMES = (
-    "SPEC",
-    "PROCESS",
-    "BLOCKS",
-    "ORDER",
-    "STOCHASTIC",
-    "NFE_PER_STEP",
-    "HISTORY",
-    "NOISES",
-    "T_MAX",
-    "T_MIN",
-    "PRIOR_STD",
-    "COEFFICIENTS",
-    "coefficients",
-    "step",
-)
+Arguments = ParamSpec("Arguments")
+
+
+def _method_from(
+    function: Callable[Concatenate[Scheme, Arguments], Tensor], name: str
+) -> Callable[Concatenate["Sampler", Arguments], Tensor]:
+    """The method ``name`` of a sampler, which calls ``function`` with the sampler's scheme before all other arguments.
+
+    Arguments, defaults and docstring are those of the function, so that they are written once; ``inspect.signature``
+    and ``help`` show them.
+    """
+
+    def method(self: "Sampler", *args: Arguments.args, **kwargs: Arguments.kwargs) -> Tensor:
+        return function(self.module, *args, **kwargs)
+
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    signature = inspect.signature(function)
+    others = list(signature.parameters.values())[1:]
+    vars(method)["__signature__"] = signature.replace(parameters=[own, *others])
+    method.__name__, method.__qualname__, method.__doc__ = name, f"Sampler.{name}", function.__doc__
+    return method
 
 
 class Sampler:
@@ -60,21 +61,18 @@ class Sampler:
     Raises TypeError for a module in which a name is missing, ValueError for a device that is not there.
     """
 
-    def __init__(self, module: Any, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> None:
-        missing = [name for name in _NAMES if not hasattr(module, name)]
-        if missing:
-            raise TypeError(f"{module!r} is not a scheme module; it lacks {', '.join(missing)}")
-        self.module, self.device, self.dtype = module, usable(device), dtype
-        self.spec: str = module.SPEC
-        self.process: str = module.PROCESS
-        self.blocks: tuple[str, ...] = tuple(module.BLOCKS)
-        self.order: int = module.ORDER
-        self.stochastic: bool = module.STOCHASTIC
-        self.nfe_per_step: int = module.NFE_PER_STEP
-        self.t_max: float = module.T_MAX
-        self.t_min: float = module.T_MIN
-        self.prior_std: tuple[float, ...] = tuple(module.PRIOR_STD)
-        self.coefficient_names: tuple[str, ...] = tuple(module.COEFFICIENTS)
+    def __init__(
+        self,
+        module: SchemeModule | ModuleType,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        facts = facts_of(module)
+        self.module, self.device, self.dtype = module, usable_device(device), dtype
+        self.spec, self.process, self.blocks = facts.spec, facts.process, facts.blocks
+        self.order, self.stochastic, self.nfe_per_step = facts.order, facts.stochastic, facts.nfe_per_step
+        self.t_max, self.t_min, self.prior_std = facts.t_max, facts.t_min, facts.prior_std
+        self.coefficient_names = facts.coefficient_names
 
     def __repr__(self) -> str:
         kind = "stochastic" if self.stochastic else "deterministic"
@@ -82,7 +80,7 @@ class Sampler:
 
     def times(self, steps: int, grid: str = "uniform") -> list[float]:
         """The ``steps + 1`` times of a named grid, t_max down to t_min. Raises ValueError as ``time_grid`` does."""
-        return time_grid(grid, steps, self.t_max, self.t_min, getattr(self.module, "log_snr", None))
+        return time_grid(grid, steps, self.t_max, self.t_min, facts_of(self.module).log_snr)
 
     def table(
         self, times: Iterable[float], lower_order_final: bool = False, B: ArrayLike | None = None
@@ -98,36 +96,7 @@ class Sampler:
         """
         return draw_prior(self.module, n, shape, seed, self.device, self.dtype)
 
-    def sample(
-        self,
-        network: Network,
-        z_T: Float[Tensor, "n channels *space"],
-        steps: int | None = None,
-        times: Iterable[float] | None = None,
-        grid: str = "uniform",
-        seed: int | None = None,
-        generator: torch.Generator | None = None,
-        callback: Callback | None = None,
-        progress: Progress = False,
-        lower_order_final: bool = False,
-        B: ArrayLike | None = None,
-    ) -> Float[Tensor, "n channels *space"]:
-        """Walk z_T from the first time to the last; returns the state at the last time, in z_T's dtype and device.
-
-        - ``network(z, t)``: z of shape ``(n, k * c, ...)``, t of shape ``(n,)``; returns eps of z's shape.
-        - either ``steps`` of a named ``grid`` from t_max to t_min, or the ``times`` themselves, in (0, t_max].
-        - ``seed`` or ``generator``: one of them where the scheme is stochastic; a deterministic scheme draws nothing.
-        - ``callback`` and ``progress``: see ``torch_backend.loop.integrate``.
-        - ``lower_order_final``: the last step of a multistep scheme has order one, the one before it two, ...; a
-          scheme that reads no earlier steps refuses it.
-        - ``B``: for a scheme with B = table, and no other: a matrix for every step, ``(n_steps, k, k)``.
-
-        Gradients are off. Raises ValueError, TypeError or FloatingPointError, one sentence each: what was wrong,
-        where, and what would be accepted.
-        """
-        return sample_scheme(
-            self.module, network, z_T, steps, times, grid, seed, generator, callback, progress, lower_order_final, B
-        )
+    sample = _method_from(sample_scheme, "sample")
 
 
 def available() -> list[str]:
@@ -149,5 +118,5 @@ def load(spec_or_path: str | Path, device: str | torch.device = "cpu", dtype: to
     path = source.GENERATED / (re.sub(r"[^0-9A-Za-z]+", "_", spec_or_path).strip("_") + ".py")
     specs = available()
     if spec_or_path not in specs:
-        raise ValueError(unknown("spec", spec_or_path, specs))
+        raise ValueError(unknown_name_message("spec", spec_or_path, specs))
     return Sampler(source.load_file(path), device, dtype)

@@ -1,4 +1,4 @@
-"""Generated source: its body hash, the comparison with the certified one, and the module object made from it.
+"""Generated source as text and as module: the hash of its body, whether that is the certified one, how it is run.
 
 Knows files and text; does not know what a scheme or a kernel computes, nor how the text was printed.
 """
@@ -11,7 +11,8 @@ import warnings
 from pathlib import Path
 from types import ModuleType
 
-from torch_backend.loop import unknown
+from torch_backend.scheme import SchemeFacts, facts_of
+from torch_backend.walk.validation import unknown_name_message
 
 GENERATED = Path(__file__).parent / "generated"
 """The folder of the committed generated source."""
@@ -26,7 +27,7 @@ class UncertifiedSourceWarning(UserWarning):
 
 
 def _split(text: str) -> tuple[str, str]:
-    """The header docstring and the body that follows its closing triple quotes."""
+    """The header docstring of generated source, and the body that follows its closing triple quotes."""
     parts = text.split('"""', 2)
     if len(parts) != 3 or parts[0].strip():
         raise ValueError("generated source must begin with a docstring in triple double quotes")
@@ -66,10 +67,10 @@ def warn_unless_certified(text: str, where: str) -> None:
 
 
 def module_from_source(text: str, name: str, filename: str | None = None) -> ModuleType:
-    """A module object made by compiling and executing source text printed by this project's own printer.
+    """Run source text that this project's own printer made; return it as a module.
 
     For such text only: whatever the text says is run, as by an import. Without a file name the text is registered
-    in ``linecache``, so that tracebacks show its lines; the module is registered in ``sys.modules`` under ``name``,
+    in ``linecache``, so that tracebacks show its lines. The module is registered in ``sys.modules`` under ``name``,
     so that torch.compile finds its globals. Raises what compiling or running the text raises.
 
     >>> module_from_source("ORDER = 1", "doctest_scheme").ORDER
@@ -85,8 +86,13 @@ def module_from_source(text: str, name: str, filename: str | None = None) -> Mod
     return module
 
 
+def facts_of_source(text: str) -> SchemeFacts:
+    """The facts of a scheme from its generated source, which is run as by ``module_from_source``."""
+    return facts_of(module_from_source(text, "torch_backend_scheme_of_source"))
+
+
 def load_file(path: Path) -> ModuleType:
-    """The module of one generated file; warns before running it where the body hash is not the certified one.
+    """Run one generated file; return its module. Warns before running it where the body hash is not the certified one.
 
     The text that is hashed is the text that is run. Raises FileNotFoundError for a missing file.
     """
@@ -104,6 +110,6 @@ def load_kernel(process: str) -> ModuleType:
     known = {path.stem.removeprefix("kernel_"): path for path in GENERATED.glob("kernel_*.py")}
     stem = re.sub(r"[^0-9A-Za-z]", "_", process)
     if stem not in known:
-        raise ValueError(unknown("process", process, known))
+        raise ValueError(unknown_name_message("process", process, known))
     path = known[stem]
     return module_from_source(path.read_text(encoding="utf-8"), f"torch_backend.generated.{path.stem}", str(path))

@@ -1,1 +1,1 @@
-"""Symbolic tools that know nothing of samplers: special functions, stable differences, truncated series, jets."""
+"""Symbolic tools that know nothing of samplers: symbols, definitions, special functions, stable differences, series."""

@@ -16,16 +16,16 @@ from sympy.core.mul import _keep_coeff
 from sympy.polys.polyutils import _sort_gens
 from sympy.polys.rings import ring
 
-__all__ = ["factored"]
+__all__ = ["factor_sum"]
 
 Exponents = dict[sympy.Symbol, int]
 
 
-def factored(expression: sympy.Expr) -> sympy.Expr:
+def factor_sum(expression: sympy.Expr) -> sympy.Expr:
     """The product of irreducible factors of an expanded sum, in the form that ``sympy.factor`` gives it.
 
     >>> x, y, z = sympy.symbols("x y z")
-    >>> factored(sympy.expand((x + y) * (x - z) / (2 * y)))
+    >>> factor_sum(sympy.expand((x + y) * (x - z) / (2 * y)))
     (x + y)*(x - z)/(2*y)
     """
     terms = [_monomial(term) for term in sympy.Add.make_args(expression)]
@@ -33,6 +33,7 @@ def factored(expression: sympy.Expr) -> sympy.Expr:
         return sympy.factor(expression)
     symbols = sorted({v for _, exponents in terms for v in exponents}, key=str)  # type: ignore[misc]
     low = {v: min(exponents.get(v, 0) for _, exponents in terms) for v in symbols}  # type: ignore[misc]
+    # Monomial factors are taken out, and only the symbols that are left are generators, in sympy's order.
     used = _sort_gens([v for v in symbols if any(e.get(v, 0) != low[v] for _, e in terms)])  # type: ignore[misc]
     domain = ring([str(n) for n in range(len(used))], ZZ)[0]
     scale = sympy.ilcm(1, *(c.q for c, _ in terms))  # type: ignore[misc]
@@ -64,14 +65,15 @@ def _factors(p: Any) -> Mapping[Any, int]:
     """The irreducible factors of a primitive polynomial without monomial factors, with their multiplicities."""
     out: dict[Any, int] = {}
     while not p.is_ground:
+        # p = a v + b: all but gcd(a, b) is one irreducible factor. The v with the shortest a has the cheapest gcd.
         linear = [n for n, degree in enumerate(p.degrees()) if degree == 1]
         if not linear:
             _, found = p.factor_list()
-            return _merged(out, found)
+            return _merge(out, found)
         slope, rest = min((_split(p, n) for n in linear), key=lambda parts: len(parts[0]))
         # Of two polynomials without a common monomial, the one with a single term has no factor of the other.
-        common = p.ring.one if len(slope) == 1 or not _shared(slope, rest) else _gcd(slope, rest)
-        out = _merged(out, [(p.exquo(common), 1)])
+        common = p.ring.one if len(slope) == 1 or not _share_variable(slope, rest) else _gcd(slope, rest)
+        out = _merge(out, [(p.exquo(common), 1)])
         p = common
     return out
 
@@ -87,16 +89,19 @@ def _split(p: Any, n: int) -> tuple[Any, Any]:
     return slope, rest
 
 
-def _shared(a: Any, b: Any) -> bool:
+def _share_variable(a: Any, b: Any) -> bool:
+    """Whether a variable occurs in both."""
     return any(m and n for m, n in zip(a.degrees(), b.degrees(), strict=True))
 
 
 def _gcd(a: Any, b: Any) -> Any:
+    """The greatest common divisor, with a positive leading coefficient."""
     common = a.gcd(b)
     return common if common.LC > 0 else -common
 
 
-def _merged(out: Mapping[Any, int], found: Iterable[tuple[Any, int]]) -> dict[Any, int]:
+def _merge(out: Mapping[Any, int], found: Iterable[tuple[Any, int]]) -> dict[Any, int]:
+    """Factors with their multiplicities, and more of them: multiplicities add."""
     total = dict(out)
     for factor, multiplicity in found:
         total[factor] = total.get(factor, 0) + multiplicity

@@ -1,7 +1,7 @@
 """Exponentials of 1 x 1 and 2 x 2 symbolic matrices by Cayley-Hamilton, exact at and near a double eigenvalue.
 
-Knows linear algebra only. The generic symbolic exponential is never used: it diagonalises, and is all nan where the
-drift of a critically damped process is defective.
+Knows linear algebra only. sympy's own exponential is never used: it diagonalises, and is all nan where a matrix is
+defective, as the drift at critical damping is.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def is_zero(e: sympy.Expr) -> bool:
 def exponential(matrix: sympy.Matrix, parameters: Mapping[sympy.Symbol, sympy.Expr] | None = None) -> sympy.Matrix:
     """exp(matrix) for size 1 and 2: e^tau [cosh(delta) I + sinh(delta)/delta (matrix - tau I)], tau = trace/2.
 
-    ``parameters`` are the values at which the discriminant delta^2 is tested for zero: critical damping ties M to Gamma
-    and nu, which the entries alone do not show.
+    ``parameters`` are the values at which the discriminant delta^2 is tested for zero. The entries alone do not show it
+    where parameters depend on each other, as the mass does on the friction at critical damping.
 
     >>> exponential(sympy.Matrix([[0, 1], [0, 0]]))
     Matrix([

@@ -50,7 +50,7 @@ class PackedRing:
         rational = {exponents: QQ.convert(c) for exponents, c in terms.items() if c}
         common = math.lcm(*(int(c.denominator) for c in rational.values()))
         packed = {self._pack(e): int(c.numerator) * (common // int(c.denominator)) for e, c in rational.items()}
-        return _reduced(self, packed, common, max((sum(e) for e in rational), default=0))
+        return _in_lowest_terms(self, packed, common, max((sum(e) for e in rational), default=0))
 
     def _pack(self, exponents: Sequence[int]) -> int:
         if max(exponents, default=0) > MAX_DEGREE:
@@ -71,7 +71,6 @@ class PackedElement:
         self.ring, self.packed, self.denominator, self.degree = ring, packed, denominator, degree
         self._hash: int | None = None
 
-    # -- arithmetic ----------------------------------------------------------------------------------------------
     def __bool__(self) -> bool:
         return bool(self.packed)
 
@@ -103,6 +102,7 @@ class PackedElement:
         return (-self)._plus(self.ring(other), 1)
 
     def _plus(self, other: PackedElement, sign: int) -> PackedElement:
+        """The sum for ``sign`` 1, the difference for -1."""
         if not other.packed:
             return self
         if not self.packed and sign == 1:
@@ -116,7 +116,7 @@ class PackedElement:
                 out[m] = total
             else:
                 del out[m]
-        return _reduced(self.ring, out, common, max(self.degree, other.degree))
+        return _in_lowest_terms(self.ring, out, common, max(self.degree, other.degree))
 
     def __mul__(self, other: Any) -> PackedElement:
         factor = self.ring(other)
@@ -126,6 +126,7 @@ class PackedElement:
         if degree > MAX_DEGREE:
             raise OverflowError(f"a product of total degree {degree}; {MAX_DEGREE} is the most that is kept")
         out: dict[int, int] = {}
+        # Packed exponents add without a carry from one byte to the next: the degree was checked above.
         for m, c in factor.packed.items():
             if out:
                 for n, d in self.packed.items():
@@ -134,7 +135,7 @@ class PackedElement:
                 out = {m + n: c * d for n, d in self.packed.items()}
         if len(factor.packed) > 1:
             out = {m: c for m, c in out.items() if c}
-        return _reduced(self.ring, out, self.denominator * factor.denominator, degree)
+        return _in_lowest_terms(self.ring, out, self.denominator * factor.denominator, degree)
 
     __rmul__ = __mul__
 
@@ -149,15 +150,14 @@ class PackedElement:
 
     def diff(self, generator: PackedElement) -> PackedElement:
         """The partial derivative by a generator of the ring."""
-        ((unit, _),) = generator.packed.items()
+        ((unit, _),) = generator.packed.items()  # unit is 1 in the generator's byte
         shift = unit.bit_length() - 1
         out = {}
         for m, c in self.packed.items():
             if exponent := (m >> shift) & 0xFF:
                 out[m - unit] = c * exponent
-        return _reduced(self.ring, out, self.denominator, self.degree)
+        return _in_lowest_terms(self.ring, out, self.denominator, self.degree)
 
-    # -- reading -------------------------------------------------------------------------------------------------
     def terms(self) -> list[tuple[tuple[int, ...], Any]]:
         """(exponents, rational coefficient), in lexicographic order of the exponents, highest first."""
         unpack, denominator = self.ring.unpack, self.denominator
@@ -180,7 +180,7 @@ class PackedElement:
         return str(self.as_expr())
 
 
-def _reduced(ring: PackedRing, packed: dict[int, int], denominator: int, degree: int) -> PackedElement:
+def _in_lowest_terms(ring: PackedRing, packed: dict[int, int], denominator: int, degree: int) -> PackedElement:
     """The element in lowest terms, so that equal elements are alike."""
     if denominator != 1:
         common = math.gcd(denominator, *packed.values())

@@ -1,4 +1,4 @@
-"""Truncated power series in one variable whose coefficients are polynomials in jet generators.
+"""Truncated power series in one variable g whose coefficients are polynomials in the generators of a ring.
 
 Knows ring arithmetic (ring.py) and truncation; knows nothing of what the generators mean. General sympy
 expressions never enter: the same Taylor job is a thousand times slower there, and wrong from the third order on.
@@ -25,6 +25,7 @@ class Series:
 
     @property
     def truncation(self) -> int:
+        """The highest power that is kept."""
         return len(self.coefficients) - 1
 
     @classmethod
@@ -55,6 +56,7 @@ class Series:
         return Series(tuple(out))
 
     def scale(self, factor: PackedElement) -> Series:
+        """Multiplied by a polynomial that does not depend on g."""
         return Series(tuple(a * factor if a else a for a in self.coefficients))
 
     def __pow__(self, exponent: int) -> Series:
@@ -86,4 +88,5 @@ class Series:
         return Series(self.coefficients[power:])
 
     def truncate(self, truncation: int) -> Series:
+        """Without the powers beyond ``truncation``; with zeros where there were fewer."""
         return Series.of(self.coefficients, truncation)

@@ -1,10 +1,10 @@
-"""Functions that closed forms of samplers are made of, kept as atoms: phi_k, cosh(sqrt x), sinh(sqrt x)/sqrt x, their
-damped moments, the decay along a table of betas, and differences with their own formula.
+"""Functions that closed forms are made of, kept as atoms: phi_k, cosh(sqrt x), sinh(sqrt x)/sqrt x, their damped
+moments, the decay along a table of betas, and differences with their own formula.
 
 Knows their values and derivatives in sympy, numpy and mpmath; knows nothing of processes or of generated code.
 
-Each of the entire ones has a removable singularity in its textbook formula (phi_2(z) = (e^z - 1 - z)/z**2 at z = 0), so
-none is ever expanded into elementary functions: a power series is used where the formula would cancel.
+The textbook formula of each entire function has a removable singularity: phi_2(z) = (e^z - 1 - z)/z**2 at z = 0. So
+none is ever expanded into elementary functions, and a power series replaces the formula where that would cancel.
 """
 
 from __future__ import annotations
@@ -228,7 +228,7 @@ class decay_rate(sympy.Function):
 class difference(sympy.Function):
     """difference(a, b, d) = a - b, where d is a formula for it that keeps its digits where a and b are close.
 
-    d is taken while it is less than half of a; beyond, where factors of d may grow, subtraction loses nothing.
+    d is used while it is less than half of a. Beyond, its factors may grow, and the subtraction loses nothing.
     """
 
     nargs = 3
@@ -261,10 +261,12 @@ def _phi_mpmath(k: Any, z: mpmath.mpf) -> mpmath.mpf:
     return mpmath.hyp1f1(1, k + 1, z) / mpmath.factorial(k)
 
 
-def _sqrt_function_mpmath(even: bool, x: mpmath.mpf) -> mpmath.mpf:
+def _cosh_sqrt_mpmath(x: mpmath.mpf) -> mpmath.mpf:
+    return mpmath.re(mpmath.cosh(mpmath.sqrt(x)))
+
+
+def _sinhc_sqrt_mpmath(x: mpmath.mpf) -> mpmath.mpf:
     root = mpmath.sqrt(x)
-    if even:
-        return mpmath.re(mpmath.cosh(root))
     return mpmath.mpf(1) if x == 0 else mpmath.re(mpmath.sinh(root) / root)
 
 
@@ -388,8 +390,8 @@ NUMPY = {
 
 MPMATH = {
     "phi": _phi_mpmath,
-    "cosh_sqrt": lambda x: _sqrt_function_mpmath(True, x),
-    "sinhc_sqrt": lambda x: _sqrt_function_mpmath(False, x),
+    "cosh_sqrt": _cosh_sqrt_mpmath,
+    "sinhc_sqrt": _sinhc_sqrt_mpmath,
     "damped_moment": _damped_moment_mpmath,
     "decay": _decay_mpmath,
     "decay_rate": _decay_rate_mpmath,

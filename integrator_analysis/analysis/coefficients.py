@@ -1,6 +1,6 @@
 """Values of a program's coefficients on a time grid, in float64 or at any precision.
 
-Knows lowered programs; shares no code with the generated source, so that each checks the other.
+Knows network programs; shares no code with the generated source, so that each checks the other.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ import numpy as np
 import sympy
 from sympy.core.function import AppliedUndef
 
-from integrator_analysis.numeric import function
-from integrator_analysis.program import Quadrature, StepProgram, advance
-from integrator_analysis.symbols import PAST, InputError, s, t, u
+from integrator_analysis.algebra.numeric import function
+from integrator_analysis.algebra.symbols import PAST, s, t, u
+from integrator_analysis.inputs import InputError
+from integrator_analysis.program.network_program import NetworkProgram
+from integrator_analysis.program.statements import Quadrature, advance
 
 __all__ = ["CoefficientTable", "check_times"]
 
 
 def check_times(times: Sequence[float], t_max: float = np.inf) -> np.ndarray:
-    """A strictly decreasing float64 grid of at least two times in (0, t_max]; InputError otherwise."""
+    """Return the times as a strictly decreasing float64 grid of at least two in (0, t_max]; InputError otherwise."""
     grid = np.asarray(times, dtype=float)
     if grid.ndim != 1 or len(grid) < 2 or not np.all(np.isfinite(grid)):
         raise InputError(f"a time grid is a list of at least two finite times, got shape {grid.shape}")
@@ -40,10 +42,13 @@ def check_times(times: Sequence[float], t_max: float = np.inf) -> np.ndarray:
 
 
 class CoefficientTable:
-    """The coefficients of a program as a function of (t, s): ``names`` and, by call, their values."""
+    """The coefficients of a program as a function of (t, s): ``names`` and, when it is called, their values.
 
-    def __init__(self, program: StepProgram, backend: Literal["numpy", "mpmath"] = "numpy") -> None:
-        self.program = program.lowered()
+    ``backend`` says in what they are evaluated: float64, or mpmath at its working precision. They are kept once known.
+    """
+
+    def __init__(self, program: NetworkProgram, backend: Literal["numpy", "mpmath"] = "numpy") -> None:
+        self.program = program
         self.names = tuple(self.program.coefficients)
         self.backend = backend
         self._known: dict[tuple[float, ...], list] = {}
@@ -59,7 +64,7 @@ class CoefficientTable:
             self._advance = function([advance(t, s)], (t, s), definitions, parameters, backend)
 
     def __call__(self, start: float, end: float, past: Sequence[float] = ()) -> list:
-        """The coefficients of the step from ``start`` to ``end``, in the order of ``names``; kept once known.
+        """Return the coefficients of the step from ``start`` to ``end``, in the order of ``names``.
 
         ``past`` are the times at which earlier steps started, newest first; a multistep method reads the first few.
         """
@@ -69,28 +74,34 @@ class CoefficientTable:
         return self._known[key]
 
     def _compute(self, start: float, end: float, past: Sequence[float]) -> list:
+        # What the symbols of the coefficients stand for, in three rounds: times within the step, polynomials through
+        # them, and weights, which are integrals between such times.
         values: dict[sympy.Symbol, Any] = {t: start, s: end} | dict(zip(PAST, past, strict=False))
         for node in self.program.nodes:
-            values[node.symbol] = self._node(start, end, node.share)
+            values[node.symbol] = self._find_node(start, end, node.share)
         for interpolation in self.program.interpolations:
             times = [values[n] for n in interpolation.available(len(past))]
-            shares = iter(self._shares(times, *(values.get(x) for x in (interpolation.start, interpolation.end))))
+            shares = iter(
+                self._lagrange_rows(times, *(values.get(x) for x in (interpolation.start, interpolation.end)))
+            )
             values[interpolation.line] = int(len(times) == 2)
             for row, node in zip(interpolation.symbols, interpolation.nodes, strict=True):
                 found = next(shares) if node in interpolation.available(len(past)) else []
                 values |= dict(zip(row, [*found, *[0] * (len(row) - len(found))], strict=True))
         for call, symbol in self._weights.items():
             ends = [values.get(a) for a in call.args]
+            # A weight of an earlier evaluation that is not there yet multiplies nothing.
             values[symbol] = 0 if None in ends else self._weight(call.func, *ends)
         return list(self._function(len(past))(*(values[a] for a in self._arguments(len(past)))))
 
     def _arguments(self, past: int) -> list[sympy.Symbol]:
+        """Return the symbols whose values ``_function`` takes, in their order."""
         shares = [x for i in self.program.interpolations for x in (i.line, *(x for row in i.symbols for x in row))]
         nodes = [node.symbol for node in self.program.nodes]
         return [t, s, *PAST[:past], *nodes, *shares, *self._weights.values()]
 
     def _function(self, past: int) -> Callable[..., Any]:
-        """The coefficients as a function of times, shares and weights, with ``past`` earlier steps."""
+        """Return the coefficients as a function of times, shares and weights, with ``past`` earlier steps."""
         if past not in self._functions:
             missing: dict[sympy.Expr, sympy.Expr] = dict(self._weights)
             for interpolation in self.program.interpolations:
@@ -104,8 +115,8 @@ class CoefficientTable:
             )
         return self._functions[past]
 
-    def _node(self, start: Any, end: Any, share: sympy.Rational) -> Any:
-        """The time at ``share`` of the way from start to end, in the program's variable."""
+    def _find_node(self, start: Any, end: Any, share: sympy.Rational) -> Any:
+        """Return the time at ``share`` of the way from start to end, in the program's variable."""
         from scipy.optimize import brentq
 
         part = mpmath.mpf(share.p) / share.q if self.backend == "mpmath" else float(share)
@@ -120,8 +131,11 @@ class CoefficientTable:
             return mpmath.findroot(miss, (end, start), solver="anderson", tol=mpmath.eps * 100)
         return brentq(miss, end, start, xtol=1e-300, rtol=1e-15)
 
-    def _shares(self, times: Sequence[Any], start: Any, end: Any) -> list[list[Any]]:
-        """Coefficients of the Lagrange polynomials of ``times``, in x from 0 at start to 1 at end."""
+    def _lagrange_rows(self, times: Sequence[Any], start: Any, end: Any) -> list[list[Any]]:
+        """Return in row j the coefficients of 1, x, x**2, ... of the Lagrange polynomial of times[j].
+
+        x is the share of the way from start to end in the program's variable: 0 at start, 1 at end.
+        """
         if not times:
             return []
         whole = self._advance(start, end)[0]
@@ -131,13 +145,15 @@ class CoefficientTable:
             row = [whole / whole]
             for m, other in enumerate(positions):
                 if m != j:
-                    padded = zip([0, *row], [*row, 0], strict=True)
-                    row = [(low - other * high) / (own - other) for low, high in padded]
+                    # Times (x - other) / (own - other): the row moved up one power, less ``other`` times the row.
+                    pairs = zip([0, *row], [*row, 0], strict=True)
+                    row = [(raised - other * level) / (own - other) for raised, level in pairs]
             rows.append(row)
         return rows
 
     def _weight(self, name: sympy.Function, start: Any, end: Any) -> Any:
-        integrate = _gauss_legendre if self.backend == "numpy" else _mpmath_quadrature
+        """Return int_end^start of what a program says of the weight ``name``, times powers of x where it has any."""
+        integrate = _integrate_in_float64 if self.backend == "numpy" else _integrate_in_mpmath
         for q, integrand in self._integrands:
             for k, group in enumerate(q.functions, q.lowest):
                 if name in group:
@@ -146,21 +162,24 @@ class CoefficientTable:
         raise KeyError(str(name))
 
     def _position(self, start: Any, end: Any) -> Callable[[Any], Any]:
+        """Return the function of time that x is."""
         whole = self._advance(start, end)[0]
         return lambda time: self._advance(start, time)[0] / whole
 
     def on_grid(self, times: Sequence[float]) -> np.ndarray:
-        """float64 (len(times) - 1, len(names)): one row per step of the grid, which lies in (0, t_max]."""
+        """Return float64 (len(times) - 1, len(names)): one row per step of the grid, which lies in (0, t_max]."""
         grid = [float(time) for time in check_times(times, self.program.process.t_max)]
         rows = [self(start, end, grid[:i][::-1]) for i, (start, end) in enumerate(pairwise(grid))]
         return np.array(rows, dtype=float).reshape(len(grid) - 1, len(self.names))
 
 
-def _gauss_legendre(
+def _integrate_in_float64(
     q: Quadrature, integrand: Callable[..., Any], start: float, end: float, entry: int, power: int, position: Any
 ) -> float:
+    """Return the integral by the Gauss-Legendre nodes that the program asks for, in sqrt(t) or in log t."""
     nodes, weights = np.polynomial.legendre.leggauss(q.nodes)
     if q.rule == "sqrt":
+        # The difference of the roots is computed without cancellation, as is that of the logarithms below.
         low, width = np.sqrt(end), (start - end) / (np.sqrt(start) + np.sqrt(end))
         roots = low + width * (1 + nodes) / 2
         times, factors = roots**2, weights * width * roots
@@ -174,9 +193,10 @@ def _gauss_legendre(
     return float(np.sum(factors * values))
 
 
-def _mpmath_quadrature(
+def _integrate_in_mpmath(
     q: Quadrature, integrand: Callable[..., Any], start: Any, end: Any, entry: int, power: int, position: Any
 ) -> Any:
+    """Return the integral by mpmath's own rule at its working precision, in the same variable as in float64."""
     factor = (lambda time: position(time) ** power) if power else (lambda time: 1)
     if q.rule == "sqrt":
         ends = [mpmath.sqrt(end), mpmath.sqrt(start)]

@@ -1,6 +1,6 @@
-"""One step on Gaussian data is an affine-Gaussian map: z -> matrix z + offset + noise. Means and covariances follow.
+"""One step on Gaussian data as an affine-Gaussian map, z -> matrix z + offset + noise, and moments from such maps.
 
-Knows lowered programs and the exact eps of Gaussian data; samples nothing. For data N(mu, c) in one eigendirection
+Knows network programs and the exact eps of Gaussian data; samples nothing. For data N(mu, c) in one eigendirection
 the marginal is N(Psi_1 mu, S), S = c Psi_1 Psi_1^T + Sigma, and eps = L^T S^{-1} (z - Psi_1 mu), affine in z.
 """
 
@@ -12,11 +12,14 @@ from itertools import pairwise
 
 import numpy as np
 
+from integrator_analysis.algebra.symbols import s
 from integrator_analysis.analysis.coefficients import CoefficientTable, check_times
-from integrator_analysis.parametrisation import network_from_eps
+from integrator_analysis.inputs import InputError
+from integrator_analysis.parametrisation.prediction_conversion import network_from_eps
 from integrator_analysis.processes import Process
-from integrator_analysis.program import Block, Evaluate, Noise, Output, StepProgram
-from integrator_analysis.symbols import InputError, s
+from integrator_analysis.program.network_program import NetworkProgram
+from integrator_analysis.program.statements import Block, Evaluate, Noise, Output
+from integrator_analysis.program.step_program import Step
 
 __all__ = ["AffineMap", "GaussianError", "affine_step", "gaussian_eps", "gaussian_error", "marginal"]
 
@@ -36,13 +39,13 @@ class AffineMap:
     noise: np.ndarray
 
     def moments(self, mean: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and covariance after the map."""
+        """Return mean and covariance after the map, from those before it."""
         spread = self.matrix @ covariance @ self.matrix.swapaxes(-1, -2) + self.noise @ self.noise.swapaxes(-1, -2)
         return (self.matrix @ mean[..., None])[..., 0] + self.offset, spread
 
 
 def affine_step(
-    program: StepProgram,
+    program: Step,
     table: CoefficientTable,
     start: float,
     end: float,
@@ -50,23 +53,25 @@ def affine_step(
     past: Sequence[float] = (),
     sizes: bool = False,
 ) -> AffineMap:
-    """The map of one step from ``start`` to ``end`` when the network is affine in z; ``past`` as in the table.
+    """Return the map of one step from ``start`` to ``end`` for a network that is affine in z.
 
-    Where ``eps`` gives stacks of Jacobians (..., k, k) and offsets (..., k), the map is one of stacks too: the
-    coefficients are evaluated once for all of them. With ``sizes``, each entry is the sum of the absolute values of
-    what it is a sum of, of which rounding leaves a few 1e-16 (Higham, Accuracy and Stability of Numerical Algorithms,
-    section 3.1).
+    ``past`` are the times at which earlier steps started, as in the table. Where ``eps`` gives stacks of Jacobians
+    (..., k, k) and offsets (..., k), the map is one of stacks too: the coefficients are evaluated once for all of them.
+    With ``sizes``, each entry is the sum of the absolute values of what it is a sum of, of which rounding leaves a few
+    1e-16 (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
     """
-    lowered, part = table.program, np.abs if sizes else np.asarray
+    executed, part = table.program, np.abs if sizes else np.asarray
     values = dict(zip(table.names, map(part, table(start, end, past)), strict=True))
-    k, n = len(program.blocks), len(lowered.noises)
-    size = k * (1 + lowered.history)
+    k, n = len(program.blocks), len(executed.noises)
+    size = k * (1 + executed.history)
+    # Every quantity of the step is a row: its coefficients of z and the kept outputs, of 1, and of each noise. The
+    # statements of the program are carried out on such rows.
     rows = np.hstack([np.eye(size), np.zeros((size, 1 + n))]).astype(complex)
     units = np.eye(size + 1 + n, dtype=complex)[size + 1 :]
     state = dict(zip(program.blocks, rows[:k], strict=True))
-    names = [(name, b) for name in lowered.past for b in program.blocks]
+    names = [(name, b) for name in executed.past for b in program.blocks]
     outputs: dict[tuple[str, str], np.ndarray] = dict(zip(names, rows[k:], strict=True))
-    for st in lowered.statements:
+    for st in executed.statements:
         if isinstance(st, Evaluate):
             time = values.get(f"time_{st.name}", end if st.time == s else start)
             jacobian, offset = map(part, eps(float(time)))
@@ -85,11 +90,11 @@ def affine_step(
                     case Output(evaluation, component):
                         total = total + factor * outputs[evaluation, component]
                     case Noise(name):
-                        total = total + factor * units[lowered.noises.index(name)]
+                        total = total + factor * units[executed.noises.index(name)]
             state[block] = total
     full = [state[b] for b in program.blocks]
-    if lowered.history:
-        now = [state.get(f"{lowered.kept}_{b}", outputs.get((lowered.kept, b))) for b in program.blocks]
+    if executed.history:
+        now = [state.get(f"{executed.kept}_{b}", outputs.get((executed.kept, b))) for b in program.blocks]
         full += [*now, *rows[k : size - k]]  # what was newest is now one step older
     stacked = _stack(full)
     stacked = stacked.real if np.all(stacked.imag == 0) else stacked
@@ -97,21 +102,21 @@ def affine_step(
 
 
 def _stack(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Rows (..., n), some of them common to all, as matrices (..., len(rows), n)."""
+    """Return rows (..., n), some of them common to all, as matrices (..., len(rows), n)."""
     return np.stack(np.broadcast_arrays(*rows), axis=-2)
 
 
 def marginal(
     process: Process, time: float, mean: float | np.ndarray, variance: float | np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (..., k) and covariance (..., k, k) of z_t for data N(mean, variance) in one direction, or in many (...)."""
+    """Return mean (..., k) and covariance (..., k, k) of z_t for data N(mean, variance), in one direction or many."""
     psi = process.mean(time)[:, 0]
     spread = np.multiply.outer(variance, np.outer(psi, psi))
     return np.multiply.outer(mean, psi), spread + process.covariance(time)
 
 
 def gaussian_eps(process: Process, mean: float | np.ndarray, variance: float | np.ndarray) -> Eps:
-    """What a network of the process returns, exact for data N(mean, variance), as an affine function of z.
+    """Return the network that is exact for data N(mean, variance), as an affine function of z at every time.
 
     Mean and variance are numbers, for one direction of the data, or arrays of one shape, for many.
     """
@@ -153,18 +158,19 @@ class GaussianError:
 
 
 def gaussian_error(
-    program: StepProgram,
+    program: NetworkProgram,
     times: Sequence[float],
     mean: Sequence[float] | np.ndarray | float,
     covariance: np.ndarray | float,
 ) -> GaussianError:
-    """The exact error of a sampler on data N(mean, covariance), from the true marginal at times[0]; no sampling.
+    """Return the exact error of a sampler on data N(mean, covariance), from the true marginal at times[0].
 
-    ``covariance`` is a variance, a vector of variances or a d x d matrix, ``mean`` a number or a vector of length d.
-    Raises InputError for a covariance that is not symmetric positive semi-definite, or a bad grid.
+    Nothing is sampled: moments are carried from step to step in the eigenbasis of the data's covariance. ``covariance``
+    is a variance, a vector of variances or a d x d matrix, ``mean`` a number or a vector of length d. Raises InputError
+    for a covariance that is not symmetric positive semi-definite, or a bad grid.
     """
     grid, process = check_times(times), program.process
-    variances, basis = _spectrum(np.asarray(covariance, dtype=float))
+    variances, basis = _diagonalise(np.asarray(covariance, dtype=float))
     center = basis.T @ np.broadcast_to(np.asarray(mean, dtype=float), variances.shape)
     table, eps = CoefficientTable(program), gaussian_eps(process, center, variances)
     k, kept = len(process.blocks), program.history * len(process.blocks)
@@ -178,7 +184,8 @@ def gaussian_error(
     return GaussianError(variances, moments[0][:, :k] - exact[0], moments[1][:, :k, :k] - exact[1], exact[1])
 
 
-def _spectrum(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _diagonalise(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return eigenvalues (d) and eigenvectors (d, d); raise InputError for what is no covariance."""
     if covariance.ndim < 2:
         values = np.atleast_1d(covariance)
         basis = np.eye(len(values))

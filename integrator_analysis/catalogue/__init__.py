@@ -5,19 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from integrator_analysis.catalogue import baselines, conjugate, conjugate_splitting, exponential, splitting
-from integrator_analysis.catalogue.entry import Scheme
-from integrator_analysis.symbols import InputError
+from integrator_analysis.catalogue import (
+    classical,
+    conjugate_splittings,
+    ddim,
+    deis,
+    dpm_solver,
+    exponential,
+    splittings,
+    unipc,
+)
+from integrator_analysis.catalogue.scheme import Scheme
+from integrator_analysis.inputs import InputError
+from integrator_analysis.processes import FAMILIES
 
-__all__ = ["SCHEMES", "Scheme", "register"]
+__all__ = ["SCHEMES", "Scheme", "catalogue", "register"]
 
 _SCHEMES = {
     scheme.name: scheme
-    for family in (baselines, conjugate, exponential, splitting, conjugate_splitting)
+    for family in (classical, ddim, dpm_solver, deis, unipc, exponential, splittings, conjugate_splittings)
     for scheme in family.SCHEMES
 }
 
 SCHEMES: Mapping[str, Scheme] = MappingProxyType(_SCHEMES)
+
+
+def catalogue() -> Mapping[str, Scheme]:
+    """The named schemes by spec, "process/scheme": those whose generated source is kept."""
+    return {
+        f"{name}/{scheme.name}": scheme for name in FAMILIES for scheme in SCHEMES.values() if name in scheme.processes
+    }
 
 
 def register(scheme: Scheme) -> Scheme:

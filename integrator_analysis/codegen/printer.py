@@ -14,7 +14,7 @@ from sympy.core.function import AppliedUndef
 from sympy.printing.precedence import PRECEDENCE
 from sympy.printing.pycode import PythonCodePrinter
 
-from integrator_analysis.symbols import s, t
+from integrator_analysis.algebra.symbols import s, t
 
 __all__ = ["HELPERS", "SourcePrinter", "join_sum", "local_name", "parameter_name"]
 

@@ -9,7 +9,7 @@ from integrator_analysis.figures.errors import (
     constants_over_time,
     convergence,
     error_constants,
-    error_sources,
+    error_densities,
     work_precision,
 )
 from integrator_analysis.figures.growth import amplitude_errors, phase_errors, stable_evaluations, transient_growth
@@ -25,7 +25,7 @@ __all__ = [
     "constants_over_time",
     "convergence",
     "error_constants",
-    "error_sources",
+    "error_densities",
     "family",
     "image_grid",
     "line_styles",

@@ -213,7 +213,7 @@ def constant_map(
     return ax
 
 
-def error_sources(
+def error_densities(
     ax: Axes,
     times: ArrayLike | Mapping[str, ArrayLike],
     densities: Mapping[str, ArrayLike],
@@ -226,8 +226,8 @@ def error_sources(
 
     ``times`` (n,) is common to all, or one array per label. Raises ValueError if shapes or labels do not fit.
     """
-    x = abscissae("error_sources", "times", times, densities)
-    y = curves("error_sources", "densities", densities, x)
+    x = abscissae("error_densities", "times", times, densities)
+    y = curves("error_densities", "densities", densities, x)
     ax.set(xscale="log", yscale="log", title=title, xlabel=xlabel, ylabel=ylabel)
     for label, one in line_styles(y).items():
         marks = max(1, x[label].size // 10)

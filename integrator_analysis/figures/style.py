@@ -132,7 +132,7 @@ def line_styles(labels: Iterable[str]) -> dict[str, LineStyle]:
             place = _place(label)
             if (place is not None) != named or label in chosen:
                 continue
-            colors, start = place if place is not None else _hashed(label)
+            colors, start = place if place is not None else _colors_by_hash(label)
             every = list(_styles(colors, start))
             chosen[label] = next((one for one in every if one not in chosen.values()), every[0])
     return {label: chosen[label] for label in labels}
@@ -148,7 +148,7 @@ def _place(label: str) -> tuple[tuple[str, ...], int] | None:
     return None
 
 
-def _hashed(label: str) -> tuple[tuple[str, ...], int]:
+def _colors_by_hash(label: str) -> tuple[tuple[str, ...], int]:
     number = zlib.crc32(label.encode())  # Python's own hash of text differs between runs
     if family(label) in FAMILIES:
         return (FAMILIES[family(label)][0],), number

@@ -8,24 +8,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from integrator_analysis.processes.base import Parameter, Process, ProcessFamily
-from integrator_analysis.processes.checks import check_name, check_process
+from integrator_analysis.inputs import InputError, Parameter, did_you_mean
 from integrator_analysis.processes.cld import CLD
 from integrator_analysis.processes.ddpm import DDPM
 from integrator_analysis.processes.edm import EDM
+from integrator_analysis.processes.family import ProcessFamily
 from integrator_analysis.processes.flow import FLOW
+from integrator_analysis.processes.forward_process import Process
+from integrator_analysis.processes.process_checks import check_name, check_process
 from integrator_analysis.processes.psld import PSLD
 from integrator_analysis.processes.subvp import SUB_VP
 from integrator_analysis.processes.ve import VE
 from integrator_analysis.processes.vp import VP
 from integrator_analysis.processes.vp_cosine import VP_COSINE
-from integrator_analysis.symbols import InputError, did_you_mean
 
-__all__ = ["FAMILIES", "Process", "ProcessFamily", "process", "register_process"]
+__all__ = ["FAMILIES", "Process", "ProcessFamily", "process", "processes", "register_process"]
 
 _FAMILIES = {family.name: family for family in (VP, SUB_VP, VP_COSINE, DDPM, VE, EDM, FLOW, PSLD, CLD)}
 
 FAMILIES: Mapping[str, ProcessFamily] = MappingProxyType(_FAMILIES)
+
+
+def processes() -> Mapping[str, ProcessFamily]:
+    """The processes by name, those registered in this session included."""
+    return FAMILIES
 
 
 def register_process(family: ProcessFamily) -> ProcessFamily:

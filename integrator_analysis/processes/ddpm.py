@@ -6,8 +6,10 @@ import sympy
 from sympy import Rational as Q
 
 from integrator_analysis.algebra.special import Table, decay
-from integrator_analysis.processes.base import Process, ProcessFamily, one_block, require
-from integrator_analysis.symbols import t
+from integrator_analysis.algebra.symbols import t
+from integrator_analysis.inputs import require
+from integrator_analysis.processes.family import ProcessFamily, one_block
+from integrator_analysis.processes.forward_process import Process
 
 __all__ = ["DDPM"]
 PUBLISHED = {"betas": None, "steps": 1000.0, "beta_start": 1e-4, "beta_end": 0.02, "t_min": 1.0}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sympy
 
-from integrator_analysis.processes.base import Process, ProcessFamily, one_block
-from integrator_analysis.symbols import t
+from integrator_analysis.algebra.symbols import t
+from integrator_analysis.processes.family import ProcessFamily, one_block
+from integrator_analysis.processes.forward_process import Process
 
 __all__ = ["EDM"]
 

@@ -15,20 +15,30 @@ import mpmath
 import sympy
 from sympy.codegen.cfunctions import expm1, log1p
 
+from integrator_analysis.algebra.definitions import Definition, Definitions
 from integrator_analysis.algebra.differences import stable_difference
 from integrator_analysis.algebra.matrices import exponential, is_zero
+from integrator_analysis.algebra.numeric import function
 from integrator_analysis.algebra.special import DAMPED_DECAY, DAMPED_PHASE, damped_moment
-from integrator_analysis.numeric import function
-from integrator_analysis.processes.base import KERNELS, Process, clock, unit_diffusion
+from integrator_analysis.algebra.symbols import h, s, t
+from integrator_analysis.inputs import InputError
+from integrator_analysis.processes.equation import Equation, clock, elapsed, unit_diffusion
 from integrator_analysis.processes.noise import integrated_noise
-from integrator_analysis.symbols import Definition, Definitions, InputError, h, s, t
 
-__all__ = ["Kernel", "cholesky", "clock", "derive_kernel", "elapsed", "noise_between"]
+__all__ = ["Kernel", "cholesky", "derive_kernel", "kernel_of", "noise_between"]
 
-elapsed = sympy.Function("elapsed")
-"""elapsed(t, s) = clock(t) - clock(s), with t - s as an exact factor."""
+KERNELS = 64
+"""How many derived kernels are kept, the newest: a scan over a parameter makes a process for every value."""
+
+_KERNELS: dict[tuple[object, ...], Kernel] = {}
+
+Spread = tuple[sympy.Matrix, dict[sympy.Function, Definition]]
+"""A covariance over a span of time, and what the named moments in it stand for."""
+
+_SPREADS: dict[tuple[object, ...], Spread] = {}
 
 _r = sympy.Symbol("r", positive=True)
+"""The clock as a variable, where clock(t) would hide it from differentiation and integration."""
 
 
 @dataclass(frozen=True)
@@ -57,29 +67,24 @@ def cholesky(blocks: tuple[str, ...], i: int, j: int) -> sympy.Function:
     return sympy.Function(f"cholesky_{blocks[i]}{blocks[j]}")
 
 
-Spread = tuple[sympy.Matrix, dict[sympy.Function, Definition]]
-"""A covariance over a span of time, and what the named moments in it stand for."""
-
-_SPREADS: dict[tuple[object, ...], Spread] = {}
-
-
-def noise_between(process: Process) -> Spread:
+def noise_between(equation: Equation) -> Spread:
     """The covariance of the noise of z' = beta N z + G w' over a span of time elapsed(t, s), from none at its start.
 
-    For constant N and D, which may be others than those of a forward process. Its moments are named spread_moment_k.
-    It is derived once in a session for processes alike, as kernels are.
+    For constant N and D, which may be others than those of a forward equation. Its moments are named spread_moment_k.
+    It is derived once in a session for equations alike, as kernels are.
     """
-    if process.content not in _SPREADS:
-        _SPREADS[process.content] = _derive_noise_between(process)
+    if equation.content not in _SPREADS:
+        _SPREADS[equation.content] = _derive_noise_between(equation)
         for old in list(_SPREADS)[:-KERNELS]:
             del _SPREADS[old]
-    covariance, table = _SPREADS[process.content]
+    covariance, table = _SPREADS[equation.content]
     return covariance.copy(), dict(table)
 
 
-def _derive_noise_between(process: Process) -> Spread:
-    propagator = exponential(process.drift_per_unit * _r, process.parameters)
-    covariance, moments = integrated_noise(process, propagator, _r)
+def _derive_noise_between(equation: Equation) -> Spread:
+    """The covariance and its moments, from N, D and the clock."""
+    propagator = exponential(equation.drift_per_unit * _r, equation.parameters)
+    covariance, moments = integrated_noise(equation, propagator, _r)
     over = {clock(t): elapsed(t, s)}
     own = {name: sympy.Function(f"spread_{name}") for name in moments}
     table = {own[name]: Definition((t, s), body.xreplace(over)) for name, body in moments.items()}
@@ -96,13 +101,14 @@ class _Clock:
     power: sympy.Expr = sympy.S.Zero
 
     @classmethod
-    def of(cls, process: Process) -> _Clock:
-        if process.integrated is None:
-            return cls(sympy.integrate(process.schedule.xreplace({t: _r}), (_r, 0, t)))
-        factor, rest = process.integrated.as_independent(sympy.log)
+    def of(cls, equation: Equation) -> _Clock:
+        """The clock that an equation states, or the integral of its schedule."""
+        if equation.integrated is None:
+            return cls(sympy.integrate(equation.schedule.xreplace({t: _r}), (_r, 0, t)))
+        factor, rest = equation.integrated.as_independent(sympy.log)
         if isinstance(rest, sympy.log):
-            return cls(process.integrated, rest.args[0], -factor)
-        return cls(process.integrated)
+            return cls(equation.integrated, rest.args[0], -factor)
+        return cls(equation.integrated)
 
     @property
     def drop(self) -> sympy.Expr:
@@ -111,6 +117,7 @@ class _Clock:
 
     @property
     def definitions(self) -> dict[sympy.Function, Definition]:
+        """What clock(t) and elapsed(t, s) stand for."""
         body = self.closed if self.base == 1 else -self.power * log1p(self.drop)
         return {
             clock: Definition((t,), body),
@@ -134,22 +141,32 @@ class _Clock:
         return entry.replace(expm1, less_one).replace(sympy.exp, lambda exponent: self.base ** power(exponent))
 
 
-def derive_kernel(process: Process) -> Kernel:
-    """Solve the mean and Lyapunov equations of ``process``.
+def kernel_of(equation: Equation) -> Kernel:
+    """The kernel of ``equation``, derived once in a session for all equations of one content."""
+    content = equation.content
+    if content not in _KERNELS:
+        _KERNELS[content] = derive_kernel(equation)
+        for old in list(_KERNELS)[:-KERNELS]:
+            del _KERNELS[old]
+    return _KERNELS[content]
+
+
+def derive_kernel(equation: Equation) -> Kernel:
+    """Solve the mean and Lyapunov equations of ``equation``.
 
     Raises InputError for an off-critical process too stiff to evaluate, ArithmeticError for a derivation that fails a
     check.
     """
-    b, time = clock(t), _Clock.of(process)
-    propagator = exponential(process.drift_per_unit * _r, process.parameters)
+    b, time = clock(t), _Clock.of(equation)
+    propagator = exponential(equation.drift_per_unit * _r, equation.parameters)
     transition = propagator.xreplace({_r: b})
-    noise, moments = integrated_noise(process, propagator, _r)
-    covariance = transition * process.initial_covariance * transition.T + noise
+    noise, moments = integrated_noise(equation, propagator, _r)
+    covariance = transition * equation.initial_covariance * transition.T + noise
 
-    blocks = process.blocks
+    blocks = equation.blocks
     table = time.definitions
-    if process.diffusion_per_unit.has(clock):
-        table[unit_diffusion] = Definition((t,), time.in_time(process.diffusion_per_unit[0, 0]))
+    if equation.diffusion_per_unit.has(clock):
+        table[unit_diffusion] = Definition((t,), time.in_time(equation.diffusion_per_unit[0, 0]))
     table |= {name: Definition((t,), time.in_time(body)) for name, body in moments.items()}
     in_time = (transition.applyfunc(time.in_time), covariance.applyfunc(time.in_time))
     table |= {sympy.Function(f"mean_{name}"): Definition((t,), in_time[0][i, 0]) for i, name in enumerate(blocks)}
@@ -157,6 +174,7 @@ def derive_kernel(process: Process) -> Kernel:
         (i, j, sympy.Function(f"covariance_{blocks[i]}{blocks[j]}")) for i in range(len(blocks)) for j in range(i + 1)
     ]
     table |= {entry: Definition((t,), in_time[1][i, j]) for i, j, entry in lower}
+    # Cholesky's recursion in named functions: each entry in terms of those before it.
     for i, j, entry in lower:
         rest = entry(t) - sum(cholesky(blocks, i, m)(t) * cholesky(blocks, j, m)(t) for m in range(j))
         body = sympy.sqrt(rest) if i == j else rest / cholesky(blocks, j, j)(t)
@@ -164,62 +182,62 @@ def derive_kernel(process: Process) -> Kernel:
 
     covariance = covariance.applyfunc(lambda e: e.xreplace({name(t): body for name, body in moments.items()}))
     kernel = Kernel(blocks, transition, covariance, in_time, Definitions(table))
-    _check_clock(process, time)
-    _check_lyapunov(process, covariance.xreplace({b: _r}))
-    _check_in_time(process, kernel)
-    _check_stationary(process)
-    _check_damped_range(process, kernel)
+    _check_clock(equation, time)
+    _check_lyapunov(equation, covariance.xreplace({b: _r}))
+    _check_in_time(equation, kernel)
+    _check_stationary(equation)
+    _check_damped_range(equation, kernel)
     return kernel
 
 
-def _check_clock(process: Process, time: _Clock) -> None:
+def _check_clock(equation: Equation, time: _Clock) -> None:
     """clock(0) = 0 and clock' = beta, at a rational time in 40 digits: a closed form that is stated is checked."""
-    at = sympy.Rational(str(process.t_max)) * sympy.Rational(7, 10)
+    at = sympy.Rational(str(equation.t_max)) * sympy.Rational(7, 10)
     body = time.definitions[clock].body
-    for residual in (body.subs(t, 0), time.closed.subs(t, 0), (time.closed.diff(t) - process.schedule).subs(t, at)):
-        if abs(sympy.N(residual.xreplace(dict(process.parameters)), 40)) > sympy.Float(10) ** -30:
-            raise ArithmeticError(f"the clock of {process.name} is not the integral of its schedule from 0")
+    for residual in (body.subs(t, 0), time.closed.subs(t, 0), (time.closed.diff(t) - equation.schedule).subs(t, at)):
+        if abs(sympy.N(residual.xreplace(dict(equation.parameters)), 40)) > sympy.Float(10) ** -30:
+            raise ArithmeticError(f"the clock of {equation.name} is not the integral of its schedule from 0")
 
 
-def _check_lyapunov(process: Process, covariance: sympy.Matrix) -> None:
+def _check_lyapunov(equation: Equation, covariance: sympy.Matrix) -> None:
     """Sigma' = N Sigma + Sigma N^T + D in the clock r, at a rational point in 40 digits: a wrong integral is a bug."""
-    values = dict(process.parameters)
+    values = dict(equation.parameters)
     point = sympy.Rational(7, 10)
-    n, d = process.drift_per_unit, process.diffusion_per_unit.xreplace({clock(t): _r})
+    n, d = equation.drift_per_unit, equation.diffusion_per_unit.xreplace({clock(t): _r})
     residual = covariance.diff(_r) - n * covariance - covariance * n.T - d
     for entry in residual:
         if abs(sympy.N(entry.subs(values).subs(_r, point), 40)) > sympy.Float(10) ** -30:
-            raise ArithmeticError(f"the derived covariance of {process.name} violates its Lyapunov equation")
+            raise ArithmeticError(f"the derived covariance of {equation.name} violates its Lyapunov equation")
 
 
-def _check_in_time(process: Process, kernel: Kernel) -> None:
+def _check_in_time(equation: Equation, kernel: Kernel) -> None:
     """The two forms of Psi and Sigma are equal, at a time in 40 digits."""
-    at = sympy.Rational(str(process.t_max)) * sympy.Rational(7, 10)
+    at = sympy.Rational(str(equation.t_max)) * sympy.Rational(7, 10)
     pairs = zip((*kernel.transition, *kernel.covariance), (e for m in kernel.in_time for e in m), strict=True)
     entries = [a - b for a, b in pairs if a != b]
     with mpmath.workdps(40):
-        values = function(entries, (t,), kernel.definitions, process.parameters, "mpmath")(mpmath.mpf(at.p) / at.q)
+        values = function(entries, (t,), kernel.definitions, equation.parameters, "mpmath")(mpmath.mpf(at.p) / at.q)
         if any(abs(value) > mpmath.mpf(10) ** -30 for value in values):
-            raise ArithmeticError(f"the kernel of {process.name} changes when its clock is resolved")
+            raise ArithmeticError(f"the kernel of {equation.name} changes when its clock is resolved")
 
 
-def _check_stationary(process: Process) -> None:
+def _check_stationary(equation: Equation) -> None:
     """N Sigma + Sigma N^T + D = 0 for the stationary covariance, with D at clock = infinity."""
-    sigma, n = process.stationary_covariance, process.drift_per_unit
+    sigma, n = equation.stationary_covariance, equation.drift_per_unit
     if sigma is not None:
-        d = process.diffusion_per_unit.replace(expm1, lambda z: -sympy.S.One if z.has(clock) else expm1(z))
+        d = equation.diffusion_per_unit.replace(expm1, lambda z: -sympy.S.One if z.has(clock) else expm1(z))
         if not all(is_zero(entry) for entry in n * sigma + sigma * n.T + d):
-            raise ArithmeticError(f"the stationary covariance of {process.name} is not the limit of its covariance")
+            raise ArithmeticError(f"the stationary covariance of {equation.name} is not the limit of its covariance")
 
 
-def _check_damped_range(process: Process, kernel: Kernel) -> None:
+def _check_damped_range(equation: Equation, kernel: Kernel) -> None:
     """Raise InputError where the moments of an off-critical process lie beyond the reach of their quadrature."""
     for moment in {m for entry in kernel.covariance for m in entry.atoms(damped_moment)}:
-        _, c, x, _ = (argument.xreplace(dict(process.parameters)) for argument in moment.args)
-        (b,) = function([clock(t)], (t,), kernel.definitions, process.parameters)(process.t_max)
+        _, c, x, _ = (argument.xreplace(dict(equation.parameters)) for argument in moment.args)
+        (b,) = function([clock(t)], (t,), kernel.definitions, equation.parameters)(equation.t_max)
         damping, phase = float(c) * b, max(-float(x), 0.0) ** 0.5 * b
         if damping > DAMPED_DECAY or phase > DAMPED_PHASE:
             raise InputError(
-                f"process {process.name}: int beta times damping is {damping:.3g} and times frequency {phase:.3g} at "
+                f"process {equation.name}: int beta times damping is {damping:.3g} and times frequency {phase:.3g} at "
                 f"t_max, accepted up to {DAMPED_DECAY:g} and {DAMPED_PHASE:g}; choose M nearer to critical damping"
             )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sympy
 from sympy import Rational as Q
 
-from integrator_analysis.processes.base import Process, ProcessFamily, require
+from integrator_analysis.inputs import require
+from integrator_analysis.processes.family import ProcessFamily
+from integrator_analysis.processes.forward_process import Process
 
 __all__ = ["PSLD"]
 

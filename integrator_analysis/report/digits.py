@@ -1,6 +1,6 @@
 """What the digits study needs from the symbolic side: exact-score networks and the probability-flow drift of a process.
 
-Knows processes and the kernel modules generated from them; the study itself runs in torch_backend.digits_study.
+Knows processes and the kernel modules generated from them; the study runs in torch_backend.measuring.digits_study.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import integrator_analysis as ia
+from integrator_analysis.algebra.numeric import function
+from integrator_analysis.algebra.symbols import t
 from integrator_analysis.codegen import kernel_source
-from integrator_analysis.numeric import function
-from integrator_analysis.symbols import t
 
 if TYPE_CHECKING:
     from torch import Tensor

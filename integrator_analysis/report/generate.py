@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import integrator_analysis as ia
-from integrator_analysis.certificate import write_text
 from integrator_analysis.codegen import kernel_source, module_name
+from integrator_analysis.files import write_text
 
 __all__ = ["differences", "generated_folder", "generated_sources", "write_generated"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,13 +18,14 @@ import pytest
 import sympy
 
 import integrator_analysis as ia
-from integrator_analysis import cache, cli, integrator
-from integrator_analysis.analysis.problems import MixtureProblem, WaveObservable
+from integrator_analysis import cache, cli, properties
+from integrator_analysis.algebra.symbols import t
+from integrator_analysis.analysis.accuracy.problems import MixtureProblem, WaveObservable
 from integrator_analysis.catalogue import _SCHEMES
+from integrator_analysis.inputs import InputError
+from integrator_analysis.language.spec import Spec, parse
+from integrator_analysis.methods.splitting.splitting import Splitting
 from integrator_analysis.processes import _FAMILIES
-from integrator_analysis.spec import parse
-from integrator_analysis.splitting import Splitting
-from integrator_analysis.symbols import InputError, t
 
 ROOT = Path(cli.__file__).parents[1]
 
@@ -47,9 +49,13 @@ def no_expansion(monkeypatch: pytest.MonkeyPatch):
         def refuse(*_: object, **__: object) -> None:
             raise AssertionError("expanded again")
 
-        monkeypatch.setattr(integrator, "derive_local_error", refuse)
+        monkeypatch.setattr(properties, "derive_local_error", refuse)
 
     return stop
+
+
+def key_of(spec: Spec) -> str | None:
+    return cache.key_of(spec.process, spec.scheme.method)
 
 
 @contextmanager
@@ -98,8 +104,8 @@ def test_a_warm_start_says_what_the_cold_one_said(spec: str, store: Path, no_exp
 def test_other_parameters_have_another_entry(store: Path) -> None:
     specs = ["vp/DDIM", "vp(beta_max=10)/DDIM", "vp/lambda-DDIM-I", "vp/lambda-DDIM-I(lambda=0.25)", "psld/DDIM"]
     tables = [ia.Integrator(parse("ddpm/DDIM", betas=betas)) for betas in ((0.1, 0.2), (0.1, 0.3))]
-    keys = [cache.key_of(parse(spec)) for spec in specs]
-    keys += [cache.key_of(parse("ddpm/DDIM", betas=betas)) for betas in ((0.1, 0.2), (0.1, 0.3))]
+    keys = [key_of(parse(spec)) for spec in specs]
+    keys += [key_of(parse("ddpm/DDIM", betas=betas)) for betas in ((0.1, 0.2), (0.1, 0.3))]
     assert None not in keys
     assert len(set(keys)) == len(keys) == len(specs) + len(tables)
 
@@ -167,10 +173,10 @@ def test_a_process_of_ones_own_is_known_by_its_content(store: Path) -> None:
 
     for factor, entries in ((2, 1), (3, 2)):
         own = replace(vp, schedule=vp.schedule * factor)
-        assert cache.key_of(replace(parse("vp/DDIM"), process=own)) is not None
+        assert key_of(replace(parse("vp/DDIM"), process=own)) is not None
         ia.Integrator(replace(parse("vp/DDIM"), process=own)).local_error.text()
         assert len(files(store)) == entries
-    assert cache.key_of(replace(parse("vp/DDIM"), process=replace(vp, schedule=Slower(t)))) is None
+    assert key_of(replace(parse("vp/DDIM"), process=replace(vp, schedule=Slower(t)))) is None
 
 
 def test_an_edit_of_the_code_or_another_version_finds_nothing(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,9 +184,24 @@ def test_an_edit_of_the_code_or_another_version_finds_nothing(store: Path, monke
     cache.code_hash.cache_clear()
     monkeypatch.setattr(sympy, "__version__", "1.0")
     try:
-        assert not cache.find(cache.key_of(parse("vp/Euler"))).facts
+        assert not cache.find(key_of(parse("vp/Euler"))).facts
     finally:
         cache.code_hash.cache_clear()
+
+
+def test_no_module_that_derives_reads_one_that_the_key_leaves_out() -> None:
+    """Drawings are not kept; properties.py keeps facts, and asks a spec for its parts and the printer for a name."""
+    root = Path(cache.__file__).parent
+    allowed = {("analysis", "figures")} | {("properties", room) for room in ("cache", "language", "codegen")}
+    apart = {name.removesuffix(".py") for name in cache.APART}
+    assert all((root / name).exists() for name in cache.APART)
+    found = set()
+    for path in root.rglob("*.py"):
+        room = path.relative_to(root).parts[0].removesuffix(".py")
+        if room not in apart:
+            read = re.findall(r"^ *(?:from|import) integrator_analysis\.(\w+)", path.read_text(), re.MULTILINE)
+            found |= {(room, other) for other in read if other in apart}
+    assert found == allowed
 
 
 def test_without_a_usable_folder_everything_works(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,7 +295,7 @@ def test_an_interrupt_leaves_whole_entries(store: Path) -> None:
         child.send_signal(signal.SIGINT)
         assert child.wait() != 0
     for spec in done:
-        assert cache.find(cache.key_of(parse(spec))).facts["text"]
+        assert cache.find(key_of(parse(spec))).facts["text"]
     assert len(files(store)) == 4
     assert all(cache.find(path.stem).facts for path in files(store))
 

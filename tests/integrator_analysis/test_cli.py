@@ -15,6 +15,7 @@ import pytest
 
 import integrator_analysis as ia
 from integrator_analysis import cli
+from integrator_analysis.report.pictures.kinds import KINDS
 
 
 def run(
@@ -45,7 +46,7 @@ def test_derive_prints_the_facts_as_json(command) -> None:
     assert momentum["text"] == "-beta**2*nu*(M*d_m s_m + 1)*(M*nu*s_m + m*nu + x)/16"
     assert r"\beta^{2} \nu" in momentum["latex"]
     assert facts["parameters"]["M"] == 0.25
-    assert set(facts["coefficients"]) == set(ia.derive("psld/RVV").program.lowered().coefficients)
+    assert set(facts["coefficients"]) == set(ia.derive("psld/RVV").network_program.coefficients)
     assert "cholesky_xx(t)" in facts["definitions"]
 
 
@@ -114,7 +115,7 @@ def test_an_unmeasurable_claim_is_null_in_json_and_its_text_is_not_markup(
     def refuse(*_: object) -> None:
         raise ValueError("shape [/x] is not usable")
 
-    monkeypatch.setattr("integrator_analysis.certificate._Laboratory.maps", refuse)
+    monkeypatch.setattr("integrator_analysis.verification.checks.gaussian_map.farthest_entries", refuse)
 
     def no_constant(name: str) -> None:
         raise AssertionError(f"{name} is not JSON")
@@ -172,7 +173,7 @@ def test_an_interrupted_verification_keeps_its_certificates(tmp_path: Path) -> N
 
 
 def test_a_failed_verification_exits_one(command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("integrator_analysis.certificate.MAP_TOLERANCE", -1.0)
+    monkeypatch.setattr("integrator_analysis.verification.checks.gaussian_map.MAP_TOLERANCE", -1.0)
     status, out, _ = command("verify", "vp/Euler")
     assert status == 1
     assert "FAILED" in out
@@ -212,20 +213,29 @@ PLOTTED = {
 def test_plots_are_written(
     command, kind: str, specs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from integrator_analysis.report import pictures
-
-    assert [*PLOTTED] == [*pictures.KINDS] == [*cli.PLOTS]
+    assert [*PLOTTED] == [*KINDS]
     small = {"POINTS": 6, "RINGS": 20, "ANGLES": 21, "DEVIATIONS": np.array([0.1, 1.0]), "SAMPLES": 1, "EIGENVALUES": 2}
     for name, value in small.items():
-        monkeypatch.setattr(f"integrator_analysis.report.stability_pictures.{name}", value)
-    small = {"GLOBAL_STEPS": (16, 32, 64), "PREDICTED_POINTS": 1, "CONSTANT_TIMES": (0.2, 0.6), "CONSTANT_POINTS": 1}
+        monkeypatch.setattr(f"integrator_analysis.report.pictures.stability.{name}", value)
+    for name, value in {"GLOBAL_STEPS": (16, 32, 64), "PREDICTED_POINTS": 1}.items():
+        monkeypatch.setattr(f"integrator_analysis.report.pictures.global_error.{name}", value)
+    small = {"CONSTANT_TIMES": (0.2, 0.6), "CONSTANT_POINTS": 1}
     small |= {"LAMBDAS": (-1.0, 0.5, 1.0), "GAMMAS": (0.01, 1.0), "MAP_TIMES": (0.2, 0.6)}
     for name, value in small.items():
-        monkeypatch.setattr(pictures, name, value)
+        monkeypatch.setattr(f"integrator_analysis.report.pictures.constants.{name}", value)
     target = tmp_path / "figure.png"
-    assert command("plot", kind, *specs, "-o", target, "-n", 8, "--steps", 2, "--grid", "log-SNR", "--svg")[0] == 0
+    given = {"samples": ("-n", 8), "steps": ("--steps", 2), "grid": ("--grid", "log-SNR")}
+    options = [part for name in KINDS[kind].options for part in given[name]]
+    assert command("plot", kind, *specs, "-o", target, *options, "--svg")[0] == 0
     assert target.read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in target.with_suffix(".svg").read_bytes()
+
+
+def test_a_plot_refuses_an_option_that_it_does_not_take(command, tmp_path: Path) -> None:
+    status, _, error = command("plot", "stability", "vp/DDIM", "--grid", "karras", "-o", tmp_path / "figure.png")
+    assert status == 2
+    assert "takes no option 'grid'; accepted: none" in error
+    assert not list(tmp_path.iterdir())
 
 
 def test_sample_writes_digits_and_is_reproducible(command, tmp_path: Path) -> None:

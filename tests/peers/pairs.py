@@ -21,20 +21,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from integrator_analysis.base_methods import Interpolatory, Stage
 from integrator_analysis.catalogue import Scheme
-from integrator_analysis.catalogue.entry import Method
-from integrator_analysis.catalogue.exponential import HALF, THIRD, TWO_THIRDS, adams
-from integrator_analysis.conjugation import Ancestral, Conjugate
+from integrator_analysis.catalogue.tableaux import HALF, THIRD, TWO_THIRDS, adams
 from integrator_analysis.integrator import Integrator
+from integrator_analysis.language.spec import Spec, parse
+from integrator_analysis.methods.base_methods import Interpolatory, Stage
+from integrator_analysis.methods.conjugation.ancestral import Ancestral
+from integrator_analysis.methods.conjugation.conjugate import Conjugate
+from integrator_analysis.methods.method import Method
 from integrator_analysis.processes import process
-from integrator_analysis.spec import Spec, parse
 from tests.peers.first_principles import PRINTED, Array, Flow, run_method
 from tests.peers.first_principles import Method as FirstPrinciples
 from tests.peers.peers import PEERS, Coordinates, LinearVP, Mixture, run_peer, scale, told
 from torch_backend import Sampler, load
-from torch_backend.loop import tabulate
 from torch_backend.sampler import available
+from torch_backend.walk.table import tabulate
 
 VP = LinearVP()
 MIXTURE = Mixture.example()

@@ -8,8 +8,8 @@ import pytest
 import sympy
 
 import integrator_analysis as ia
+from integrator_analysis.algebra.symbols import t
 from integrator_analysis.processes import _FAMILIES
-from integrator_analysis.symbols import t
 
 
 @pytest.fixture(scope="module")

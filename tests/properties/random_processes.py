@@ -19,10 +19,10 @@ import sympy
 from sympy.codegen.cfunctions import expm1
 
 import integrator_analysis as ia
+from integrator_analysis.algebra.symbols import t as time
+from integrator_analysis.language.text_file import read_text
 from integrator_analysis.processes import _FAMILIES
-from integrator_analysis.processes.base import clock
-from integrator_analysis.symbols import t as time
-from integrator_analysis.textfile import read_text
+from integrator_analysis.processes.equation import clock
 from tests.properties.on_paper import Paper
 
 __all__ = ["NAME", "RandomProcess", "random_process", "registered"]

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from scipy.linalg import expm
 
 import integrator_analysis as ia
-from torch_backend.measurement import take_step
+from torch_backend.measuring.one_step import take_step
 
 UNSHRUNK = (Phase.explicit, Phase.generate)
 """An example derives two schemes, up to a second; shrinking one would take minutes."""

@@ -19,7 +19,8 @@ from scipy.integrate import quad_vec
 from scipy.linalg import expm
 
 import integrator_analysis as ia
-from torch_backend.measurement import affine_map, take_step
+from torch_backend.measuring.maps import affine_map
+from torch_backend.measuring.one_step import take_step
 
 TOLERANCE = 1e-10
 Array = np.ndarray

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import integrator_analysis as ia
 from integrator_analysis.analysis.gaussian import affine_step, gaussian_eps, marginal
 from integrator_analysis.codegen import kernel_source
-from torch_backend.measurement import affine_map
+from torch_backend.measuring.maps import affine_map
 from torch_backend.scores import GaussianScore
 from torch_backend.source import module_from_source
 

@@ -19,16 +19,16 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 import integrator_analysis as ia
-from integrator_analysis.analysis.rounding import rounding_bound
 from integrator_analysis.catalogue import _SCHEMES
 from integrator_analysis.codegen import kernel_source
-from integrator_analysis.textfile import read_text
+from integrator_analysis.language.text_file import read_text
+from integrator_analysis.verification.rounding_bound import rounding_bound
 from tests.properties.on_paper import Array, Eps, Paper, eps_of, measured_exponent, probability_flow
 from tests.properties.random_processes import NAME, RandomProcess, random_process, registered
 from tests.properties.random_schemes import ByHand, RandomScheme, random_scheme
-from torch_backend.loop import time_grid
-from torch_backend.measurement import Past, take_step
+from torch_backend.measuring.one_step import Past, take_step
 from torch_backend.source import module_from_source
+from torch_backend.walk.grids import time_grid
 
 UNSHRUNK = (Phase.explicit, Phase.generate)
 """An example derives a process, a second or more; shrinking one would take minutes."""

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import integrator_analysis as ia
-from integrator_analysis.catalogue.bases import BASES
-from integrator_analysis.parametrisation import PARAMETRISATIONS
-from integrator_analysis.spec import MAX_LENGTH, parse
+from integrator_analysis.catalogue.tableaux import BASES
+from integrator_analysis.language.grammar import MAX_LENGTH
+from integrator_analysis.language.spec import parse
+from integrator_analysis.parametrisation.registry import PARAMETRISATIONS
 from tests.properties.test_words import random_word
 
 RANDOM = st.randoms(use_true_random=True)  # one seed an example
@@ -119,7 +120,7 @@ def test_a_spec_is_derived_from_its_text(r: Random) -> None:
         return
     second = ia.derive(first.spec)
     assert second.spec == first.spec
-    assert second.program.lowered().terms_hash == first.program.lowered().terms_hash
+    assert second.network_program.terms_hash == first.network_program.terms_hash
 
 
 def test_what_could_not_be_read_back_is_refused() -> None:

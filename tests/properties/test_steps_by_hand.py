@@ -20,7 +20,7 @@ from scipy.linalg import expm
 
 import integrator_analysis as ia
 from integrator_analysis.analysis.gaussian import affine_step
-from torch_backend.measurement import take_step
+from torch_backend.measuring.one_step import take_step
 
 UNSHRUNK = (Phase.explicit, Phase.generate)
 """An example derives a process, half a second; shrinking one would take minutes."""

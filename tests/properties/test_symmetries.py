@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import integrator_analysis as ia
 from torch_backend import load
-from torch_backend.measurement import take_step
+from torch_backend.measuring.one_step import take_step
 
 CHANNELS = 3
 SPECS = (

@@ -20,12 +20,13 @@ from scipy.integrate import quad_vec, solve_ivp
 from scipy.linalg import expm
 
 import integrator_analysis as ia
+from integrator_analysis.algebra.numeric import function
+from integrator_analysis.algebra.symbols import s, t
 from integrator_analysis.catalogue import Scheme
-from integrator_analysis.conjugation import Conjugate
-from integrator_analysis.numeric import function
-from integrator_analysis.parametrisation import conversion, parametrisation
-from integrator_analysis.spec import Spec
-from integrator_analysis.symbols import s, t
+from integrator_analysis.language.spec import Spec
+from integrator_analysis.methods.conjugation.conjugate import Conjugate
+from integrator_analysis.parametrisation.prediction_conversion import conversion
+from integrator_analysis.parametrisation.registry import parametrisation
 
 UNSHRUNK = (Phase.explicit, Phase.generate)
 """An example integrates or derives for a tenth of a second or more; shrinking one would take minutes."""

@@ -24,7 +24,8 @@ from scipy.linalg import expm
 import integrator_analysis as ia
 from tests.properties.on_paper import Paper, eps_of, measured_exponent, probability_flow, spread
 from tests.properties.random_processes import RandomProcess, random_process, registered
-from torch_backend.measurement import Past, affine_map, take_step
+from torch_backend.measuring.maps import affine_map
+from torch_backend.measuring.one_step import Past, take_step
 
 pytestmark = pytest.mark.usefixtures("own_process")
 

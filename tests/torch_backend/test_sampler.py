@@ -1,5 +1,6 @@
 """The sampler around the loop: what it accepts, what it refuses, seeds, priors, and convergence of known schemes."""
 
+import inspect
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,8 +10,9 @@ from beartype import beartype
 from jaxtyping import jaxtyped
 
 from torch_backend import Sampler
-from torch_backend.convergence import observed_order
+from torch_backend.measuring.convergence import observed_order
 from torch_backend.scores import GaussianScore, MixtureScore
+from torch_backend.walk.sample_scheme import sample_scheme
 
 
 def mixture(vp):
@@ -31,6 +33,13 @@ def test_attributes(heun):
     assert table.shape == (4, len(sampler.coefficient_names))
 
 
+def test_sample_takes_the_arguments_of_a_walk_with_the_sampler_for_the_scheme():
+    ours, walks = (list(inspect.signature(f).parameters.values()) for f in (Sampler.sample, sample_scheme))
+    assert [one.name for one in ours[:3]] == ["self", "network", "z_T"]
+    assert ours[1:] == walks[1:]
+    assert (Sampler.sample.__name__, Sampler.sample.__doc__) == ("sample", sample_scheme.__doc__)
+
+
 def test_ddim_is_exact_on_point_data(vp, ddim, device):
     """eps is constant along the solution, which is psi mu + sigma eps: one step is as good as a hundred."""
     mean = torch.tensor([[0.4, -0.7]], dtype=torch.float64)
@@ -46,7 +55,7 @@ def test_ddim_is_exact_on_point_data(vp, ddim, device):
 @pytest.mark.parametrize("name", ["ddim", "heun"])
 def test_known_schemes_converge_at_their_order(vp, name, request):
     """On a mixture, against the exact solution of scipy's DOP853 (see the study), from five step counts."""
-    from torch_backend.digits_study import probability_flow
+    from torch_backend.measuring.digits_study import probability_flow
 
     sampler, network = Sampler(request.getfixturevalue(name)), mixture(vp)
     z_T = start(sampler)

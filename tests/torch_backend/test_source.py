@@ -125,7 +125,7 @@ def test_a_walk_compiles_whole():
 
 
 def test_estimating_orders_needs_no_torch():
-    program = "import sys, torch_backend.convergence; raise SystemExit('torch' in sys.modules)"
+    program = "import sys, torch_backend.measuring.convergence; raise SystemExit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=Path(torch_backend.__file__).parents[1]).returncode == 0
 
 

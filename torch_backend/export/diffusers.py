@@ -7,19 +7,20 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from torch_backend.export.text import check_certified, header, join, pieces
-from torch_backend.loop import tabulate
-from torch_backend.source import module_from_source
-from torch_backend.stages import check_starts_with_evaluation
+from torch_backend.export.exported_text.stages import check_starts_with_evaluation
+from torch_backend.export.text import WALK, check_certified, header, importable_name, join, pieces
+from torch_backend.source import facts_of_source
+from torch_backend.walk.table import tabulate
 
 __all__ = ["check_schedulable", "class_name", "scheduler_module"]
 
-IMAGES = ("loop.py", "prediction.py", "stages.py", "schedulers/engine.py")
+TEXT = "export/exported_text/"
+IMAGES = (*WALK, TEXT + "prediction.py", TEXT + "stages.py", TEXT + "scheduler_engine.py")
 KINDS = {
-    "vp": ((*IMAGES, "schedulers/table.py"), "TableScheduler", ""),
-    "flow": ((*IMAGES, "schedulers/flow.py"), "FlowScheduler", ""),
+    "vp": ((*IMAGES, TEXT + "scheduler_table.py"), "TableScheduler", ""),
+    "flow": ((*IMAGES, TEXT + "scheduler_flow.py"), "FlowScheduler", ""),
 }
-PHASE = ("loop.py", "conditions.py", "schedulers/phase.py"), "PhaseSpaceScheduler", ', "PhaseSpacePipeline"'
+PHASE = (*WALK, "networks/conditions.py", TEXT + "scheduler_phase.py"), "PhaseSpaceScheduler", ', "PhaseSpacePipeline"'
 """The modules whose text goes into the file, the base class, and what else the file offers."""
 
 NEEDS = """Needs Python 3.11, torch, numpy and diffusers. In a pipeline:
@@ -43,7 +44,7 @@ class {name}({base}):
     """
 
     __doc__ += {base}.__doc__ or ""
-    scheme = SimpleNamespace(**globals())
+    scheme = facts_of(SimpleNamespace(**globals()))
     order = NFE_PER_STEP
 
 
@@ -69,46 +70,46 @@ def class_name(spec: str) -> str:
 
 def check_schedulable(source: str) -> None:
     """Raise ValueError, one sentence, for a scheme that no scheduler can drive."""
-    module = module_from_source(source, "torch_backend_export_candidate")
-    spec, process = module.SPEC, module.PROCESS
+    facts = facts_of_source(source)
+    spec, process = facts.spec, facts.process
     if process == "ddpm":
         raise ValueError(f"{spec}: export the scheme on vp; its scheduler takes the table of betas from the config")
-    if hasattr(module, "B"):
+    if facts.takes_B:
         raise ValueError(f"{spec} takes a B for every step, which no pipeline passes; export a module")
-    if len(module.BLOCKS) > 1:
+    if len(facts.blocks) > 1:
         return  # its pipeline hands over the network
     if process not in KINDS:
         accepted = ", ".join(KINDS)
         raise ValueError(f"{spec}: diffusers has schedulers for {accepted} and phase space only, not for {process}")
-    if getattr(module, "PRIMED", False):
+    if facts.primed:
         raise ValueError(f"{spec} needs an evaluation before its first step, which no pipeline makes; export a module")
-    t, s = module.T_MAX * 0.75, module.T_MAX / 2
-    row = tabulate(module.coefficients, [t, s], module.HISTORY)[0]
-    check_starts_with_evaluation(module, t, s, row)
+    t, s = facts.t_max * 0.75, facts.t_max / 2
+    row = tabulate(facts.coefficients, [t, s], facts.history)[0]
+    check_starts_with_evaluation(facts, t, s, row)
 
 
-def scheduler_module(source: str, certificate: Mapping[str, Any]) -> str:
+def scheduler_module(source: str, certificate: Mapping[str, Any], file: str | None = None) -> str:
     """The text of the exported file: header, loop, scheduler, the certified scheme, the scheme's scheduler class.
 
+    ``file`` is the name that the text will be written to, under which its example imports it.
     Raises ValueError as ``check_schedulable`` does, and if the certificate was made for another source.
     """
     check_schedulable(source)
     certified = check_certified(source, certificate)
-    module = module_from_source(source, "torch_backend_export_candidate")
-    parts, base, more = KINDS.get(module.PROCESS, PHASE)
-    name = class_name(module.SPEC)
+    facts = facts_of_source(source)
+    parts, base, more = KINDS.get(facts.process, PHASE)
+    name = class_name(facts.spec)
     imports, before = pieces(parts)
     imports.add("from types import SimpleNamespace")
     face = FACE.format(
         name=name,
         base=base,
-        spec=module.SPEC,
+        spec=facts.spec,
         summary=source.split(": ", 1)[1].split("\n", 1)[0],
-        kind="Weak order" if module.STOCHASTIC else "Order",
-        order_of_accuracy=module.ORDER,
-        nfe=module.NFE_PER_STEP,
+        kind="Weak order" if facts.stochastic else "Order",
+        order_of_accuracy=facts.order,
+        nfe=facts.nfe_per_step,
         more=more,
     )
-    file = re.sub(r"[^0-9A-Za-z]+", "_", module.SPEC).strip("_").lower()
-    needs = (PHASE_NEEDS if more else NEEDS).format(module=file, name=name)
+    needs = (PHASE_NEEDS if more else NEEDS).format(module=importable_name(file, facts.spec), name=name)
     return join(header(source, certificate, needs.splitlines()), imports, certified, before, source, face)

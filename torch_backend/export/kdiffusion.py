@@ -7,18 +7,23 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from torch_backend.export.text import check_certified, header, join, pieces
-from torch_backend.source import module_from_source
+from torch_backend.export.text import WALK, check_certified, header, importable_name, join, pieces
+from torch_backend.source import facts_of_source
 
 __all__ = ["check_on_sigmas", "sampler_function", "sampler_name"]
 
-NEEDS = """Needs Python 3.11 and torch. With k-diffusion: sample_{name}(model, x, sigmas, ...).
+TEXTS = (*WALK, "export/exported_text/prediction.py", "export/exported_text/sigmas.py")
+"""The modules whose text goes into the file, in an order in which each can run after those before it."""
+
+NEEDS = """Needs Python 3.11 and torch. With k-diffusion, as one of its samplers:
+    from {module} import sample_{name}
+    x_0 = sample_{name}(model, x, sigmas)
 In ComfyUI: put this file into the folder custom_nodes; the sampler is then in the list as {name}.
 """
 
 FACE = '''
 
-SCHEME = SimpleNamespace(**globals())
+SCHEME = facts_of(SimpleNamespace(**globals()))
 
 
 def sample_{name}(
@@ -52,30 +57,30 @@ def sampler_name(spec: str) -> str:
 
 def check_on_sigmas(source: str) -> None:
     """Raise ValueError, one sentence, for a scheme that has no sigmas to walk."""
-    module = module_from_source(source, "torch_backend_export_candidate")
-    if len(module.BLOCKS) > 1:
-        raise ValueError(f"{module.SPEC}: k-diffusion walks x_0 + sigma noise and knows no momentum; export a module")
-    if module.PROCESS != "edm":
-        other = "edm/" + module.SPEC.partition("/")[2]
-        raise ValueError(f"{module.SPEC}: k-diffusion walks x_0 + sigma noise; export the scheme on edm, as in {other}")
-    if hasattr(module, "B"):
-        raise ValueError(f"{module.SPEC} takes a B for every step, which no caller passes; export a module")
+    facts = facts_of_source(source)
+    if len(facts.blocks) > 1:
+        raise ValueError(f"{facts.spec}: k-diffusion walks x_0 + sigma noise and knows no momentum; export a module")
+    if facts.process != "edm":
+        other = "edm/" + facts.spec.partition("/")[2]
+        raise ValueError(f"{facts.spec}: k-diffusion walks x_0 + sigma noise; export the scheme on edm, as in {other}")
+    if facts.takes_B:
+        raise ValueError(f"{facts.spec} takes a B for every step, which no caller passes; export a module")
 
 
-def sampler_function(source: str, certificate: Mapping[str, Any]) -> str:
+def sampler_function(source: str, certificate: Mapping[str, Any], file: str | None = None) -> str:
     """The text of the exported file: header, loop, contract, the certified scheme, ``sample_NAME``.
 
+    ``file`` is the name that the text will be written to, under which its example imports it.
     Raises ValueError as ``check_on_sigmas`` does, and if the certificate was made for another source.
     """
     check_on_sigmas(source)
     certified = check_certified(source, certificate)
-    module = module_from_source(source, "torch_backend_export_candidate")
-    name = sampler_name(module.SPEC)
-    imports, before = pieces(["loop.py", "prediction.py", "sigmas.py"])
+    facts = facts_of_source(source)
+    name = sampler_name(facts.spec)
+    imports, before = pieces(TEXTS)
     imports.add("from types import SimpleNamespace")
-    parameter = "\n    noise_sampler: NoiseSampler | None = None," if module.NOISES else ""
-    argument = ", noise_sampler" if module.NOISES else ""
-    face = FACE.format(name=name, spec=module.SPEC, parameter=parameter, argument=argument)
-    return join(
-        header(source, certificate, NEEDS.format(name=name).splitlines()), imports, certified, before, source, face
-    )
+    parameter = "\n    noise_sampler: NoiseSampler | None = None," if facts.noises else ""
+    argument = ", noise_sampler" if facts.noises else ""
+    face = FACE.format(name=name, spec=facts.spec, parameter=parameter, argument=argument)
+    needs = NEEDS.format(module=importable_name(file, facts.spec), name=name)
+    return join(header(source, certificate, needs.splitlines()), imports, certified, before, source, face)

@@ -4,27 +4,26 @@ Knows the face of that file; computes nothing. The exported file holds the same 
 runs, not a second version of either.
 """
 
+import ast
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from torch_backend.export.text import check_certified, header, join, pieces
+from torch_backend.export.text import WALK, check_certified, header, importable_name, join, pieces
+from torch_backend.source import facts_of_source
+from torch_backend.walk.sample_scheme import sample_scheme
 
 __all__ = ["standalone_module"]
+
+NEEDS = """Needs Python 3.11 and torch, nothing else. With network(z, t), which returns eps:
+    from {module} import prior, sample
+    z_0 = sample(network, prior(4, (3, 32, 32), seed=0), steps=50{seed})
+"""
 
 FACE = '''
 
 def sample(
-    network: Network,
-    z_T: Tensor,
-    steps: int | None = None,
-    times: Iterable[float] | None = None,
-    grid: str = "uniform",
-    seed: int | None = None,
-    generator: torch.Generator | None = None,
-    callback: Callback | None = None,
-    progress: Progress = False,
-    lower_order_final: bool = False,
-    B: object = None,
+    {parameters},
 ) -> Tensor:
     """Walk z_T, of shape (n, len(BLOCKS) * channels, ...), from the first time to the last; returns the state there.
 
@@ -32,8 +31,8 @@ def sample(
     errors are those of ``sample_scheme``.
     """
     return sample_scheme(
-        sys.modules[__name__], network, z_T, steps, times, grid, seed, generator, callback, progress,
-        lower_order_final, B,
+        sys.modules[__name__],
+        {names},
     )
 
 
@@ -92,21 +91,43 @@ if __name__ == "__main__":
 '''
 
 
-def standalone_module(source: str, certificate: Mapping[str, Any], trial: Mapping[str, Any] | None = None) -> str:
+def standalone_module(
+    source: str, certificate: Mapping[str, Any], file: str | None = None, trial: Mapping[str, Any] | None = None
+) -> str:
     """The text of the exported file: header with claims and hash, the loop, the certified scheme, ``sample``.
 
-    ``source`` is the generated scheme, ``certificate`` the plain data of its certificate, ``trial`` the problem on
-    which the file measures its order when it is run: times, and float64 states (n, k) at the start and at the end.
+    ``source`` is the generated scheme, ``certificate`` the plain data of its certificate, ``file`` the name that the
+    text will be written to, ``trial`` the problem on which the file measures its order when it is run: times, and
+    float64 states (n, k) at the start and at the end.
     Raises ValueError if the certificate was made for another source.
     """
     certified = check_certified(source, certificate)
-    imports, loop = pieces(["loop.py"])
-    docstring = header(source, certificate, ["Needs Python 3.11 and torch, nothing else."])
+    imports, loop = pieces(WALK)
+    facts = facts_of_source(source)
+    needs = NEEDS.format(module=importable_name(file, facts.spec), seed=", seed=1" if facts.noises else "")
+    docstring = header(source, certificate, needs.splitlines())
     problem = None if trial is None else dict(trial)
-    return join(docstring, imports, certified, loop, source, FACE.format(trial=_laid_out(problem)))
+    declared = _arguments_of_sample_scheme()
+    face = FACE.format(
+        parameters=",\n    ".join(declared.values()), names=",\n        ".join(declared), trial=_lay_out(problem)
+    )
+    return join(docstring, imports, certified, loop, source, face)
 
 
-def _laid_out(problem: Mapping[str, Any] | None) -> str:
+def _arguments_of_sample_scheme() -> dict[str, str]:
+    """The arguments of ``sample_scheme`` but the scheme, by name: each as it is declared, with type and default."""
+    (function,) = ast.parse(inspect.getsource(sample_scheme)).body
+    assert isinstance(function, ast.FunctionDef)
+    names = function.args.args[1:]
+    defaults = [None] * (len(names) - len(function.args.defaults)) + [*function.args.defaults]
+    return {
+        name.arg: ast.unparse(name) + ("" if default is None else f" = {ast.unparse(default)}".replace("'", '"'))
+        for name, default in zip(names, defaults, strict=True)
+    }
+
+
+def _lay_out(problem: Mapping[str, Any] | None) -> str:
+    """A problem as the text of a Python literal, one entry a line."""
     if problem is None:
         return "None"
     return "{\n" + "".join(f'    "{name}": {value!r},\n' for name, value in problem.items()) + "}"

@@ -5,6 +5,7 @@ the file byte for byte between two marks, so that its hash can be checked on the
 """
 
 import ast
+import keyword
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,10 @@ from typing import Any
 
 from torch_backend.source import BEGIN, END, body_hash
 
-__all__ = ["BEGIN", "END", "check_certified", "header", "join", "pieces"]
+__all__ = ["BEGIN", "END", "WALK", "check_certified", "header", "importable_name", "join", "pieces"]
+
+WALK = ("scheme.py", *(f"walk/{name}.py" for name in ("validation", "grids", "table", "loop", "sample_scheme")))
+"""The facts of a scheme and the modules of a walk, in an order in which each can run after those before it."""
 
 FOOT = '''
 
@@ -65,7 +69,7 @@ def check_certified(source: str, certificate: Mapping[str, Any]) -> str:
 def pieces(names: Sequence[str]) -> tuple[set[str], str]:
     """The imports that the package's modules need from elsewhere, one name a line, and the modules' texts below them.
 
-    ``names`` are paths in the package, such as "loop.py", in an order in which each can run after those before it.
+    ``names`` are paths in the package, such as "walk/loop.py", in an order in which each can run after those before it.
     """
     imports: set[str] = set()
     texts = []
@@ -103,6 +107,20 @@ def _import_block(lines: set[str]) -> str:
         block += [f"from {module} import {', '.join(parts[module])}" for module in sorted(parts) if here(module)]
         blocks.append("\n".join(block))
     return "\n\n".join(blocks)
+
+
+def importable_name(file: str | None, spec: str) -> str:
+    """The name under which an example imports a file: ``file`` without its ending, or a name from the spec.
+
+    The second where no file is known yet, or where Python cannot import it by its name.
+
+    >>> importable_name("my_sampler.py", "vp/DDIM"), importable_name("my-sampler.py", "vp/DDIM")
+    ('my_sampler', 'vp_ddim')
+    """
+    name = (file or "").removesuffix(".py")
+    if file and file.endswith(".py") and name.isidentifier() and not keyword.iskeyword(name):
+        return name
+    return re.sub(r"[^0-9A-Za-z]+", "_", spec).strip("_").lower()
 
 
 def header(source: str, certificate: Mapping[str, Any], needs: Sequence[str]) -> str:

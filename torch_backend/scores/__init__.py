@@ -1,6 +1,6 @@
 """Exact scores, used like networks: the data's law is known, so eps(z, t) is a formula and not a fit.
 
-Knows where the names live, and nothing else.
+Knows where the names of the room are, and nothing else.
 """
 
 from torch_backend.scores.dataset import digits, digits_score

@@ -15,6 +15,7 @@ from torch_backend.scores.mixture import MixtureScore
 
 @cache
 def _images() -> Tensor:
+    """The images, read once."""
     from sklearn.datasets import load_digits
 
     return torch.from_numpy(load_digits().images / 8 - 1)[:, None].contiguous()

@@ -2,13 +2,13 @@
 
 Knows the perturbation kernel and the eps convention; does not know the data: a subclass says what its law is.
 
-Let z_t = psi x_0 + L xi with psi of k entries and L the kernel's Cholesky factor. In whitened blocks zeta = L^-1 z
-and u = L^-1 psi, all that z says about x_0 is x = (u . zeta) / |u|^2 = x_0 + N(0, tau), tau = 1 / |u|^2: the data,
-blurred. The rest, zeta - u x, is noise. Hence, with g the score of the blurred data at x,
+Let z_t = psi x_0 + L xi, where psi has k entries and L is the kernel's Cholesky factor. Whiten the blocks: zeta =
+L^-1 z and u = L^-1 psi. All that z says about x_0 is then x = (u . zeta) / |u|^2 = x_0 + N(0, tau), tau = 1 / |u|^2:
+the data, blurred. The rest, zeta - u x, is noise. Hence, with g the score of the blurred data at x,
 
-    eps = -L^T score = zeta - u E[x_0 | z] = (zeta - u x) - u tau g,
+    eps = -L^T score = zeta - u E[x_0 | z] = (zeta - u x) - u tau g.
 
-which cancels nothing as tau -> 0. For one block, tau is (sigma / alpha)^2 and the bracket is zero.
+No digits cancel here as tau -> 0. For one block, tau is (sigma / alpha)^2 and the bracket is zero.
 """
 
 import math
@@ -100,11 +100,13 @@ class ExactScore(torch.nn.Module):
         return log_blurred - noise - d * log_scale[:, 0]
 
     def _eps(self, state: _Whitened) -> Blocks:
+        """eps, block by block: the noise beside x, less what the blurred data's score says."""
         _, gradient = self.blurred(state.x, state.tau)
         noise = state.tau * gradient
         return tuple(rest - u * noise for rest, u in zip(state.rest, state.direction, strict=True))
 
     def _whiten(self, z: Tensor, t: Tensor) -> _Whitened:
+        """The state in whitened blocks. Raises ValueError where z is not k blocks of the data's shape."""
         once = in_float64(t[:1] if t.dim() == 1 and t.stride(0) == 0 else t)  # a batch at one time, as loops expand it
         psi, triangle = (tuple(e.expand(t.shape) for e in f(once)) for f in (self.kernel.mean, self.kernel.cholesky))
         k, work = len(psi), torch.float64 if z.dtype == torch.float64 else torch.float32
@@ -134,11 +136,12 @@ class ExactScore(torch.nn.Module):
 
     @staticmethod
     def _join(blocks: Blocks, like: Tensor) -> Tensor:
+        """The blocks, each (n, d), as one state with the shape and the dtype of ``like``."""
         return torch.stack(blocks, 1).reshape(like.shape).to(like.dtype)
 
 
 def _solve_lower(rows: list[Blocks], right: Blocks) -> Blocks:
-    """L^-1 right by forward substitution over the blocks."""
+    """Solve L x = right by forward substitution over the blocks; ``rows`` are those of L."""
     found: list[Tensor] = []
     for row, value in zip(rows, right, strict=True):
         known = sum(entry * solved for entry, solved in zip(row, found, strict=False))

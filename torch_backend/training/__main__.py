@@ -23,8 +23,8 @@ from torch_backend.training.networks import PROBLEMS, save_network, write_bytes
 FACTS = "training.json"
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the command line; the options are the fields of ``Settings``."""
     found = argparse.ArgumentParser(prog="python -m torch_backend.training", description=__doc__.split("\n", 1)[0])
     found.add_argument("problem", choices=list(PROBLEMS), help="the process that the network is for")
     found.add_argument("--output", type=Path, required=True, help="the folder of the network and its checkpoint")
@@ -37,8 +37,11 @@ def parser() -> argparse.ArgumentParser:
     return found
 
 
-def show(began: float, first: int) -> Callable[[Training], object]:
-    """A line on stderr that rewrites itself: step, loss, and how long it will take still."""
+def progress_line(began: float, first: int) -> Callable[[Training], object]:
+    """A report for ``fit`` that rewrites one line on stderr: step, loss, and the time that is left.
+
+    ``began``: when the program started, by the monotonic clock; ``first``: the step that it started from.
+    """
 
     def line(training: Training) -> None:
         step, steps = training.step, training.settings.steps
@@ -53,7 +56,7 @@ def show(began: float, first: int) -> Callable[[Training], object]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train, and write the network. Exit status: 0 done, 2 unusable arguments, 130 stopped by Ctrl-C."""
-    given = parser().parse_args(arguments)
+    given = make_parser().parse_args(arguments)
     folder: Path = given.output
     try:
         if given.every < 1:
@@ -64,9 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if (folder / CHECKPOINT).exists():
             training.load(folder / CHECKPOINT)
             print(f"going on from step {training.step}", file=sys.stderr)
-        network = fit(training, folder / CHECKPOINT, given.every, show(time.monotonic(), training.step))
+        network = fit(training, folder / CHECKPOINT, given.every, progress_line(time.monotonic(), training.step))
         save_network(network, folder)
-        write_bytes(folder / FACTS, (json.dumps(facts(training), indent=2) + "\n").encode())
+        write_bytes(folder / FACTS, (json.dumps(training_facts(training), indent=2) + "\n").encode())
     except (ImportError, ValueError, OSError, FloatingPointError) as error:
         print(f"\nerror: {error}", file=sys.stderr)
         return 2
@@ -78,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def facts(training: Training) -> dict[str, object]:
+def training_facts(training: Training) -> dict[str, object]:
     """How a network was made: enough to make it again."""
     settings, defaults = training.settings, Settings(training.settings.problem)
     changed = [f for f in fields(Settings)[1:] if getattr(settings, f.name) != getattr(defaults, f.name)]

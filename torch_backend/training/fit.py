@@ -15,11 +15,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from torch_backend.loop import Network
 from torch_backend.scores.exact import Kernel
-from torch_backend.training.networks import EpsNetwork, kernel_of, make_network, needed, write_bytes
+from torch_backend.training.networks import EpsNetwork, import_needed, kernel_of, make_network, write_bytes
+from torch_backend.walk.loop import Network
 
-__all__ = ["CHECKPOINT", "Settings", "Training", "fit", "loss", "perturbed"]
+__all__ = ["CHECKPOINT", "Settings", "Training", "diffuse", "fit", "loss"]
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -50,11 +50,11 @@ class Settings:
         return self.learning_rate * min((step + 1) / 100, 1 - step / self.steps)
 
     def decay(self, step: int) -> float:
-        """Of the average, at a step: a shorter memory while there is little to remember."""
+        """The decay of the running average at a step: smaller at first, while there is little to remember."""
         return min(self.average, (1 + step) / (10 + step))
 
 
-def perturbed(
+def diffuse(
     kernel: Kernel,
     x_0: Float[Tensor, "n channels *space"],
     t: Float[Tensor, " n"],
@@ -63,14 +63,15 @@ def perturbed(
     """psi(t) x_0 + L(t) eps, the diffused states, with the Cholesky factor L of the kernel of all blocks."""
     psi, triangle = kernel.mean(t.double()), kernel.cholesky(t.double())
 
-    def wide(entry: Tensor) -> Tensor:
+    def per_sample(entry: Tensor) -> Tensor:
         return entry.to(x_0.dtype).reshape(-1, *[1] * (x_0.dim() - 1))
 
+    # Row ``block`` of L begins at entry ``at`` of the triangle, which holds L row by row.
     noises, rows, at = eps.chunk(len(psi), dim=1), [], 0
     for block, mean in enumerate(psi):
-        row = wide(mean) * x_0
+        row = per_sample(mean) * x_0
         for column in range(block + 1):
-            row = row + wide(triangle[at + column]) * noises[column]
+            row = row + per_sample(triangle[at + column]) * noises[column]
         rows.append(row)
         at += block + 1
     return torch.cat(rows, dim=1)
@@ -86,7 +87,7 @@ def loss(
     n, blocks = len(x_0), len(kernel.BLOCKS)
     t = kernel.T_MIN + (kernel.T_MAX - kernel.T_MIN) * torch.rand(n, generator=generator)
     eps = torch.randn(n, blocks * x_0.shape[1], *x_0.shape[2:], generator=generator)
-    return (network(perturbed(kernel, x_0, t, eps), t) - eps).square().mean()
+    return (network(diffuse(kernel, x_0, t, eps), t) - eps).square().mean()
 
 
 class Training:
@@ -105,7 +106,7 @@ class Training:
         self.step, self.losses = 0, list[float]()
 
     def advance(self) -> None:
-        """One step of Adam, and of the average."""
+        """Take one step of Adam on a random batch, and one of the running average of the weights."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.settings.rate(self.step)
         picked = torch.randint(len(self.data), (self.settings.batch,), generator=self.generator)
@@ -126,22 +127,22 @@ class Training:
         return float(torch.tensor(self.losses[-window:], dtype=torch.float64).mean())
 
     def save(self, path: Path) -> None:
-        """Write everything that goes on into one file of tensors, with step and settings beside them as JSON text."""
+        """Write all that the training goes on from to one file: tensors, with step and settings beside them as JSON."""
         tensors = {"generator": self.generator.get_state(), "losses": torch.tensor(self.losses, dtype=torch.float64)}
         for name, module in (("network", self.network), ("average", self.average)):
             tensors |= {f"{name}.{key}": value.contiguous() for key, value in module.state_dict().items()}
         for index, state in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{key}": value.contiguous() for key, value in state.items()}
         facts = {"state": json.dumps({"step": self.step, "settings": asdict(self.settings)})}
-        write_bytes(path, needed("safetensors.torch").save(tensors, facts))
+        write_bytes(path, import_needed("safetensors.torch").save(tensors, facts))
 
     def load(self, path: Path) -> None:
         """Go on from a file that ``save`` wrote. Raises ValueError for one of other settings or another network."""
         try:
-            with needed("safetensors").safe_open(path, framework="pt") as file:
+            with import_needed("safetensors").safe_open(path, framework="pt") as file:
                 state = json.loads(file.metadata()["state"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        except (KeyError, TypeError, needed("safetensors").SafetensorError) as error:
+        except (KeyError, TypeError, import_needed("safetensors").SafetensorError) as error:
             raise ValueError(f"{path} is no checkpoint of this program ({error}); remove it to begin anew") from error
         ours, theirs = asdict(self.settings), state["settings"]
         other = [name for name in ours if theirs.get(name) != ours[name]]
@@ -175,7 +176,7 @@ def fit(
     every: int = 250,
     report: Callable[[Training], object] = lambda training: None,
 ) -> EpsNetwork:
-    """Advance to the last step, with a checkpoint after every so many; returns the averaged network.
+    """Advance to the last step, with a checkpoint after ``every`` so many steps; return the averaged network.
 
     Raises FloatingPointError, before anything is written, where the loss is no longer finite.
     """

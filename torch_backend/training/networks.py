@@ -15,10 +15,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from torch_backend.loop import unknown
 from torch_backend.source import load_kernel
+from torch_backend.walk.validation import unknown_name_message
 
-__all__ = ["PROBLEMS", "EpsNetwork", "Problem", "load_network", "make_network", "needed", "save_network", "write_bytes"]
+__all__ = [
+    "PROBLEMS",
+    "EpsNetwork",
+    "Problem",
+    "import_needed",
+    "load_network",
+    "make_network",
+    "save_network",
+    "write_bytes",
+]
 
 
 class Problem(NamedTuple):
@@ -48,8 +57,8 @@ SIZES: Mapping[str, Any] = {
 """Of UNet2DModel. Half a million weights at most, so that a network in half precision stays below a megabyte."""
 
 
-def needed(name: str) -> ModuleType:
-    """A package that only training needs. Raises ImportError, one sentence, without it."""
+def import_needed(name: str) -> ModuleType:
+    """Import a package that only training needs; return it. Raises ImportError, one sentence, where it is missing."""
     from importlib import import_module
 
     try:
@@ -87,13 +96,14 @@ def make_network(name: str, seed: int, **sizes: Any) -> EpsNetwork:
     channels = {"in_channels": problem.blocks, "out_channels": problem.blocks}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        unet = needed("diffusers").UNet2DModel(**{**SIZES, **channels, **sizes})
+        unet = import_needed("diffusers").UNet2DModel(**{**SIZES, **channels, **sizes})
     return EpsNetwork(unet, problem)
 
 
 def _problem(name: str) -> Problem:
+    """The problem of this name. Raises ValueError where there is none."""
     if name not in PROBLEMS:
-        raise ValueError(unknown("problem", name, PROBLEMS))
+        raise ValueError(unknown_name_message("problem", name, PROBLEMS))
     return PROBLEMS[name]
 
 
@@ -110,7 +120,7 @@ def save_network(network: EpsNetwork, folder: Path, dtype: torch.dtype = torch.f
     """Write weights, in ``dtype``, and config into the folder, as UNet2DModel.from_pretrained reads them."""
     weights = {name: value.to(dtype).contiguous() for name, value in network.unet.state_dict().items()}
     write_bytes(folder / CONFIG, network.unet.to_json_string().encode())
-    write_bytes(folder / WEIGHTS, needed("safetensors.torch").save(weights, {"format": "pt"}))
+    write_bytes(folder / WEIGHTS, import_needed("safetensors.torch").save(weights, {"format": "pt"}))
 
 
 def load_network(name: str, folder: str | Path) -> EpsNetwork:
@@ -123,10 +133,10 @@ def load_network(name: str, folder: str | Path) -> EpsNetwork:
         if not (path / file).is_file():
             raise FileNotFoundError(f"no network in {path}: {file} is missing; train one with python -m {__package__}")
     config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
-    unet = needed("diffusers").UNet2DModel.from_config(config)
+    unet = import_needed("diffusers").UNet2DModel.from_config(config)
     if unet.config.in_channels != problem.blocks:
         raise ValueError(f"the network in {path} takes {unet.config.in_channels} channels; {name} has {problem.blocks}")
-    unet.load_state_dict(needed("safetensors.torch").load_file(path / WEIGHTS))
+    unet.load_state_dict(import_needed("safetensors.torch").load_file(path / WEIGHTS))
     return EpsNetwork(unet, problem).eval().requires_grad_(False)
 
 

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integrator_analysis.algebra.differences import stable_difference
-from integrator_analysis.algebra.jets import JetRing, LinearFlow
 from integrator_analysis.algebra.matrices import commutes_with_integral, exponential
 from integrator_analysis.algebra.special import MPMATH, NUMPY, exp_moment, phi
 
@@ -102,39 +101,3 @@ def test_commuting_families_are_told_apart() -> None:
     assert commutes_with_integral(f * n, T)
     assert commutes_with_integral(f * n + sympy.eye(2) * T, T)
     assert not commutes_with_integral(f * n + sympy.ones(2, 2), T)
-
-
-def ring(order: int) -> JetRing:
-    generator, source = sympy.Matrix([[sympy.Function("f")(T)]]), sympy.Matrix([[sympy.Function("g")(T)]])
-    flow = LinearFlow.named(("x",), generator, source, 1)
-    return JetRing(
-        blocks=("x",), order=order, time=T, end=S, step=sympy.Symbol("h", positive=True), parameters=(),
-        functions={"f": False, "g": False}, unknown=("e",), flows=(flow,),
-    )  # fmt: skip
-
-
-def test_a_function_at_the_end_time_expands_as_its_taylor_series() -> None:
-    jets = ring(4)
-    f, h = sympy.Function("f"), sympy.Symbol("h", positive=True)
-    series = jets.expand(sympy.exp(h * f(T)) * f(S))
-    concrete = sympy.cos(2 * T)
-    exact = sympy.series(sympy.exp(h * concrete) * concrete.subs(T, T - h), h, 0, 5).removeO()
-    point = {T: sympy.Rational(3, 10)}
-    values = {("function", ("f", i)): sympy.diff(concrete, T, i).subs(point) for i in range(5)}
-    for power, element in enumerate(series.coefficients):
-        value = element.as_expr(*[values.get((kind, label), sympy.Symbol("unused")) for kind, label in jets.keys])
-        assert sympy.N(value - exact.coeff(h, power).subs(point), 30) == pytest.approx(0, abs=1e-25)
-
-
-def test_a_linear_flow_expands_as_the_solution_of_its_equation() -> None:
-    # X' = f X - g in h at t - h, with f = 1 and g = t: X = -(t + 1) e^h ... has a closed form to compare with.
-    jets = ring(4)
-    entry = jets.expand(jets.flows[0].moments[0][0].func(T, S))
-    h, t = sympy.symbols("h t")
-    x = sympy.Function("x")
-    exact = sympy.dsolve(x(h).diff(h) - x(h) + (t - h), x(h), ics={x(0): 0}).rhs
-    exact = sympy.series(exact, h, 0, 5).removeO()
-    values = {("function", ("f", 0)): 1, ("function", ("g", 0)): t, ("function", ("g", 1)): 1}
-    for power, element in enumerate(entry.coefficients):
-        value = element.as_expr(*[values.get(key, 0) for key in jets.keys])
-        assert sympy.expand(value - exact.coeff(h, power)) == 0

@@ -15,7 +15,7 @@ from sympy.codegen.cfunctions import expm1
 
 import integrator_analysis as ia
 from integrator_analysis.algebra.special import cosh_sqrt, phi, sinhc_sqrt
-from integrator_analysis.codegen.lower import special_functions
+from integrator_analysis.codegen.lower.coefficients import special_functions
 from integrator_analysis.codegen.printer import SourcePrinter
 from torch_backend.source import module_from_source
 

@@ -16,11 +16,11 @@ import torch
 from mpmath import mpf
 
 import integrator_analysis as ia
+from integrator_analysis.algebra.numeric import function
 from integrator_analysis.algebra.special import damped_moment
+from integrator_analysis.algebra.symbols import s, t
 from integrator_analysis.codegen import kernel_source
-from integrator_analysis.numeric import function
-from integrator_analysis.processes.kernel import clock, elapsed
-from integrator_analysis.symbols import s, t
+from integrator_analysis.processes.equation import clock, elapsed
 from torch_backend.source import module_from_source
 
 Matrix = mpmath.matrix

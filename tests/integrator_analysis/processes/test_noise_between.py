@@ -13,9 +13,9 @@ import mpmath
 import pytest
 
 import integrator_analysis as ia
-from integrator_analysis.numeric import function
+from integrator_analysis.algebra.numeric import function
+from integrator_analysis.algebra.symbols import s, t
 from integrator_analysis.processes.kernel import noise_between
-from integrator_analysis.symbols import s, t
 
 PROCESSES = {"psld": {}, "cld": {}, "overdamped": {"M": 0.2}, "underdamped": {"M": 0.4}}
 

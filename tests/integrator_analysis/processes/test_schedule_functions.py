@@ -15,13 +15,15 @@ import torch
 from mpmath import mpf
 
 import integrator_analysis as ia
+from integrator_analysis.algebra.definitions import Definitions
 from integrator_analysis.algebra.differences import stable_difference
+from integrator_analysis.algebra.numeric import function
 from integrator_analysis.algebra.special import MPMATH, NUMPY, Table, damped_moment, decay, decay_rate, expm1, log1p
+from integrator_analysis.algebra.symbols import s, t, u
 from integrator_analysis.codegen.printer import HELPERS, SourcePrinter
-from integrator_analysis.codegen.source import _environment
-from integrator_analysis.numeric import function
-from integrator_analysis.processes import base, kernel, noise
-from integrator_analysis.symbols import Definitions, s, t, u
+from integrator_analysis.codegen.scheme_module import _environment
+from integrator_analysis.processes import kernel, noise
+from integrator_analysis.processes.equation import clock
 from torch_backend.source import module_from_source
 
 BETAS = Table("BETAS", [sympy.Rational(1, 10), sympy.Rational(1, 4), sympy.Rational(1, 20), sympy.Rational(1, 2)])
@@ -151,7 +153,7 @@ def test_torch_gradients_at_removable_singularities() -> None:
 
 
 def test_a_wrong_derivation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "_KERNELS", {})  # nothing is known from before
+    monkeypatch.setattr(kernel, "_KERNELS", {})  # nothing is known from before
     flow = ia.process("flow")
     with pytest.raises(ArithmeticError, match="clock"):
         _ = replace(flow, integrated=-2 * sympy.log(1 - t)).kernel
@@ -173,6 +175,6 @@ def test_a_wrong_derivation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_integrand_is_refused() -> None:
     flow, psld = ia.process("flow"), ia.process("psld")
     with pytest.raises(NotImplementedError, match="rate of the drift"):
-        _ = replace(flow, diffusion_per_unit=sympy.Matrix([[-expm1(-2 * kernel.clock(t))]])).kernel
+        _ = replace(flow, diffusion_per_unit=sympy.Matrix([[-expm1(-2 * clock(t))]])).kernel
     with pytest.raises(NotImplementedError, match="single block"):
-        _ = replace(psld, diffusion_per_unit=psld.diffusion_per_unit * sympy.exp(-kernel.clock(t))).kernel
+        _ = replace(psld, diffusion_per_unit=psld.diffusion_per_unit * sympy.exp(-clock(t))).kernel

@@ -1,0 +1,35 @@
+from . import figures as figures
+from .algebra.notation import latex as latex
+from .algebra.symbols import t as t
+from .analysis.accuracy.local_error import LocalError as LocalError
+from .analysis.accuracy.order_conditions import gaussian_slope_of_b as gaussian_slope_of_b
+from .analysis.accuracy.order_conditions import order_conditions as order_conditions
+from .analysis.accuracy.order_conditions import solve_conditions as solve_conditions
+from .analysis.accuracy.problems import MixtureProblem as MixtureProblem
+from .catalogue import catalogue as catalogue
+from .catalogue import register as register
+from .catalogue.scheme import Scheme as Scheme
+from .codegen import kernel_source as kernel_source
+from .inputs import InputError as InputError
+from .integrator import Integrator as Integrator
+from .integrator import derive as derive
+from .integrator import verify as verify
+from .language.text_file import load_text as load_text
+from .methods.base_methods import Interpolatory as Interpolatory
+from .methods.base_methods import RungeKutta as RungeKutta
+from .methods.base_methods import Stage as Stage
+from .methods.conjugate_splitting import ConjugateSplitting as ConjugateSplitting
+from .methods.conjugation.ancestral import Ancestral as Ancestral
+from .methods.conjugation.conjugate import Conjugate as Conjugate
+from .methods.method import Method as Method
+from .methods.splitting.splitting import Splitting as Splitting
+from .methods.splitting.words import Factor as Factor
+from .processes import process as process
+from .processes import processes as processes
+from .processes import register_process as register_process
+from .processes.family import ProcessFamily as ProcessFamily
+from .processes.family import one_block as one_block
+from .processes.forward_process import Process as Process
+from .verification.certificate import Certificate as Certificate
+
+__version__: str

@@ -1,0 +1,1 @@
+"""From expressions to lines of torch and math: the only door out of sympy."""

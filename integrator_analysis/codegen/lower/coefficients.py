@@ -1,0 +1,282 @@
+"""The only door out of sympy: a step program becomes named assignments and statements, as lines of source.
+
+Knows which functions of time a coefficient needs, in which order, and at which times; knows nothing of the layout of
+files. Functions of one time are computed by one helper (``_at``), those of two times by another (``_between``), the
+integrands of weights by a third, so that each quantity has one line that can be read and reviewed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import sympy
+from sympy.core.function import AppliedUndef
+
+from integrator_analysis.algebra.definitions import Definitions
+from integrator_analysis.algebra.special import cosh_sqrt
+from integrator_analysis.algebra.symbols import PAST, h, s, t, u
+from integrator_analysis.codegen.lower.lines import (
+    PAIR,
+    Expressions,
+    SourceFunction,
+    Tail,
+    assignment_lines,
+    end_arguments,
+    fetch_lines,
+    is_called,
+    joined_names,
+    needed_functions,
+    one_time_function,
+    return_lines,
+    unpacking_target,
+)
+from integrator_analysis.codegen.printer import HELPERS, SourcePrinter, local_name
+from integrator_analysis.methods.conjugation.b_matrix import tabled
+from integrator_analysis.parametrisation.frames import variance
+from integrator_analysis.program.network_program import NetworkProgram
+from integrator_analysis.program.statements import advance
+from integrator_analysis.program.step_program import Step
+
+__all__ = ["lower_coefficients", "special_functions", "table_of", "tail_of"]
+
+
+def tail_of(program: Step) -> Tail:
+    """The data's variance and the entries of a tabled B, where the coefficients depend on them."""
+    given = [p for p in (variance, *table_of(program)) if p in program.parameters]
+    return Tail("".join(f", {p}: float" for p in given), "".join(f", {p}" for p in given))
+
+
+def table_of(program: Step) -> sympy.Matrix:
+    """The entries of B where it is given step by step; else empty."""
+    entries = tabled(len(program.blocks))
+    return entries if set(entries) <= set(program.parameters) else sympy.Matrix()
+
+
+def special_functions(expressions: Iterable[sympy.Expr]) -> tuple[str, ...]:
+    """Names of the helper templates that the expressions need."""
+    names = {type(a).__name__ for e in expressions for a in e.atoms(sympy.Function)}
+    return tuple(sorted({HELPERS[n] for n in names if n in HELPERS}))
+
+
+def lower_coefficients(program: NetworkProgram) -> tuple[tuple[SourceFunction, ...], tuple[sympy.Expr, ...]]:
+    """The functions that compute a program's coefficients, and every expression printed in them.
+
+    Raises ValueError for anything the printer has no spelling for.
+    """
+    return _Coefficients(program).functions()
+
+
+class _Coefficients:
+    """The functions of one program: ``_at`` (one time), ``_advance`` and ``_between`` (two), integrands, the table."""
+
+    def __init__(self, program: NetworkProgram) -> None:
+        self.program, self.definitions = program, program.definitions
+        self.tail = tail_of(program)
+        self.coefficients = dict(program.coefficients)
+        self.integrands = [i for q in program.quadratures for i in q.integrands]
+        self.weights = [f for q in program.quadratures for f in q.names]
+        self.measured = bool(program.interpolations) or any(
+            len(q.functions) + q.lowest > 1 for q in program.quadratures
+        )
+        self.measured |= bool(program.nodes) and program.variable is not None
+        used = [*self.coefficients.values(), *self.integrands]
+        inside = {f: d for f, d in self.definitions.items() if not self.measured or f != advance}
+        self.two_times = needed_functions(used, Definitions(inside), 2)
+        self.integrals = [f for f in self.definitions if self.definitions[f].integral]
+        inner = [self.definitions[f].body for f in self.two_times if f not in self.integrals]
+        self.two_times = [f for f in self.two_times if f not in self.integrals or is_called(f, None, [*used, *inner])]
+        self.ordered = [f for f in self.two_times if self.definitions[f].generator is not None]
+        self.bodies = [
+            sympy.S.Zero if f in self.integrals or f in self.ordered else self.definitions[f](t, s)
+            for f in self.two_times
+        ]
+        chain = needed_functions([advance(t, s)], self.definitions, 2) if self.measured else []
+        self.measure = [self.definitions[f](t, s) for f in chain]
+        self.measure_names = chain[:-1]
+        self.users = [*self.coefficients.values(), *self.bodies, *self.integrands, *self.measure]
+        times = (t, s, u, *(node.symbol for node in program.nodes))
+        self.shared = [
+            f
+            for f in needed_functions(self.users, self.definitions, 1)
+            if any(is_called(f, time, self.users) for time in times)
+        ]
+        self.passed = [f for f in self.two_times if is_called(f, None, used)]
+
+    def functions(self) -> tuple[tuple[SourceFunction, ...], tuple[sympy.Expr, ...]]:
+        out, printed = [], [*self.users]
+        needed = needed_functions([*self.users, *(f(t) for f in self.shared)], self.definitions, 2)
+        for f in self.integrals:
+            if f in needed:
+                function, bodies = self._integral(f)
+                out.append(function)
+                printed += bodies
+        if self.ordered:
+            made, bodies = self._ordered_exponential()
+            out += made
+            printed += [*bodies, cosh_sqrt(t)]  # the template needs the square-root functions
+        if self.shared:
+            chain = needed_functions([f(t) for f in self.shared], self.definitions, 1)
+            printed += [self.definitions[f].body for f in chain]
+            out.append(one_time_function(chain, self.shared, self.definitions, self.tail))
+        if self.measured:
+            out.append(self._advance())
+        if self.passed:
+            out.append(self._between())
+        if self.weights:
+            out.append(self._integrands())
+        out.append(self._table())
+        return tuple(out), tuple(printed)
+
+    def _ordered_exponential(self) -> tuple[list[SourceFunction], list[sympy.Expr]]:
+        """The generator of E as a function of time, and E by Magnus's series on short sub-steps."""
+        matrix = self.definitions[self.ordered[0]].generator
+        assert matrix is not None
+        at_t = matrix.xreplace({u: t})
+        chain = needed_functions(at_t, self.definitions, 1)
+        printer = SourcePrinter("math", (t,))
+        lines = [line for g in chain for line in assignment_lines(str(g), self.definitions[g].body, printer)]
+        lines += return_lines([printer.doprint(e) for e in at_t])
+        name = f"_generator(t: float{self.tail.declared})"
+        docstring = "B - L at time t, row by row."
+        return [SourceFunction(name, docstring, tuple(lines))], [*at_t, *(self.definitions[g].body for g in chain)]
+
+    def _integral(self, f: sympy.Function) -> tuple[SourceFunction, list[sympy.Expr]]:
+        """An integral over a time, by the rule in log u; it computes its own functions of u."""
+        body = self.definitions[f].body
+        chain = needed_functions([body], self.definitions, 1)
+        printer = SourcePrinter("math", (t,))
+        lines = [
+            "terms = []",
+            "panels = math.ceil(abs(width) / 2) or 1",
+            "for node, weight in ((panel + x, w) for panel in range(panels) for x, w in RULE):",
+        ]
+        inner = ["t = s * math.exp(width * node / panels)"]
+        inner += [line for g in chain for line in assignment_lines(str(g), self.definitions[g].body, printer)]
+        inner.append(f"terms.append(width / panels * weight * t * ({printer.doprint(body.xreplace({u: t}))}))")
+        lines += [f"    {line}" for line in inner] + ["return math.fsum(terms)"]
+        docstring = f"{f}: an integral from time s to s e**width, by the rule in log u on panels of a factor e**2."
+        return SourceFunction(f"_{f}(s: float, width: float{self.tail.declared})", docstring, tuple(lines), "float"), [
+            body,
+            *(self.definitions[g].body for g in chain),
+        ]
+
+    def _advance(self) -> SourceFunction:
+        variable = "t" if self.program.variable is None else str(self.program.variable.func)
+        lines = self._assignments(self.measure_names, self.measure)
+        last = SourcePrinter("math").doprint(self.measure[-1])
+        docstring = f"The change of {variable} from time t to time s = t - h."
+        return SourceFunction(f"_advance({PAIR}{self.tail.declared})", docstring, (*lines, f"return {last}"), "float")
+
+    def _between(self) -> SourceFunction:
+        lines = self._assignments(self.two_times, self.bodies)
+        return SourceFunction(
+            f"_between({PAIR}{self.tail.declared})",
+            f"{joined_names(self.passed)} for the step from t to s = t - h.",
+            (*lines, *return_lines([str(f) for f in self.passed])),
+        )
+
+    def _assignments(self, names: Sequence[sympy.Function], bodies: Expressions) -> list[str]:
+        """Lines that compute functions of (t, s), and before them what they need at t and s."""
+        printer = SourcePrinter("math")
+        lines = fetch_lines(self.shared, bodies, (t, s), self.tail)
+        if self.measured and is_called(advance, None, bodies):
+            lines.append(f"advance = _advance(t, s, h{self.tail.passed})")
+        if any(f in self.ordered for f in names):
+            entries = [e.func for e in self.program.flows[0].entries]
+            targets = unpacking_target([str(f) if f in names else "_" for f in entries])
+            lines.append(f"{targets} = _ordered_exponential(s, h{self.tail.passed})")
+        for f, body in zip(names, bodies, strict=False):
+            if f in self.ordered:
+                continue
+            if f in self.integrals:
+                lines.append(f"{f} = _{f}(s, math.log1p(h / s){self.tail.passed})")
+            else:
+                lines += assignment_lines(str(f), body, printer)
+        return lines
+
+    def _integrands(self) -> SourceFunction:
+        lines = fetch_lines(self.shared, self.integrands, (u, s), self.tail)
+        if any(is_called(f, None, self.integrands) for f in self.passed):
+            lines.append(f"{self._targets(self.integrands, (u, s), (u, s))} = _between(u, s, h{self.tail.passed})")
+        printer = SourcePrinter("math", ends=(u, s))
+        lines += return_lines([printer.doprint(e) for e in self.integrands])
+        names = self.program.quadratures[0].functions[0]
+        return SourceFunction(
+            f"_integrands(u: float, s: float, h: float{self.tail.declared})",
+            f"The integrands of {joined_names(names)} at u = s + h, between s and t.",
+            tuple(lines),
+        )
+
+    def _table(self) -> SourceFunction:
+        program = self.program
+        behind = {n: e for n, e in self.coefficients.items() if any(p in e.free_symbols for p in PAST)}
+        ahead = {n: e for n, e in self.coefficients.items() if n not in behind}
+        pairs = {c.args for e in self.coefficients.values() for c in e.atoms(AppliedUndef) if len(c.args) == 2}
+        lines = [f"{h} = t - s"] if (t, s) in pairs or any(e.has(h) for e in self.coefficients.values()) else []
+        for node in program.nodes:
+            share = SourcePrinter("math").doprint(node.share)
+            where = (
+                f"t + {share} * (s - t)" if program.variable is None else f"_time_at({share}, t, s{self.tail.passed})"
+            )
+            lines.append(f"{node.symbol} = {where}")
+        lines += self._block(ahead)
+        if behind:
+            lines += ["if past:", "    p1 = past[0]", *(f"    {line}" for line in self._block(behind)), "else:"]
+            lines.append("    " + " = ".join(behind) + " = 0.0")
+        lines += return_lines(list(program.coefficients))
+        docstring = "The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."
+        past = ""
+        if program.history:
+            past = ", past: Sequence[float] = ()"
+            docstring += " ``past``: start times of earlier steps, newest first; a weight without its step is 0."
+        if program.cycle:
+            past += ", read: int = HISTORY"
+            docstring += " ``read``: how many of them the step itself reads at most; the mending reads all."
+        if variance in program.parameters:
+            past += ", v: float = VARIANCE"
+            docstring += " v: the data's variance."
+        if table := table_of(program):
+            past += ", B: Sequence[Sequence[float]] = B"
+            docstring += " B: its rows, constant in the step."
+            rows = [str(tuple(row)) for row in table.tolist()]
+            lines.insert(0, f"{unpacking_target(rows)} = B")
+        return SourceFunction(f"coefficients(t: float, s: float{past})", docstring, tuple(lines))
+
+    def _block(self, coefficients: Mapping[str, sympy.Expr]) -> list[str]:
+        """Lines that compute coefficients: functions of one and of two times, shares, then the coefficients."""
+        expressions, printer = list(coefficients.values()), SourcePrinter("math")
+        nodes = [node.symbol for node in self.program.nodes]
+        lines = fetch_lines(self.shared, expressions, (t, s, *nodes), self.tail)
+        calls = {c for e in expressions for c in e.atoms(AppliedUndef) if len(c.args) == 2}
+        if self.measured:
+            measured = sorted((c for c in calls if c.func == advance), key=str)
+            lines += [f"{local_name(c)} = _advance({end_arguments(c.args)}{self.tail.passed})" for c in measured]
+        for pair in sorted({c.args for c in calls}, key=str):
+            ends = end_arguments(pair) + self.tail.passed
+            if any(c.args == pair and c.func in self.passed for c in calls):
+                lines.append(f"{self._targets(expressions, pair)} = _between({ends})")
+            if any(c.args == pair and c.func in self.weights for c in calls):
+                names = [local_name(f(*pair)) if f(*pair) in calls else "_" for f in self.weights]
+                lines.append(unpacking_target(names) + f" = _integrate({ends})")
+        used = {x for e in expressions for x in e.free_symbols}
+        for i in self.program.interpolations:
+            if used & {x for row in i.symbols for x in row}:
+                single = "," * (len(i.nodes) == 1)
+                rows = ", ".join("(" + ", ".join(map(str, row)) + single + ")" for row in i.symbols)
+                own = [str(n) for n in i.nodes if n not in PAST]
+                behind = str(sum(n in PAST for n in i.nodes))
+                own += [f"*past[:{f'min({behind}, read)' if self.program.cycle and i.start == t else behind}]"]
+                ends = f"{i.start}, {i.end}, [{', '.join(own)}]"
+                lines.append(f"{rows}{',' * (len(i.nodes) == 1)} = _shares({ends}, {len(i.nodes)}{self.tail.passed})")
+            if i.line in used:
+                lines.append(f"{i.line} = float(len([{', '.join(own)}]) == 2)")
+        for name, e in coefficients.items():
+            lines += assignment_lines(name, e, printer)
+        return lines
+
+    def _targets(
+        self, expressions: Expressions, pair: tuple[sympy.Expr, ...], ends: tuple[sympy.Expr, ...] = (t, s)
+    ) -> str:
+        """The names that ``_between`` of a pair of times is unpacked to, "_" for what is not used."""
+        calls = {c for e in expressions for c in e.atoms(AppliedUndef)}
+        return unpacking_target([local_name(f(*pair), ends) if f(*pair) in calls else "_" for f in self.passed])

@@ -1,0 +1,43 @@
+"""The functions of generated source that describe the process: perturbation kernel, log-SNR and their like.
+
+Knows no scheme.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sympy
+
+from integrator_analysis.algebra.definitions import Definitions
+from integrator_analysis.algebra.symbols import t
+from integrator_analysis.codegen.lower.lines import SourceFunction, assignment_lines, needed_functions, return_lines
+from integrator_analysis.codegen.printer import SourcePrinter
+from integrator_analysis.parametrisation.signal_to_noise import log_snr, measures
+from integrator_analysis.processes import Process
+
+__all__ = ["lower_kernel", "lower_log_snr"]
+
+
+def lower_kernel(
+    program_functions: Sequence[sympy.Function], definitions: Definitions
+) -> tuple[tuple[str, ...], tuple[sympy.Expr, ...]]:
+    """Assignments of the functions of one time, and all they need, as torch source; and the expressions printed."""
+    chain = needed_functions([f(t) for f in program_functions], definitions, 1)
+    printer = SourcePrinter("torch", (t,))
+    lines = [line for f in chain for line in assignment_lines(str(f), definitions[f].body, printer)]
+    constant = {f for f in program_functions if not definitions[f].body.has(t)}
+    results = [f"torch.full_like(t, {f})" if f in constant else str(f) for f in program_functions]
+    return (*lines, *return_lines(results)), tuple(definitions[f].body for f in chain)
+
+
+def lower_log_snr(process: Process) -> tuple[SourceFunction, tuple[sympy.Expr, ...]]:
+    """``log_snr(t)`` of a process on the host, for time grids; and every expression printed in it."""
+    definitions = process.definitions.with_(measures(process))
+    *chain, last = needed_functions([log_snr(t)], definitions, 1)
+    printer = SourcePrinter("math", (t,))
+    lines = [line for f in chain for line in assignment_lines(str(f), definitions[f].body, printer)]
+    lines.append(f"return {printer.doprint(definitions[last].body)}")
+    docstring = "lambda(t), half the logarithm of the signal-to-noise ratio."
+    function = SourceFunction("log_snr(t: float)", docstring, tuple(lines), "float")
+    return function, tuple(definitions[f].body for f in (*chain, last))

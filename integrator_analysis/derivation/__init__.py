@@ -1,0 +1,1 @@
+"""The derivation of a scheme as a person follows it."""

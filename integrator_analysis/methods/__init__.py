@@ -1,0 +1,1 @@
+"""The builders: what turns a method into a step program."""

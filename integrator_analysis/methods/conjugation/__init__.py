@@ -1,0 +1,1 @@
+"""Conjugate integrators: a base method on the transformed ODE."""

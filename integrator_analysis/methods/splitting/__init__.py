@@ -1,0 +1,1 @@
+"""Splitting integrators: a word over sub-flows."""

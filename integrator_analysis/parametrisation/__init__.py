@@ -1,0 +1,1 @@
+"""What a network returns, and how the reverse equation reads in it."""

@@ -1,0 +1,1 @@
+"""Measuring generated source against the derived claims."""

@@ -1,0 +1,93 @@
+"""One step on Gaussian data is an affine map: that of the source beside the derived one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+
+from integrator_analysis.analysis.gaussian import affine_step, gaussian_eps
+from integrator_analysis.processes import Process
+from integrator_analysis.verification.bench import GAUSSIAN, Bench
+from integrator_analysis.verification.certificate import Claim
+from integrator_analysis.verification.checks.comparison import Case, farthest_entries, relative_unit
+from integrator_analysis.verification.mending import Mending, mending_coefficients
+
+__all__ = ["measure"]
+
+MAP_TOLERANCE = 1e-12
+"""On the one-step map, relative to the sizes of what its entries are sums of: coefficients agree to about 1e-13."""
+
+SHORTEST = 1e-9
+"""A step of this share of t: functions such as phi_3 lose nine digits in it where they are not summed as a series."""
+
+
+def measure(bench: Bench) -> Iterator[Claim]:
+    """Compare matrix, offset and noise covariance of short and long steps.
+
+    Of a predictor-corrector, compare the coefficients of lower order too, which no affine map shows.
+    """
+    mean, variance = GAUSSIAN
+    worst, shown = farthest_entries(_maps(bench))
+    pasts = ", with every length of past" if bench.program.history else ""
+    problem = f"N({mean}, {variance}), {len(_steps(bench.process))} steps{pasts}, worst entry"
+    yield Claim("gaussian_map", *shown, worst, MAP_TOLERANCE, problem)
+    mending = mending_coefficients(bench.properties.network_program)
+    if mending is not None:
+        worst, shown = farthest_entries(_lower_order_rows(bench, mending))
+        problem = "steps that read fewer steps, worst coefficient"
+        yield Claim("lower_order_row", *shown, worst, MAP_TOLERANCE, problem)
+
+
+def _maps(bench: Bench) -> Iterator[Case]:
+    """Matrix, offset and noise covariance of every step, each in units of the size of what its entries are sums of."""
+    from torch_backend.measuring.maps import affine_map
+
+    eps = gaussian_eps(bench.process, *GAUSSIAN)
+    for start, end, past in _steps_with_pasts(bench):
+        derive = partial(affine_step, bench.program, bench.properties.table, start, end, eps, past)
+        derived = bench.recall("map", start, end, *past, find=derive)
+        sizes = bench.recall("sizes", start, end, *past, find=partial(derive, sizes=True))
+        matrix, offset, noise = affine_map(bench.module, bench.gaussian_network, start, end, past)
+        unit = np.max([sizes.matrix.max(axis=1), sizes.offset, np.ones(len(offset))], axis=0)
+        yield derived.matrix, matrix, unit[:, None]
+        yield derived.offset, offset, unit
+        # only N N^T is a property of the step: another factor N with other draws gives the same law
+        spread = sizes.noise @ sizes.noise.T
+        yield derived.noise @ derived.noise.T, noise @ noise.T, np.maximum(1.0, spread)
+
+
+def _lower_order_rows(bench: Bench, mending: Mending) -> Iterator[Case]:
+    """The coefficients of a predictor-corrector's step that reads fewer earlier steps than its mending does."""
+    table = bench.properties.table
+    for start, end, past in _steps_with_pasts(bench):
+        for read in range(len(past)):
+            whole, fewer = (np.array(table(start, end, p), float) for p in (past, past[:read]))
+            derived = np.where(mending.mends, whole, fewer)
+            yield derived, np.array(bench.module.coefficients(start, end, past, read)), relative_unit(derived)
+
+
+def _steps(process: Process) -> list[tuple[float, float]]:
+    """Starts and ends: short and long steps, early and late."""
+    low, high, whole = process.t_min, 0.97 * process.t_max, process.t_max
+    return [
+        (high, 0.9 * high),
+        (0.5 * whole, 0.499 * whole),
+        (0.1 * whole, low),
+        (0.35 * whole, 0.1 * whole),
+        (0.04 * whole, 0.03 * whole),
+        (0.3 * whole, 0.3 * whole * (1 - SHORTEST)),
+        (0.98 * whole, low),  # phi functions of large arguments
+    ]
+
+
+def _steps_with_pasts(bench: Bench) -> Iterator[tuple[float, float, list[float]]]:
+    """Steps with every length of past, close by and far away: none at the start of a walk, then one more a step."""
+    history, t_max = bench.program.history, bench.process.t_max
+    for start, end in _steps(bench.process):
+        for gap in (min(0.005 * t_max, start - end), (t_max - start) / (history + 1)):
+            for known in range(history + 1):
+                yield start, end, [start + gap * (j + 1) for j in range(known)]
+            if not history:
+                break
