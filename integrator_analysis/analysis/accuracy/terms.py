@@ -213,6 +213,23 @@ class ErrorTerms:
             point = self._point(z, time, field, observable)
             return {block: np.array(point.total(found), dtype=float) for block, found in self.sums.items()}
 
+    def evaluate_weak(
+        self,
+        z: Sequence[float],
+        time: float,
+        field: Field,
+        observables: Sequence[Callable[[Sequence[mpmath.mpf]], mpmath.mpf]],
+        digits: int = 40,
+    ) -> list[float]:
+        """Return what ``evaluate`` returns for "f", for each of several observables.
+
+        The derivatives of the field are the costly part, and all observables share them.
+        """
+        with mpmath.workdps(digits):
+            point = self._point(z, time, field, None)
+            factors = {d: point.value(element) for d, element in self.sums["f"].items()}
+            return [float(point.weighted(factors, observable)) for observable in observables]
+
     def evaluate_coefficients(
         self, block: str, z: Sequence[float], time: float, field: Field, digits: int = 40
     ) -> Mapping[Differential, float]:
