@@ -21,8 +21,8 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
     m: beta**3/(6*M)*x + Gamma*beta**3/(6*M)*residual_m - Gamma*beta**3/(12*M)*d_m residual_m[m] -
         Gamma*beta**3/24*d_mm residual_m[x, x] + Gamma*beta**3/(6*M)*d_x residual_m[x] + Gamma*beta**3/(12*M)*d_xm
         residual_m[m, x] + ...
-    These are 6 of 19 terms of m, the smallest first. All 19 stand in the certificate, under local_error, and in
-        `integrator-analysis derive cld/SPS-2M --json`.
+    These are 6 of 19 terms of m, those of the smallest trees. All 19 stand in the certificate, under local_error,
+        and in `integrator-analysis derive cld/SPS-2M --json`.
 Operations: 185 on host scalars to tabulate a step (without quadrature), 16 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify cld/SPS-2M`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

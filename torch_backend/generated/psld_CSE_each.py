@@ -17,8 +17,8 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
         beta**2)/(8*M)*x - (2*M*eta_xm*lambda - beta*eta_mm)/(4*M)*eps_m + ...
     m: -(4*M*lambda**2 - beta**2)/(8*M)*m - (Gamma*beta**2 + 2*beta*lambda*nu - 2*beta*lambda + 4*lambda**2)/8*x +
         (beta*eta_xm - 2*eta_mm*lambda)/4*eps_m + ...
-    These are 3 of 20 terms of x and 3 of 12 terms of m, the smallest first. All 32 stand in the certificate, under
-        local_error, and in `integrator-analysis derive psld/CSE-each --json`.
+    These are 3 of 20 terms of x and 3 of 12 terms of m, those of the smallest trees. All 32 stand in the
+        certificate, under local_error, and in `integrator-analysis derive psld/CSE-each --json`.
 Operations: 314 on host scalars to tabulate a step (without quadrature), 7 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/CSE-each`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

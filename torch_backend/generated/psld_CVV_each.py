@@ -17,8 +17,8 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
         eta_xx*lambda/2*eps_x + beta*eta_xm*nu/4*d_m eps_m[m] + beta*eta_xm/4*d_m eps_m[x] + ...
     m: (beta*d_m eps_m*eta_mm*m*nu + beta*d_m eps_m*eta_mm*x - beta*lambda*nu*x + beta*lambda*x - 2*d_m
         eps_m*eps_m*eta_mm**2 - 2*eps_m*eta_mm*lambda - 2*lambda**2*m - 2*lambda**2*x)/8
-    These are 6 of 20 terms of x, the smallest first. All 20 stand in the certificate, under local_error, and in
-        `integrator-analysis derive psld/CVV-each --json`.
+    These are 6 of 20 terms of x, those of the smallest trees. All 20 stand in the certificate, under local_error,
+        and in `integrator-analysis derive psld/CVV-each --json`.
 Operations: 329 on host scalars to tabulate a step (without quadrature), 10 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/CVV-each`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

@@ -20,8 +20,8 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
         beta*eta_xx/4*d_m eps_x[x] - beta*eta_xm/(4*M)*d_x eps_m[m] + Gamma*beta*eta_xm/4*d_x eps_m[x] + ...
     m: eta_mm*(Gamma*M*beta*d_x eps_m*x + M*beta*d_m eps_m*m*nu + M*beta*d_m eps_m*x - 2*M*d_m eps_m*eps_m*eta_mm -
         2*M*d_t eps_m - 2*M*d_x eps_m*eps_m*eta_xm - 2*M*d_x eps_m*eps_x*eta_xx - beta*d_x eps_m*m)/(4*M)
-    These are 6 of 16 terms of x, the smallest first. All 16 stand in the certificate, under local_error, and in
-        `integrator-analysis derive psld/DDIM --json`.
+    These are 6 of 16 terms of x, those of the smallest trees. All 16 stand in the certificate, under local_error,
+        and in `integrator-analysis derive psld/DDIM --json`.
 Operations: 323 on host scalars to tabulate a step (without quadrature), 8 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/DDIM`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

@@ -22,8 +22,8 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         5*beta**2*eta_xx*(M*nu**2 - 1)/(48*M)*d_m eps_x[m] + ...
     m: 5*beta**2*eta_mm*(M*nu**2 - 1)/(48*M)*d_m eps_m[m] + 5*beta**2*eta_mm*(Gamma + nu)/48*d_m eps_m[x] +
         5*beta**2*eta_mm*nu**2/48*d_mm eps_m[m, m] + ...
-    These are 3 of 136 terms of x and 3 of 68 terms of m, the smallest first. All 204 stand in the certificate,
-        under local_error, and in `integrator-analysis derive psld/DEIS-tAB1 --json`.
+    These are 3 of 136 terms of x and 3 of 68 terms of m, those of the smallest trees. All 204 stand in the
+        certificate, under local_error, and in `integrator-analysis derive psld/DEIS-tAB1 --json`.
 Operations: 360 on host scalars to tabulate a step (without quadrature), 12 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/DEIS-tAB1`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

@@ -22,8 +22,8 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         M*nu**2 - 1)/(64*M)*d_m eps_m[x] - 3*beta**3*eta_xx*(Gamma - M*nu**3 + 2*nu)/(64*M)*d_m eps_x[m] + ...
     m: -3*beta**3*eta_mm*(Gamma - M*nu**3 + 2*nu)/(64*M)*d_m eps_m[m] + 3*beta**3*eta_mm*(Gamma**2*M + Gamma*M*nu +
         M*nu**2 - 1)/(64*M)*d_m eps_m[x] + 9*beta**3*eta_mm*nu*(M*nu**2 - 1)/(64*M)*d_mm eps_m[m, m] + ...
-    These are 3 of 1156 terms of x and 3 of 578 terms of m, the smallest first. All 1734 stand in the certificate,
-        under local_error, and in `integrator-analysis derive psld/DEIS-tAB2 --json`.
+    These are 3 of 1156 terms of x and 3 of 578 terms of m, those of the smallest trees. All 1734 stand in the
+        certificate, under local_error, and in `integrator-analysis derive psld/DEIS-tAB2 --json`.
 Operations: 416 on host scalars to tabulate a step (without quadrature), 16 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/DEIS-tAB2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

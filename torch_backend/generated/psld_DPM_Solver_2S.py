@@ -19,9 +19,9 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
     prediction's component, d_m: derivative by m; d_m g[u]: that of g along u):
     x: c_1*d_m x0_m[m] + c_2*d_m x0_m[x] + c_3*d_m x0_x[m] + ...
     m: c_4*d_m x0_m[m] + c_5*d_m x0_m[x] + c_6*d_m x0_x[m] + ...
-    These are 3 of 180 terms of x and 3 of 180 terms of m, the smallest first; c_1 to c_6 are coefficients of more
-        than two lines. All 360 stand in the certificate, under local_error, and in `integrator-analysis derive
-        psld/DPM-Solver++2S --json`.
+    These are 3 of 180 terms of x and 3 of 180 terms of m, those of the smallest trees; c_1 to c_6 are coefficients
+        of more than two lines. All 360 stand in the certificate, under local_error, and in `integrator-analysis
+        derive psld/DPM-Solver++2S --json`.
 Operations: 1711 on host scalars to tabulate a step (without quadrature), 32 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/DPM-Solver++2S`: order; leading local error; network evaluations per
     step; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;

@@ -20,9 +20,9 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         ratio*eta_xx)/(48*d_t ratio)*eps_x + beta*(M*beta*d_t ratio*eta_mm*nu**2 + 2*M*beta*d_t ratio*eta_xm*nu +
         4*M*d_t eta_mm*d_t ratio*nu - 6*M*d_tt ratio*eta_mm*nu + beta*d_t ratio*eta_mm)/(48*M*d_t ratio)*d_m
         eps_m[m] + ...
-    These are 3 of 140 terms of x and 3 of 79 terms of m, the smallest first; c_1 to c_3 are coefficients of more
-        than two lines. All 219 stand in the certificate, under local_error, and in `integrator-analysis derive
-        psld/EDM-Heun --json`.
+    These are 3 of 140 terms of x and 3 of 79 terms of m, those of the smallest trees; c_1 to c_3 are coefficients
+        of more than two lines. All 219 stand in the certificate, under local_error, and in `integrator-analysis
+        derive psld/EDM-Heun --json`.
 Operations: 667 on host scalars to tabulate a step (without quadrature), 19 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/EDM-Heun`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

@@ -13,8 +13,8 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         velocity_m] + ...
     m: -1/12*d_mm velocity_m[velocity_m, velocity_m] - 1/12*d_tt velocity_m - 1/6*d_xm velocity_m[velocity_x,
         velocity_m] + ...
-    These are 3 of 12 terms of x and 3 of 12 terms of m, the smallest first. All 24 stand in the certificate, under
-        local_error, and in `integrator-analysis derive psld/Heun --json`.
+    These are 3 of 12 terms of x and 3 of 12 terms of m, those of the smallest trees. All 24 stand in the
+        certificate, under local_error, and in `integrator-analysis derive psld/Heun --json`.
 Operations: 305 on host scalars to tabulate a step (without quadrature), 24 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/Heun`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

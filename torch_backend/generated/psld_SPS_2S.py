@@ -17,8 +17,8 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
     (residual_x: residual prediction's component, d_m: derivative by m; d_m g[u]: that of g along u):
     x: beta**3/(96*M**2)*m - Gamma*beta**3/(96*M)*residual_x - beta**3*nu/96*d_m residual_m[x] + ...
     m: beta**3/(48*M)*x + beta**3*nu/48*residual_m - beta**3*nu/96*d_m residual_m[m] + ...
-    These are 3 of 36 terms of x and 3 of 36 terms of m, the smallest first. All 72 stand in the certificate, under
-        local_error, and in `integrator-analysis derive psld/SPS-2S --json`.
+    These are 3 of 36 terms of x and 3 of 36 terms of m, those of the smallest trees. All 72 stand in the
+        certificate, under local_error, and in `integrator-analysis derive psld/SPS-2S --json`.
 Operations: 288 on host scalars to tabulate a step (without quadrature), 24 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/SPS-2S`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

@@ -29,8 +29,8 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         anchor_m[m] + 5*beta*eta_mm*(Gamma*beta*d_t log_snr + beta*d_t log_snr*nu + 2*d_tt log_snr)/(48*d_t
         log_snr)*d_m anchor_m[x] + 5*beta*eta_mx*(M*beta*d_t log_snr*nu**2 + 2*M*d_tt log_snr*nu - beta*d_t
         log_snr)/(48*M*d_t log_snr)*d_m anchor_x[m] + ...
-    These are 3 of 180 terms of x and 3 of 180 terms of m, the smallest first. All 360 stand in the certificate,
-        under local_error, and in `integrator-analysis derive psld/anchored-AB2 --json`.
+    These are 3 of 180 terms of x and 3 of 180 terms of m, those of the smallest trees. All 360 stand in the
+        certificate, under local_error, and in `integrator-analysis derive psld/anchored-AB2 --json`.
 Operations: 954 on host scalars to tabulate a step (without quadrature), 16 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/anchored-AB2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

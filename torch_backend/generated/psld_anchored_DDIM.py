@@ -20,8 +20,8 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
     anchor prediction's component, d_m: derivative by m; d_m g[u]: that of g along u):
     x: beta*eta_xm*nu/4*d_m anchor_m[m] + beta*eta_xm/4*d_m anchor_m[x] + beta*eta_xx*nu/4*d_m anchor_x[m] + ...
     m: beta*eta_mm*nu/4*d_m anchor_m[m] + beta*eta_mm/4*d_m anchor_m[x] + beta*eta_mx*nu/4*d_m anchor_x[m] + ...
-    These are 3 of 18 terms of x and 3 of 18 terms of m, the smallest first. All 36 stand in the certificate, under
-        local_error, and in `integrator-analysis derive psld/anchored-DDIM --json`.
+    These are 3 of 18 terms of x and 3 of 18 terms of m, those of the smallest trees. All 36 stand in the
+        certificate, under local_error, and in `integrator-analysis derive psld/anchored-DDIM --json`.
 Operations: 762 on host scalars to tabulate a step (without quadrature), 8 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/anchored-DDIM`: order; leading local error; network evaluations per
     step; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;

@@ -21,8 +21,8 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
         eps-rotated_x[m] + ...
     m: beta*eta_mm*nu/4*d_m eps-rotated_m[m] + beta*eta_mm/4*d_m eps-rotated_m[x] + beta*eta_mx*nu/4*d_m
         eps-rotated_x[m] + ...
-    These are 3 of 18 terms of x and 3 of 18 terms of m, the smallest first. All 36 stand in the certificate, under
-        local_error, and in `integrator-analysis derive psld/gDDIM --json`.
+    These are 3 of 18 terms of x and 3 of 18 terms of m, those of the smallest trees. All 36 stand in the
+        certificate, under local_error, and in `integrator-analysis derive psld/gDDIM --json`.
 Operations: 705 on host scalars to tabulate a step (without quadrature), 8 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/gDDIM`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

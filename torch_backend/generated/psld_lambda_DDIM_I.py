@@ -24,8 +24,8 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
     m: (Gamma*M*beta*d_x eps_m*eta_mm*x + M*beta*d_m eps_m*eta_mm*m*nu + M*beta*d_m eps_m*eta_mm*x - 2*M*d_m
         eps_m*eps_m*eta_mm**2 - 2*M*d_t eps_m*eta_mm - 2*M*d_x eps_m*eps_m*eta_mm*eta_xm - 2*M*d_x
         eps_m*eps_x*eta_mm*eta_xx - 2*M*eps_m*eta_mm*lambda - 2*M*lambda**2*m - beta*d_x eps_m*eta_mm*m)/(4*M)
-    These are 6 of 19 terms of x, the smallest first. All 19 stand in the certificate, under local_error, and in
-        `integrator-analysis derive psld/lambda-DDIM-I --json`.
+    These are 6 of 19 terms of x, those of the smallest trees. All 19 stand in the certificate, under local_error,
+        and in `integrator-analysis derive psld/lambda-DDIM-I --json`.
 Operations: 341 on host scalars to tabulate a step (without quadrature), 8 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/lambda-DDIM-I`: order; leading local error; network evaluations per
     step; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;

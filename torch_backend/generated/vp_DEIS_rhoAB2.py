@@ -23,8 +23,9 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         3*d_tt ratio**2)/(8*d_t ratio**2)*d_t eps_x + c_2*d_x eps_x[eps_x] - 9*eta_xx*(beta**2*d_t ratio*eta_xx -
         beta*d_t eta_xx*d_t ratio + 2*beta*d_tt ratio*eta_xx - d_t beta*d_t ratio*eta_xx)/(16*d_t ratio)*d_xx
         eps_x[x, eps_x] + ...
-    These are 6 of 40 terms of x, the smallest first; c_1 and c_2 are coefficients of more than two lines. All 40
-        stand in the certificate, under local_error, and in `integrator-analysis derive vp/DEIS-rhoAB2 --json`.
+    These are 6 of 40 terms of x, those of the smallest trees; c_1 and c_2 are coefficients of more than two lines.
+        All 40 stand in the certificate, under local_error, and in `integrator-analysis derive vp/DEIS-rhoAB2
+        --json`.
 Operations: 109 on host scalars to tabulate a step (without quadrature), 4 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/DEIS-rhoAB2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

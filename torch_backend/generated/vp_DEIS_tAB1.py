@@ -20,8 +20,8 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
     x: 5*eta_xx*(beta**2 - 2*d_t beta)/48*d_x eps_x[x] + 5*beta**2*eta_xx/48*d_xx eps_x[x, x] -
         5*eta_xx*(beta*eta_xx - 2*d_t eta_xx)/24*d_x eps_x[eps_x] - 5*beta*eta_xx**2/12*d_xx eps_x[x, eps_x] -
         5*beta*eta_xx/12*d_xt eps_x[x] - 5*beta*eta_xx**2/24*d_x eps_x[d_x eps_x[x]] + ...
-    These are 6 of 11 terms of x, the smallest first. All 11 stand in the certificate, under local_error, and in
-        `integrator-analysis derive vp/DEIS-tAB1 --json`.
+    These are 6 of 11 terms of x, those of the smallest trees. All 11 stand in the certificate, under local_error,
+        and in `integrator-analysis derive vp/DEIS-tAB1 --json`.
 Operations: 63 on host scalars to tabulate a step (without quadrature), 3 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/DEIS-tAB1`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

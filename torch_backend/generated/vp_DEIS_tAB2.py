@@ -21,8 +21,8 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         beta)/64*d_xx eps_x[x, x] + 3*beta**3*eta_xx/64*d_xxx eps_x[x, x, x] - 3*eta_xx*(beta**2*eta_xx - 2*beta*d_t
         eta_xx - 4*d_t beta*eta_xx + 4*d_tt eta_xx)/32*d_x eps_x[eps_x] - 9*eta_xx*(beta**2*eta_xx - beta*d_t eta_xx
         - d_t beta*eta_xx)/16*d_xx eps_x[x, eps_x] - 9*eta_xx*(beta**2 - 2*d_t beta)/32*d_xt eps_x[x] + ...
-    These are 6 of 38 terms of x, the smallest first. All 38 stand in the certificate, under local_error, and in
-        `integrator-analysis derive vp/DEIS-tAB2 --json`.
+    These are 6 of 38 terms of x, those of the smallest trees. All 38 stand in the certificate, under local_error,
+        and in `integrator-analysis derive vp/DEIS-tAB2 --json`.
 Operations: 77 on host scalars to tabulate a step (without quadrature), 4 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/DEIS-tAB2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

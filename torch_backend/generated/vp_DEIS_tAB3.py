@@ -25,8 +25,8 @@ Leading local error (numerical - exact), coefficient of h**5 with h = t - s > 0 
         eta_xx)/5760*d_x eps_x[eps_x] - 251*eta_xx*(7*beta**3*eta_xx - 10*beta**2*d_t eta_xx - 26*beta*d_t
         beta*eta_xx + 8*beta*d_tt eta_xx + 12*d_t beta*d_t eta_xx + 8*d_tt beta*eta_xx)/2880*d_xx eps_x[x, eps_x] +
         ...
-    These are 6 of 131 terms of x, the smallest first. All 131 stand in the certificate, under local_error, and in
-        `integrator-analysis derive vp/DEIS-tAB3 --json`.
+    These are 6 of 131 terms of x, those of the smallest trees. All 131 stand in the certificate, under local_error,
+        and in `integrator-analysis derive vp/DEIS-tAB3 --json`.
 Operations: 97 on host scalars to tabulate a step (without quadrature), 5 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/DEIS-tAB3`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

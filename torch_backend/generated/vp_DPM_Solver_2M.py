@@ -22,8 +22,8 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         (d_t eta_xx*d_t log_snr - d_t log_snr*drift_xx*eta_xx - 6*d_tt log_snr*eta_xx)/(12*d_t log_snr)*d_t x0_x +
         eta_xx*(3*d_t eta_xx*d_t log_snr + 2*d_t log_snr*drift_xx*eta_xx - 3*d_tt log_snr*eta_xx)/(6*d_t
         log_snr)*d_x x0_x[x0_x] + 5*drift_xx*eta_xx**2/6*d_xx x0_x[x, x0_x] + 5*drift_xx*eta_xx/6*d_xt x0_x[x] + ...
-    These are 6 of 12 terms of x, the smallest first. All 12 stand in the certificate, under local_error, and in
-        `integrator-analysis derive vp/DPM-Solver++2M --json`.
+    These are 6 of 12 terms of x, those of the smallest trees. All 12 stand in the certificate, under local_error,
+        and in `integrator-analysis derive vp/DPM-Solver++2M --json`.
 Operations: 98 on host scalars to tabulate a step (without quadrature), 5 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/DPM-Solver++2M`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

@@ -16,8 +16,8 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         beta*d_t ratio*eta_xx)/(48*d_t ratio)*d_x eps_x[x] - beta**2*eta_xx/48*d_xx eps_x[x, x] - (beta*d_t
         ratio*eta_xx + 2*d_t eta_xx*d_t ratio - 3*d_tt ratio*eta_xx)/(12*d_t ratio)*d_t eps_x +
         beta*eta_xx**2/12*d_x eps_x[eps_x] + beta*eta_xx**2/12*d_xx eps_x[x, eps_x] + ...
-    These are 6 of 13 terms of x, the smallest first; c_1 is a coefficient of more than two lines. All 13 stand in
-        the certificate, under local_error, and in `integrator-analysis derive vp/EDM-Heun --json`.
+    These are 6 of 13 terms of x, those of the smallest trees; c_1 is a coefficient of more than two lines. All 13
+        stand in the certificate, under local_error, and in `integrator-analysis derive vp/EDM-Heun --json`.
 Operations: 105 on host scalars to tabulate a step (without quadrature), 5 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/EDM-Heun`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

@@ -13,8 +13,8 @@ Leading local error (numerical - exact), coefficient of h**5 with h = t - s > 0 
         velocity_x[velocity_x, d_tt velocity_x] + 1/480*d_xx velocity_x[velocity_x, d_xx velocity_x[velocity_x,
         velocity_x]] - 1/240*d_xxt velocity_x[velocity_x, d_t velocity_x] - 1/480*d_xxtt velocity_x[velocity_x,
         velocity_x] + ...
-    These are 6 of 37 terms of x, the smallest first. All 37 stand in the certificate, under local_error, and in
-        `integrator-analysis derive vp/RK4 --json`.
+    These are 6 of 37 terms of x, those of the smallest trees. All 37 stand in the certificate, under local_error,
+        and in `integrator-analysis derive vp/RK4 --json`.
 Operations: 57 on host scalars to tabulate a step (without quadrature), 19 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/RK4`: order; leading local error; network evaluations per step; one-step
     map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss to

@@ -27,8 +27,8 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         log_snr*d_ttt log_snr - 3*d_tt log_snr**2)/(24*d_t log_snr**2)*d_t x0_x + c_2*d_x x0_x[x0_x] + eta_xx*(d_t
         drift_xx*d_t log_snr*eta_xx + d_t eta_xx*d_t log_snr*drift_xx + 2*d_t log_snr*drift_xx**2*eta_xx - 2*d_tt
         log_snr*drift_xx*eta_xx)/(8*d_t log_snr)*d_xx x0_x[x, x0_x] + ...
-    These are 6 of 40 terms of x, the smallest first; c_1 and c_2 are coefficients of more than two lines. All 40
-        stand in the certificate, under local_error, and in `integrator-analysis derive vp/UniPC-2 --json`.
+    These are 6 of 40 terms of x, those of the smallest trees; c_1 and c_2 are coefficients of more than two lines.
+        All 40 stand in the certificate, under local_error, and in `integrator-analysis derive vp/UniPC-2 --json`.
 Operations: 182 on host scalars to tabulate a step (without quadrature), 9 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/UniPC-2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

@@ -26,8 +26,8 @@ Leading local error (numerical - exact), coefficient of h**5 with h = t - s > 0 
         19*drift_xx**4*eta_xx/720*d_xxxx x0_x[x, x, x, x] + 19*eta_xx*(d_t log_snr**2*d_tttt log_snr - 10*d_t
         log_snr*d_tt log_snr*d_ttt log_snr + 15*d_tt log_snr**3)/(720*d_t log_snr**3)*d_t x0_x + c_3*d_x x0_x[x0_x]
         + ...
-    These are 6 of 134 terms of x, the smallest first; c_1 to c_3 are coefficients of more than two lines. All 134
-        stand in the certificate, under local_error, and in `integrator-analysis derive vp/UniPC-3 --json`.
+    These are 6 of 134 terms of x, those of the smallest trees; c_1 to c_3 are coefficients of more than two lines.
+        All 134 stand in the certificate, under local_error, and in `integrator-analysis derive vp/UniPC-3 --json`.
 Operations: 300 on host scalars to tabulate a step (without quadrature), 11 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/UniPC-3`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

@@ -24,8 +24,8 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         - 5*eta_xx*(beta*d_t log_snr*eta_xx - 2*d_t eta_xx*d_t log_snr + 2*d_tt log_snr*eta_xx)/(24*d_t log_snr)*d_x
         anchor_x[anchor_x] - 5*beta*eta_xx**2/12*d_xx anchor_x[x, anchor_x] - 5*beta*eta_xx/12*d_xt anchor_x[x] +
         ...
-    These are 6 of 12 terms of x, the smallest first. All 12 stand in the certificate, under local_error, and in
-        `integrator-analysis derive vp/anchored-AB2 --json`.
+    These are 6 of 12 terms of x, those of the smallest trees. All 12 stand in the certificate, under local_error,
+        and in `integrator-analysis derive vp/anchored-AB2 --json`.
 Operations: 120 on host scalars to tabulate a step (without quadrature), 4 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/anchored-AB2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

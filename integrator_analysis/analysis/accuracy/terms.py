@@ -111,6 +111,7 @@ class ErrorTerms:
             # Every coefficient is factored, however long: it stands beside a derivative of f that divides nothing.
             parts = {d: factor_sum(element.as_expr(*self._generator_symbols)) for d, element in found.items()}
             return sympy.Add(*[parts[d] * d.symbol for d in parts if isinstance(d, Derivative)])
+        # For numbers the trees of a strong error are products of symbols: the whole sum is factored as one polynomial.
         element, symbols = self._project_to_numbers(found)
         return _factor_if_short(element, symbols)
 
@@ -123,6 +124,7 @@ class ErrorTerms:
         jets = list(dict.fromkeys(key for d in trees for key in d.jets() if key[0] == "unknown"))
         keys = [*self.scalars.keys, *jets]
         position = {key: n for n, key in enumerate(keys)}
+        # The ring of coefficients has no jets of the field: they are appended, and exponents of a tree's jets added.
         total: dict[tuple[int, ...], Any] = {}
         for d in trees:
             own = [0] * len(keys)
