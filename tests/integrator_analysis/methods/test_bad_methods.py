@@ -120,7 +120,10 @@ def test_stages_may_come_in_any_order_of_time() -> None:
     ("B", "parts"),
     [
         (sympy.ImmutableMatrix([[x * t]]), ("B = [[t*x]] holds other symbols than t", "numbers and")),
-        (sympy.ImmutableMatrix([[sympy.Symbol("t")]]), ("other symbols than t", "integrator_analysis.t, which is positive")),
+        (
+            sympy.ImmutableMatrix([[sympy.Symbol("t")]]),
+            ("other symbols than t", "integrator_analysis.t, which is positive"),
+        ),
         (sympy.ImmutableMatrix([[sympy.Function("g")(t)]]), ("B = [[g(t)]] is not finite and real", "functions of t")),
         (sympy.ImmutableMatrix([[sympy.I]]), ("B = [[I]] is not finite and real", "functions of t")),
         (sympy.ImmutableMatrix([[sympy.nan]]), ("B = [[nan]] is not finite and real", "functions of t")),
