@@ -232,7 +232,7 @@ def test_the_first_failure_is_one_that_a_certificate_shows() -> None:
     assert first_failure(derived("vp/DDIM"), derived("vp/DDIM").source) is None
 
 
-# -- sources that do not run, and what a certificate says beside its measurements --------------------------------------
+# sources that do not run, and what a certificate says beside its measurements
 def not_a_constant(name: str) -> None:
     raise ValueError(f"JSON has no {name}")
 
