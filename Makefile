@@ -6,6 +6,7 @@ STAMP := $(VENV)/.installed
 # Arguments for pytest beside the defaults: make test PYTEST_ARGS="-k stability -x"
 PYTEST_ARGS ?=
 # Two processes with one thread each: sympy's derivations are single-threaded, and torch's tensors here are small.
+# Each begins with half of the tests, so that a file is prepared for once, and takes work from the other at the end.
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
@@ -28,7 +29,7 @@ renew: setup  ## the same, and bring reports/ and docs/catalogue.md up to date w
 	$(BIN)/integrator-analysis report --output build/report --renew
 
 test: setup  ## run the whole suite: unit tests, properties, doctests, notebooks
-	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -q $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q $(PYTEST_ARGS)
 
 fresh: setup  ## exported files in fresh environments with torch alone, and with torch and diffusers alone
 	@sh tests/fresh_environments.sh $(BIN)/python

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from integrator_analysis.analysis.accuracy.cost import BUDGET
 from integrator_analysis.codegen import scheme_source
-from integrator_analysis.codegen.lower.coefficients import table_of
 from integrator_analysis.derivation.account import derivation_of
 from integrator_analysis.derivation.document import Derivation
 from integrator_analysis.files import write_bytes
 from integrator_analysis.inputs import InputError, did_you_mean
 from integrator_analysis.language.spec import parse
+from integrator_analysis.program.given_table import table_of
 from integrator_analysis.properties import Properties
 from integrator_analysis.verification.certificate import Certificate
 from integrator_analysis.verification.certify import certify, check_names

@@ -8,6 +8,7 @@ subtraction is what it exists to prevent.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import sympy
 from sympy.codegen.cfunctions import expm1, log1p
@@ -47,52 +48,78 @@ def stable_difference(
 
     Raises NotImplementedError for an expression without a rule.
     """
-    known, length = known or {}, t - s if step is None else step
+    return _Difference(u, t, s, known or {}, t - s if step is None else step).of(f)
 
-    def at(e: sympy.Expr, value: sympy.Symbol) -> sympy.Expr:
-        return e.xreplace({u: value})
 
-    def delta(e: sympy.Expr) -> sympy.Expr:
-        if not e.has(u):
+@dataclass(frozen=True)
+class _Difference:
+    """The difference between ``t`` and ``s`` of expressions in ``u``; ``length`` stands for t - s."""
+
+    u: sympy.Symbol
+    t: sympy.Symbol
+    s: sympy.Symbol
+    known: Rules
+    length: sympy.Expr
+
+    def at(self, e: sympy.Expr, time: sympy.Symbol) -> sympy.Expr:
+        return e.xreplace({self.u: time})
+
+    def of(self, e: sympy.Expr) -> sympy.Expr:
+        """The stable difference of ``e``. Raises NotImplementedError where there is no rule."""
+        if not e.has(self.u):
             return sympy.S.Zero
-        if e == u:
-            return length
-        if e.is_polynomial(u):
-            quotient, remainder = sympy.div(at(e, t) - at(e, s), t - s, t)
-            if remainder != 0:
-                raise ArithmeticError(f"{e} is a polynomial, so t - s divides its difference")
-            return length * quotient
+        if e == self.u:
+            return self.length
+        if e.is_polynomial(self.u):
+            return self.length * self._quotient_of_polynomial(e)
         if e.is_Add:
-            return sympy.Add(*map(delta, e.args))
+            return sympy.Add(*map(self.of, e.args))
         if e.is_Mul:
-            head, tail = e.args[0], sympy.Mul(*e.args[1:])
-            return delta(head) * at(tail, t) + at(head, s) * delta(tail)
-        if isinstance(e, sympy.exp):
-            return sympy.exp(at(e.args[0], s)) * expm1(delta(e.args[0]))
-        if isinstance(e, expm1):
-            return sympy.exp(at(e.args[0], s)) * expm1(delta(e.args[0]))
+            # a(t) b(t) - a(s) b(s) = (a(t) - a(s)) b(t) + a(s) (b(t) - b(s))
+            return self._of_product(e.args[0], sympy.Mul(*e.args[1:]))
+        if e.is_Pow:
+            return self._of_power(e)
+        return self._of_function(e)
+
+    def _quotient_of_polynomial(self, e: sympy.Expr) -> sympy.Expr:
+        quotient, remainder = sympy.div(self.at(e, self.t) - self.at(e, self.s), self.t - self.s, self.t)
+        if remainder != 0:
+            raise ArithmeticError(f"{e} is a polynomial, so t - s divides its difference")
+        return quotient
+
+    def _of_product(self, first: sympy.Expr, second: sympy.Expr) -> sympy.Expr:
+        return self.of(first) * self.at(second, self.t) + self.at(first, self.s) * self.of(second)
+
+    def _of_power(self, e: sympy.Expr) -> sympy.Expr:
+        if e.exp == sympy.Rational(1, 2):
+            return self.of(e.base) / (self.at(e, self.t) + self.at(e, self.s))
+        if (2 * e.exp).is_Integer and not e.exp.is_Integer and e.exp > 0:
+            return self._of_product(sympy.sqrt(e.base), e.base ** (e.exp - sympy.Rational(1, 2)))
+        if e.exp.is_Integer and e.exp > 0:
+            # a^n - b^n = (a - b) (a^(n-1) + a^(n-2) b + ... + b^(n-1)), here from the lowest power of a
+            a, b = self.at(e.base, self.t), self.at(e.base, self.s)
+            return self.of(e.base) * sympy.Add(*[a**i * b ** (e.exp - 1 - i) for i in range(e.exp)])
+        if (-e.exp).is_positive:
+            return -self.of(1 / e) / (self.at(1 / e, self.t) * self.at(1 / e, self.s))
+        raise _no_rule(e)
+
+    def _of_function(self, e: sympy.Expr) -> sympy.Expr:
+        if isinstance(e, AppliedUndef) and e.args == (self.u,) and e.func in self.known:
+            return self.known[e.func](self.t, self.s)
+        if isinstance(e, (sympy.exp, expm1)):
+            return sympy.exp(self.at(e.args[0], self.s)) * expm1(self.of(e.args[0]))
         if isinstance(e, sympy.log):
-            return log1p(delta(e.args[0]) / at(e.args[0], s))
+            return log1p(self.of(e.args[0]) / self.at(e.args[0], self.s))
         if isinstance(e, log1p):
-            return log1p(delta(e.args[0]) / (1 + at(e.args[0], s)))
+            return log1p(self.of(e.args[0]) / (1 + self.at(e.args[0], self.s)))
         if isinstance(e, (sympy.cos, sympy.sin)):
             other, sign = (sympy.sin, -1) if isinstance(e, sympy.cos) else (sympy.cos, 1)
-            middle = (at(e.args[0], t) + at(e.args[0], s)) / 2
-            return 2 * sign * other(sympy.expand(middle)) * sympy.sin(delta(e.args[0]) / 2)
-        if isinstance(e, decay) and not e.args[1].has(u):
-            return decay(at(e.args[0], t), at(e.args[0], s), e.args[2])
-        if e.is_Pow and e.exp == sympy.Rational(1, 2):
-            return delta(e.base) / (at(e, t) + at(e, s))
-        if e.is_Pow and (2 * e.exp).is_Integer and not e.exp.is_Integer and e.exp > 0:
-            root, rest = sympy.sqrt(e.base), e.base ** (e.exp - sympy.Rational(1, 2))
-            return delta(root) * at(rest, t) + at(root, s) * delta(rest)
-        if e.is_Pow and e.exp.is_Integer and e.exp > 0:
-            power = sympy.Add(*[at(e.base, t) ** i * at(e.base, s) ** (e.exp - 1 - i) for i in range(e.exp)])
-            return delta(e.base) * power
-        if e.is_Pow and (-e.exp).is_positive:
-            return -delta(1 / e) / (at(1 / e, t) * at(1 / e, s))
-        if isinstance(e, AppliedUndef) and e.args == (u,) and e.func in known:
-            return known[e.func](t, s)
-        raise NotImplementedError(f"no rule for the stable difference of {e}")
+            middle = (self.at(e.args[0], self.t) + self.at(e.args[0], self.s)) / 2
+            return 2 * sign * other(sympy.expand(middle)) * sympy.sin(self.of(e.args[0]) / 2)
+        if isinstance(e, decay) and not e.args[1].has(self.u):
+            return decay(self.at(e.args[0], self.t), self.at(e.args[0], self.s), e.args[2])
+        raise _no_rule(e)
 
-    return delta(f)
+
+def _no_rule(e: sympy.Expr) -> NotImplementedError:
+    return NotImplementedError(f"no rule for the stable difference of {e}")

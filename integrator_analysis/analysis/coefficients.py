@@ -103,6 +103,7 @@ class CoefficientTable:
     def _function(self, past: int) -> Callable[..., Any]:
         """Return the coefficients as a function of times, shares and weights, with ``past`` earlier steps."""
         if past not in self._functions:
+            # One function for each number of earlier steps: shares of nodes that are missing are zero from the start.
             missing: dict[sympy.Expr, sympy.Expr] = dict(self._weights)
             for interpolation in self.program.interpolations:
                 for row, node in zip(interpolation.symbols, interpolation.nodes, strict=True):
@@ -122,6 +123,7 @@ class CoefficientTable:
         part = mpmath.mpf(share.p) / share.q if self.backend == "mpmath" else float(share)
         if self.program.variable is None:
             return start + part * (end - start)
+        # No formula for the inverse of the variable is needed: the node is the root between the ends.
         whole = self._advance(start, end)[0]
 
         def miss(time: Any) -> Any:

@@ -73,13 +73,14 @@ def affine_step(
     outputs: dict[tuple[str, str], np.ndarray] = dict(zip(names, rows[k:], strict=True))
     for st in executed.statements:
         if isinstance(st, Evaluate):
+            # A time within the step is a named coefficient of the program; the ends have no name.
             time = values.get(f"time_{st.name}", end if st.time == s else start)
             jacobian, offset = map(part, eps(float(time)))
             result = jacobian @ _stack([state[b] for b in st.state or program.blocks])
             result[..., size] += offset
             outputs |= {(st.name, b): result[..., i, :] for i, b in enumerate(program.blocks)}
             continue
-        before = dict(state)
+        before = dict(state)  # the updates of one statement are simultaneous
         for block, terms in st.updates:
             total = np.zeros(size + 1 + n, dtype=complex)
             for term in terms:

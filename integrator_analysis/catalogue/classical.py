@@ -30,21 +30,23 @@ SCHEMES = (
         "EDM-Heun",
         Conjugate(base=RungeKutta(HEUN.a, HEUN.b, "rho")),
         BOTH,
-        "Heun in rho = sigma/alpha on z/alpha: the EDM sampler, which on the EDM process is Heun in t.",
+        "Heun's method for z/alpha in rho = sigma/alpha: the deterministic sampler of EDM, two evaluations a step. On "
+        "the EDM process it is Heun's method in t.",
         f"{EDM}, algorithm 1",
     ),
     Scheme(
         "Heun",
         Conjugate(base=HEUN, parametrisation="velocity"),
         BOTH,
-        "Heun on the probability-flow ODE in t as it stands, nothing conjugated.",
+        "Heun's method in t on the probability-flow ODE as it stands, two evaluations a step. Not EDM-Heun, whose "
+        "steps are in rho.",
         "classical",
     ),
     Scheme(
         "RK4",
         Conjugate(base=RK4, parametrisation="velocity"),
         ("vp",),
-        "The classical Runge-Kutta method on the probability-flow ODE in t as it stands.",
+        "The classical Runge-Kutta method in t on the probability-flow ODE as it stands, four evaluations a step.",
         "classical",
     ),
 )

@@ -14,16 +14,31 @@ SCHEMES = (
         "DEIS-tAB1",
         Conjugate(base=adams(2, "t")),
         BOTH,
-        "Exponential Adams method on eps, linear in t. DEIS-tAB0 is DDIM.",
+        "Exponential Adams-Bashforth method on eps, by the line in t through this evaluation and the one before. One "
+        "evaluation a step. DEIS-tAB0 is DDIM.",
         f"{DEIS}, section 3.3",
     ),
-    Scheme("DEIS-tAB2", Conjugate(base=adams(3, "t")), BOTH, "The same, quadratic in t.", f"{DEIS}, section 3.3"),
-    Scheme("DEIS-tAB3", Conjugate(base=adams(4, "t")), ("vp",), "The same, cubic in t.", f"{DEIS}, section 3.3"),
+    Scheme(
+        "DEIS-tAB2",
+        Conjugate(base=adams(3, "t")),
+        BOTH,
+        "Exponential Adams-Bashforth method on eps, by the parabola in t through the last three evaluations. One "
+        "evaluation a step.",
+        f"{DEIS}, section 3.3",
+    ),
+    Scheme(
+        "DEIS-tAB3",
+        Conjugate(base=adams(4, "t")),
+        ("vp",),
+        "Exponential Adams-Bashforth method on eps, by the cubic in t through the last four evaluations. One "
+        "evaluation a step.",
+        f"{DEIS}, section 3.3",
+    ),
     Scheme(
         "DEIS-rhoAB2",
         Conjugate(base=adams(3, "rho")),
         BOTH,
-        "Exponential Adams method on eps, quadratic in rho = sigma/alpha, where the weight of eps is constant on VP.",
+        "DEIS-tAB2 with the parabola in rho = sigma/alpha, in which the weight of eps is constant on VP.",
         f"{DEIS}, section 3.3",
     ),
 )

@@ -26,21 +26,22 @@ SCHEMES = (
         "DPM-Solver-3",
         Conjugate(base=THIRD_ORDER_STEP),
         BOTH,
-        "Exponential Runge-Kutta of order three in log-SNR on eps, nodes 1/3 and 2/3.",
+        "Exponential Runge-Kutta of order three in log-SNR on eps: three evaluations a step, at 0, 1/3 and 2/3.",
         f"{DPM}, algorithm 2",
     ),
     Scheme(
         "DPM-Solver++2S",
         Conjugate(base=MIDPOINT_STEP, parametrisation="x0"),
         BOTH,
-        "DPM-Solver-2 on the prediction of x_0 instead of eps.",
+        "DPM-Solver-2 on the prediction of x_0 instead of eps: two evaluations a step.",
         f"{DPMPP}, algorithm 1",
     ),
     Scheme(
         "DPM-Solver++2M",
         Conjugate(base=adams(2, "log-SNR", "middle"), parametrisation="x0"),
         BOTH,
-        "Two-step method on the prediction of x_0 in log-SNR, extrapolated to the middle of the step.",
+        "Two-step method on the prediction of x_0: the line in log-SNR through this evaluation and the one before, "
+        "taken at the middle of the step. One evaluation a step.",
         f"{DPMPP}, algorithm 2",
     ),
     Scheme(
@@ -54,7 +55,8 @@ SCHEMES = (
         "DPM-Solver++3M",
         Conjugate(base=adams(3, "log-SNR"), parametrisation="x0"),
         ("vp",),
-        "Three-step exponential Adams method on the prediction of x_0 in log-SNR, the quadratic integrated exactly.",
+        "Three-step exponential Adams method on the prediction of x_0: the parabola in log-SNR through three "
+        "evaluations, integrated exactly. One evaluation a step.",
         f"{DPMPP}, appendix",
     ),
 )

@@ -21,7 +21,12 @@ def _pair(name: str, word: str, naive: str, reduced: str, source: str = PAPER) -
 
 
 SCHEMES = (
-    *_pair("SE", "BA", "Naive symplectic Euler: B, then A.", "Reduced symplectic Euler: B and A share one evaluation."),
+    *_pair(
+        "SE",
+        "BA",
+        "Naive symplectic Euler: B, then A, an evaluation each.",
+        "Reduced symplectic Euler: B and A share one evaluation.",
+    ),
     *_pair(
         "VV",
         "BAB",
@@ -34,18 +39,18 @@ SCHEMES = (
         "RSE-exact",
         Splitting("BA", "reduced", flow="exact"),
         ("psld",),
-        "Reduced symplectic Euler with exact sub-flows, the score frozen in each: the best reduced word of up to five "
-        "factors with such sub-flows, and not as good as RSE. At large t the score cancels the growth of the drift; a "
-        "frozen one does not follow, so that 1 + M d_m s_m in the momentum constant becomes M d_m s_m. With the "
-        "residual s + Sigma_inf^(-1) z frozen instead, the exact sub-flows of this word are RSE's on PSLD.",
+        "Reduced symplectic Euler, its sub-flows solved exactly with the score frozen. It is the best reduced word of "
+        "up to five factors with such sub-flows, and not as good as RSE: at large t the score cancels the growth of "
+        "the drift, which a frozen score does not, so that 1 + M d_m s_m in the momentum constant becomes M d_m s_m. "
+        "With the residual s + Sigma_inf^(-1) z frozen instead, the exact sub-flows of this word are RSE's on PSLD.",
         "enumeration of all reduced words, reports/words.md",
     ),
     *_pair(
         "OBA",
         "OBA",
         "Naive stochastic splitting: exact Ornstein-Uhlenbeck step, B, A.",
-        "Reduced stochastic splitting: O, then B and A share one evaluation. The noise matches the reverse SDE "
-        "(lambda_s at its consistent value).",
+        "Reduced stochastic splitting: O, then B and A share one evaluation. With lambda_s = 1 the noise is that of "
+        "the reverse SDE.",
     ),
     Scheme(
         "SPS-S",
@@ -95,17 +100,17 @@ SCHEMES = (
         "SPS-2S",
         Splitting("A@0 B B@1/2[2,-1] A[2,-1]", flow="residual"),
         ("psld", "cld"),
-        "Second order for any score at two evaluations: half A, half B with the residual of the score at the start; "
-        "half B, half A with 2 r(middle) - r(start), which is that at the end to second order, so that the second half "
-        "is the adjoint of the first.",
+        "Second order for any score, two evaluations a step. Half A and half B use the residual r = s + "
+        "Sigma_inf^(-1) z at the start; half B and half A then use 2 r(middle) - r(start), which is r(end) to second "
+        "order. So the second half is the adjoint of the first.",
         OWN,
     ),
     Scheme(
         "SPS-2M",
         Splitting("A B B@1/2[2,-1] A[2,-1]", flow="residual"),
         ("psld", "cld"),
-        "As SPS-2S with one evaluation per step: the one in the middle of the step before stands for the start. "
-        "Second order; the first step takes one evaluation more.",
+        "SPS-2S with one evaluation a step: that in the middle of the step before stands for the one at the start. "
+        "Second order. Before the first step, one evaluation more is made.",
         OWN,
     ),
 )

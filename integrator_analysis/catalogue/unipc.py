@@ -14,22 +14,24 @@ SCHEMES = (
         "UniPC-2",
         Conjugate(base=adams(2, "log-SNR", "middle", (0, -1, -2)), parametrisation="x0"),
         ("vp",),
-        "Predictor through two, corrector through three predictions of x_0, one evaluation a step (bh2, that is "
-        "B(h) = e^h - 1).",
+        "Predictor-corrector: predicts through two and corrects through three predictions of x_0, one evaluation a "
+        "step (bh2, that is B(h) = e^h - 1).",
         f"{UNIPC}, algorithms 1 and 2",
     ),
     Scheme(
         "UniPC-2-bh1",
         Conjugate(base=adams(2, "log-SNR", "end", (0, -1, -2)), parametrisation="x0"),
         ("vp",),
-        "UniPC-2 with B(h) = h. The two differ in polynomials of two nodes only; elsewhere B(h) cancels.",
+        "UniPC-2 with B(h) = h in place of e^h - 1. Only where a polynomial has two nodes do the two differ; elsewhere "
+        "B(h) cancels.",
         f"{UNIPC}, algorithms 1 and 2",
     ),
     Scheme(
         "UniPC-3",
         Conjugate(base=adams(3, "log-SNR", "middle", (0, -1, -2, -3)), parametrisation="x0"),
         ("vp",),
-        "Predictor through three, corrector through four predictions of x_0, one evaluation a step.",
+        "Predictor-corrector: predicts through three and corrects through four predictions of x_0, one evaluation a "
+        "step.",
         f"{UNIPC}, algorithms 1 and 2",
     ),
     Scheme(

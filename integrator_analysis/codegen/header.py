@@ -54,7 +54,7 @@ def header(
         "program": program,
         "values": "".join(f", {p} = {float(value):g}" for p, value in program.parameters.items()),
         "error": error,
-        "exponent": next(iter(error.exponents.values())),
+        "power": _power(error),
         "unknown": "s_x: score component" if program.unknown == "score" else _component(program.unknown),
         "derivatives": _notation_of_derivatives(program.blocks[-1], printed),
         "leading": {block: _sum(p) for block, p in printed.items()},
@@ -66,6 +66,7 @@ def header(
         "body_hash": hashlib.sha256(body.encode()).hexdigest(),
     }
     account = list(program.account)
+    # What has to be known stands in every header; the account gives way where there is no room for all of it.
     lines = _wrapped(render("header.py.j2", account=account, **facts))
     if len(lines) > MAX_LINES:
         account = _wrapped("\n".join(account))[: MAX_LINES - len(lines) - 1]
@@ -80,6 +81,12 @@ def package_version() -> str:
         return version("integrator-analysis")
     except PackageNotFoundError:
         return "0.1.0"
+
+
+def _power(error: LocalError) -> str:
+    """h**3; by block where blocks differ: h**3 (x), h**4 (m)."""
+    powers = {f"h**{n}" for n in error.exponents.values()}
+    return powers.pop() if len(powers) == 1 else ", ".join(f"h**{n} ({b})" for b, n in error.exponents.items())
 
 
 def _component(unknown: str) -> str:

@@ -14,7 +14,7 @@ import sympy
 
 from integrator_analysis.analysis.accuracy.local_error import LocalError
 from integrator_analysis.codegen.header import header, package_version
-from integrator_analysis.codegen.lower.coefficients import lower_coefficients, special_functions, table_of, tail_of
+from integrator_analysis.codegen.lower.coefficients import lower_coefficients, special_functions, tail_of
 from integrator_analysis.codegen.lower.kernel import lower_kernel, lower_log_snr
 from integrator_analysis.codegen.lower.lines import SourceFunction
 from integrator_analysis.codegen.lower.step import lower_step
@@ -22,6 +22,7 @@ from integrator_analysis.codegen.printer import SourcePrinter
 from integrator_analysis.codegen.templates import render
 from integrator_analysis.parametrisation.frames import variance
 from integrator_analysis.processes import Process
+from integrator_analysis.program.given_table import table_of
 from integrator_analysis.program.network_program import NetworkProgram
 from integrator_analysis.program.step_program import StepProgram
 

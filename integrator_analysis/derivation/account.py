@@ -1,7 +1,7 @@
-"""A derivation that a person can follow: one object of prose and formulas, written as text, Markdown or HTML.
+"""What a derivation says: the sections of prose and formulas that tell a person how a scheme comes about.
 
-Knows step programs, local errors and how to say them; derives nothing. What it shows is read from the same program as
-everything else. Every text is escaped for where it goes; the HTML is one file that needs no script and no network.
+Knows step programs, local errors and how to say them; derives nothing. What it says is read from the same program as
+everything else. document.py lays it out.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LETTERS = {"score": "s", "residual": "r", "velocity": "v", "x0": "y", "eps-rotat
 
 
 def derivation_of(properties: Properties) -> Derivation:
-    """The derivation of an properties."""
+    """The derivation of one scheme on one process, from the process to the local error."""
     program = properties.program
     sections = [_process(program), _parametrisation(program), Section("The step", program.account)]
     executed = properties.network_program
@@ -44,20 +44,19 @@ def _symbol(name: str) -> sympy.Symbol:
 
 
 def _plain(matrix: sympy.MatrixBase) -> sympy.Expr | sympy.MatrixBase:
-    """A matrix of one entry as that entry."""
+    """``matrix``, or its entry where it has but one."""
     return matrix[0, 0] if matrix.shape == (1, 1) else sympy.Matrix(matrix)
 
 
 def _process(program: StepProgram) -> Section:
     process = program.process
     values = ", ".join(f"{name} = {float(value):g}" for name, value in program.parameters.items())
-    entries = " and ".join(process.blocks)
+    blocks = f"block{'s' if len(process.blocks) > 1 else ''} {' and '.join(process.blocks)}"
     return Section(
         "Process",
         (
             f"Process: {process.title}; {values}" if values else f"Process: {process.title}",
-            f"dz = F z dt + G dw on the block(s) {entries}, t in [{process.t_min:g}, {process.t_max:g}]; "
-            f"{process.source}.",
+            f"dz = F z dt + G dw on the {blocks}, t in [{process.t_min:g}, {process.t_max:g}]; {process.source}.",
             Formula(_symbol("F"), _plain(process.drift), note="drift"),
             Formula(_symbol("D"), _plain(process.diffusion), note="diffusion, D = G G^T"),
             Formula(sympy.Function("beta")(t), process.schedule, note="schedule"),
@@ -68,7 +67,7 @@ def _process(program: StepProgram) -> Section:
 def _parametrisation(program: StepProgram) -> Section:
     par = program.parametrisation
     items: list[str | Formula] = [
-        f"The score is written s = C_skip z + C_out n; what is expanded and frozen is n, the {par.name} prediction.",
+        f"The score is written s = C_skip z + C_out n. The scheme approximates n, the {par.name} prediction.",
         Formula(_symbol("C_skip"), _plain(par.c_skip)),
         Formula(_symbol("C_out"), _plain(par.c_out)),
         "The reverse step follows z' = L z + eta n, L = F - (1/2) D C_skip, eta = -(1/2) D C_out"
@@ -80,7 +79,7 @@ def _parametrisation(program: StepProgram) -> Section:
 
 
 def _linear(executed: NetworkProgram) -> Section:
-    """E, psi and what they are made of."""
+    """The functions of two times: the propagator E, the weights psi and what they are made of."""
     items: list[str | Formula] = [
         _defined(f, d) for f, d in executed.definitions.items() if str(f).startswith(LINEAR) and f in _used(executed)
     ]
@@ -110,10 +109,11 @@ def _defined(function: sympy.Function, definition: Definition) -> Formula:
 
 
 def _update(program: StepProgram) -> Section:
-    """The statements as they are derived, in the unknown that is expanded."""
+    """The statements of the step as they are derived, in the unknown that the scheme approximates."""
     letter = LETTERS.get(program.unknown, program.unknown)
     items: list[str | Formula] = [
-        f"{letter}_x@k, or with (k) above, is the component x of evaluation k; of k steps before where k is negative."
+        f"{letter}_x@k, in LaTeX {letter}_x with (k) above, is the component x of evaluation k of this step. "
+        "Evaluations -1, -2, ... are those of the steps before."
     ]
     for number, st in enumerate(program.statements):
         if isinstance(st, Evaluate):
@@ -125,12 +125,12 @@ def _update(program: StepProgram) -> Section:
             note = st.label if n == 0 else ""
             items.append(Formula(_symbol(_state(block)), _sum(terms, letter), "<-", note))
         if number == program.cycle - 1:
-            items.append("What follows is the step itself.")
+            items.append("So far the step before is mended; now follows the step itself.")
     return Section("Update from t to s = t - h", tuple(items))
 
 
 def _state(name: str) -> str:
-    """A stage's block x_1 is written with the stage above: x, then (1)."""
+    """The symbol's name of a block: x_1, of stage 1, as x@1, which is written with (1) above."""
     block, _, stage = name.partition("_")
     return f"{block}@{stage}" if stage else block
 
@@ -160,14 +160,14 @@ def _executed(executed: NetworkProgram) -> Section:
     if not executed.coefficients:
         return Section("Coefficients", ())
     items: list[str | Formula] = [
-        f"In terms of what the network returns ({network}), with one name for each coefficient; computed once per grid:"
+        f"The same step in what the network returns ({network}). Coefficients are computed once per grid:"
     ]
     items += [Formula(_symbol(name), expression) for name, expression in executed.coefficients.items()]
     return Section("Coefficients of the step, as executed", tuple(items))
 
 
 def _definitions(executed: NetworkProgram) -> Section:
-    """What else the functions in the formulas stand for."""
+    """The functions of one time, and the others that the formulas above use without defining them."""
     used = _used(executed)
     table = {f: d for f, d in executed.definitions.items() if f in used and not str(f).startswith(LINEAR)}
     return Section("where", tuple(_defined(f, d) for f, d in table.items() if str(f) != "beta"))
@@ -196,9 +196,10 @@ def _order(properties: Properties) -> Section:
     items: list[str | Formula] = [f"{kind} {properties.order}, {properties.nfe_per_step} NFE per step"]
     program = properties.program
     if program.history:
+        plural = "s" if program.history > 1 else ""
         items.append(
-            f"Start-up: the step reads {program.history} earlier evaluation(s); while there are fewer, it uses what "
-            "there is, so that its first step has order one."
+            f"Start-up: the step reads {program.history} earlier evaluation{plural}. While there are fewer, it reads "
+            "those that there are; so the first step has order one."
             + (" The leading error comes from these first steps alone." if error.startup else "")
         )
     what = "of a smooth observable f, expected value" if properties.stochastic else "of each block"
@@ -212,6 +213,7 @@ def _order(properties: Properties) -> Section:
         items.append(omissions)
     if any(str(v).startswith("d_") for e in error.leading.values() for v in e.free_symbols):
         items.append(
-            "d_xm g is the derivative of g by x and m, at the step's start, and d_xm g[u, v] is it along u and v."
+            "d_xm g is the derivative of g by x and by m at the step's start; d_xm g[u, v] is that derivative along "
+            "u and v."
         )
     return Section("Order and local error", tuple(items))

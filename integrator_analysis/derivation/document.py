@@ -1,6 +1,7 @@
 """A derivation as a document: sections of prose and formulas, written as text, Markdown or HTML.
 
-Knows how formulas are laid out; account.py decides what is said.
+Knows how formulas are laid out; account.py decides what is said. Every text is escaped for where it goes; the HTML is
+one file that needs no script and no network.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Derivation:
     sections: tuple[Section, ...]
 
     def text(self) -> str:
-        """For a terminal: formulas in the names of the code."""
+        """Lines for a terminal, formulas in the names of the code."""
         lines = [f"{self.title}: {self.summary}"]
         for section in self.sections:
             lines += ["", section.title]

@@ -7,8 +7,11 @@ from typing import Any
 from integrator_analysis.program.network_program import NetworkProgram
 from integrator_analysis.properties import Properties
 
+__all__ = ["facts_of"]
+
 
 def facts_of(properties: Properties) -> dict[str, Any]:
+    """What ``derive --json`` prints; the local error in full, as one expression and term by term."""
     error, executed = properties.local_error, properties.network_program
     text, latex = error.text(), error.latex()
     return {

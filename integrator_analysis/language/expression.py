@@ -71,11 +71,11 @@ def read_expression(text: object, names: Mapping[str, sympy.Expr], where: str, t
         raise InputError(f'{where} is {kind_of(text)}; accepted: an expression as text, such as "-1/2", or a number')
     if len(text) > MAX_LENGTH:
         raise InputError(f"{where} has {len(text)} characters; accepted: at most {MAX_LENGTH}")
-    return _Expression(text, names, where, terms).read()
+    return _Parser(text, names, where, terms).read()
 
 
-class _Expression:
-    """Recursive descent over the tokens of one expression."""
+class _Parser:
+    """Recursive descent over the tokens of one expression, a method for each rule of the grammar above."""
 
     def __init__(self, text: str, names: Mapping[str, sympy.Expr], where: str, terms: int) -> None:
         self.text, self.names, self.where, self.max_terms = text, names, where, terms
@@ -188,6 +188,7 @@ class _Expression:
         self.take()
 
     def bounded(self, node: _Node, position: int) -> _Node:
+        """The node itself. Raises InputError if it is too large or no finite real number."""
         if node.size > MAX_SIZE or node.terms > MAX_TERMS:
             raise self.fail(position, "the expression is too large when its powers and products are multiplied out")
         if node.value.has(sympy.zoo, sympy.oo, -sympy.oo, sympy.nan, sympy.I):
@@ -203,9 +204,11 @@ class _Expression:
         return token
 
     def error(self, position: int, accepted: str) -> InputError:
+        """The error that at ``position`` something else was ``accepted``."""
         found = repr(self.text[position]) if position < len(self.text) else "its end"
         return self.fail(position, f"expected {accepted}, found {found}")
 
     def fail(self, position: int, what: str) -> InputError:
+        """The error ``what``, with the expression and the position in it."""
         shown = self.text if len(self.text) <= 80 else self.text[:77] + "..."
         return InputError(f"{self.where} = {shown!r}, character {position + 1}: {what}")

@@ -22,6 +22,8 @@ TOKEN = re.compile(rf"\s*(?:(?P<number>{NUMBER}(?![A-Za-z0-9_.]))|(?P<name>{NAME
 
 @dataclass(frozen=True)
 class Part:
+    """One part of a spec: a name, what its parentheses hold, and whether the name is a splitting ``word``."""
+
     name: str
     options: Mapping[str, str]
     flags: tuple[str, ...]
@@ -29,19 +31,21 @@ class Part:
 
 
 def check_text(text: object) -> None:
+    """Raise InputError for what is no text, or text too long to be a spec."""
     if not isinstance(text, str) or len(text) > MAX_LENGTH:
         got = f"{text[:40]!r}..." if isinstance(text, str) else type(text).__name__
         raise InputError(f"a spec is text of at most {MAX_LENGTH} characters such as 'psld/RVV', got {got}")
 
 
 def read_number(name: str, text: str) -> float:
+    """The number that ``text`` spells. Raises InputError, with ``name``, for anything else."""
     if not re.fullmatch(NUMBER, text):
         raise InputError(f"{name} = {text!r} is not a number")
     return as_float(float(text), name)
 
 
 class Parser:
-    """Recursive descent over the tokens of one spec."""
+    """Recursive descent over the tokens of one spec, a method for each rule of the grammar in spec.py."""
 
     def __init__(self, text: str) -> None:
         self.text, self.tokens, position = text, [], 0
@@ -59,13 +63,16 @@ class Parser:
         return found if found and found["word"] not in SCHEMES else None
 
     def error(self, position: int, accepted: str) -> InputError:
+        """The error that at ``position`` something else was ``accepted``."""
         found = repr(self.text[position]) if position < len(self.text) else "its end"
         return InputError(f"spec {self.text!r}: at {found} (character {position + 1}) expected {accepted}")
 
     def peek(self) -> tuple[str | None, str, int]:
+        """The kind, the text and the position of the next token."""
         return self.tokens[self.next] if self.next < len(self.tokens) else (None, "", len(self.text))
 
     def take(self, kinds: tuple[str, ...], accepted: str, value: str | None = None) -> str:
+        """Go past the next token, which has to be of one of the kinds and, if given, of this value; return its text."""
         kind, text, position = self.peek()
         if kind not in kinds or (value is not None and text != value):
             raise self.error(position, accepted)
@@ -73,6 +80,7 @@ class Parser:
         return text
 
     def spec(self) -> tuple[Part, Part, Part | None]:
+        """The whole spec: its process, its scheme, and the word after a "+"."""
         left = self.part("a process name")
         self.take(("mark",), "'/' between process and scheme", "/")
         right, split = self.part("a scheme name"), None
@@ -84,6 +92,7 @@ class Parser:
         return left, right, split
 
     def part(self, what: str) -> Part:
+        """A name or a word, with its options in parentheses if there are any."""
         word = self.peek()[0] == "word"
         name = self.take(("name", "word"), what)
         options: dict[str, str] = {}
@@ -106,6 +115,7 @@ class Parser:
         return Part(name, options, tuple(flags), word)
 
     def value(self) -> str:
+        """The value of an option: a product, written without spaces."""
         out = self.atom("a value")
         while self.peek()[1] == "*":
             self.next += 1

@@ -39,8 +39,8 @@ PROCESS_KEYS = (
 
 
 @dataclass(frozen=True)
-class _ProcessText:
-    """A [process] table, its types checked, its expressions not yet read: they are, for each choice of parameters."""
+class _ProcessTable:
+    """A [process] table whose types are checked; its expressions are read anew for each choice of parameters."""
 
     name: str
     title: str
@@ -89,6 +89,7 @@ class _ProcessText:
         return names, {names[name]: value for name, value in exact.items()}
 
     def _matrix(self, key: str, names: Mapping[str, sympy.Expr]) -> sympy.Matrix:
+        """The k x k matrix of a key, its entries read in the parameters' names."""
         k, rows = len(self.blocks), self.matrices[key]
         if len(rows) != k or any(not isinstance(row, list) or len(row) != k for row in rows):
             raise InputError(
@@ -105,18 +106,18 @@ class _ProcessText:
                     f"clock = {self.times['clock']!r} is not 0 at t = 0; it is the integral of beta from 0"
                 )
             return {"schedule": read.get("schedule", read["clock"].diff(t)), "integrated": read["clock"]}
-        return {"schedule": read["schedule"], "integrated": _integral(read["schedule"], self.times["schedule"])}
+        return {"schedule": read["schedule"], "integrated": _integrate(read["schedule"], self.times["schedule"])}
 
 
-def _integral(schedule: sympy.Expr, text: str) -> sympy.Expr:
+def _integrate(schedule: sympy.Expr, text: str) -> sympy.Expr:
     """The integral of beta from 0 to t, term by term: powers, exponentials, sines and cosines of a + b t."""
     total = sympy.S.Zero
     for term in sympy.Add.make_args(sympy.expand_mul(schedule)):
         constant, rest = term.as_independent(t, as_Add=False)
-        parts = [rest] if _primitive(rest) is not None else sympy.Add.make_args(sympy.expand(rest))
+        parts = [rest] if _antiderivative(rest) is not None else sympy.Add.make_args(sympy.expand(rest))
         for part in parts:
             factor, power = part.as_independent(t, as_Add=False)
-            primitive = _primitive(power)
+            primitive = _antiderivative(power)
             if primitive is None:
                 raise InputError(
                     f"schedule = {text!r}: the integral of {part} is not known here; give clock, the integral from 0"
@@ -125,7 +126,7 @@ def _integral(schedule: sympy.Expr, text: str) -> sympy.Expr:
     return total
 
 
-def _primitive(e: sympy.Expr) -> sympy.Expr | None:
+def _antiderivative(e: sympy.Expr) -> sympy.Expr | None:
     """An antiderivative in t of a power, an exponential, a sine or a cosine of a + b t; None for anything else."""
     if not e.has(t):
         return e * t
@@ -152,11 +153,11 @@ def read_process(table: TomlTable) -> ProcessFamily:
     blocks = table.get("blocks", list, ["x"])
     if not all(isinstance(block, str) for block in blocks):
         raise InputError(f'blocks in [process] is {blocks!r:.60}; accepted: one or two letters, such as ["x", "m"]')
-    numbers, dependent = _declared(table, blocks)
+    numbers, dependent = _read_parameters(table, blocks)
     if "schedule" not in table and "clock" not in table:
         raise InputError("[process] has neither a schedule, beta(t), nor a clock, its integral from 0; give one")
     matrices = {key: table.get(key, list) for key in ("drift", "diffusion", "initial_covariance", "prior_covariance")}
-    text = _ProcessText(
+    text = _ProcessTable(
         name=name,
         title=table.label("title", name),
         source=table.label("source", "a text file"),
@@ -177,8 +178,8 @@ def read_process(table: TomlTable) -> ProcessFamily:
     return family
 
 
-def _declared(table: TomlTable, blocks: Sequence[str]) -> tuple[dict[str, float], dict[str, str]]:
-    """The parameters that are numbers, and those that are stated in terms of them."""
+def _read_parameters(table: TomlTable, blocks: Sequence[str]) -> tuple[dict[str, float], dict[str, str]]:
+    """The parameters that are numbers, and the texts of those that are stated in terms of them."""
     declared = table.get("parameters", dict, {})
     if len(declared) > MAX_PARAMETERS:
         raise InputError(f"[process.parameters] has {len(declared)} parameters; accepted: at most {MAX_PARAMETERS}")

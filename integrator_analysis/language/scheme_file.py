@@ -64,7 +64,7 @@ def read_scheme(table: TomlTable, family: ProcessFamily | None) -> Scheme:
     mixed = [key for key in COMPOSED_KEYS if key in table]
     if any(key in table for key in SPLIT_KEYS) and mixed:
         raise InputError(f"[scheme] has a splitting's keys and {mixed[0]}; a scheme is a splitting or a conjugation")
-    method: Method = _splitting(table) if "word" in table else _conjugate(table)
+    method: Method = _read_splitting(table) if "word" in table else _read_conjugate(table)
     for process in processes:
         made = family() if family is not None and process == family.name else FAMILIES[process]()
         check_lowering(method, made)
@@ -77,7 +77,8 @@ def read_scheme(table: TomlTable, family: ProcessFamily | None) -> Scheme:
     )
 
 
-def _splitting(table: TomlTable) -> Splitting:
+def _read_splitting(table: TomlTable) -> Splitting:
+    """The splitting of a [scheme] that has a word."""
     return Splitting(
         canonical(table.get("word", str)),
         table.one_of("policy", POLICIES, "naive"),  # type: ignore[arg-type]
@@ -88,19 +89,20 @@ def _splitting(table: TomlTable) -> Splitting:
     )
 
 
-def _conjugate(table: TomlTable) -> Conjugate:
+def _read_conjugate(table: TomlTable) -> Conjugate:
+    """The conjugation of a [scheme] that has no word."""
     alone = [key for key in SPLIT_KEYS if key in table]
     if alone:
         raise InputError(f"[scheme] has {alone[0]} and no word; it belongs to a splitting")
-    b = _b(table.data.get("B", "0"))
+    b = _read_matrix(table.data.get("B", "0"))
     needs = has_strength(b)
     if ("lambda" in table) != needs:
         raise InputError(f"[scheme] has B = {b!s:.60}, which {'needs lambda' if needs else 'has no lambda to set'}")
     strength = table.number("lambda", 0.0)
-    return Conjugate(b, strength, _base(table), table.one_of("predict", PARAMETRISATIONS, "eps"))
+    return Conjugate(b, strength, _read_base(table), table.one_of("predict", PARAMETRISATIONS, "eps"))
 
 
-def _b(value: object) -> str | sympy.ImmutableMatrix:
+def _read_matrix(value: object) -> str | sympy.ImmutableMatrix:
     """B: the name of a family, or a square matrix with entries in t."""
     if isinstance(value, str) and is_family(value):
         return value
@@ -118,19 +120,19 @@ def _b(value: object) -> str | sympy.ImmutableMatrix:
     )
 
 
-def _base(table: TomlTable) -> Interpolatory | RungeKutta:
+def _read_base(table: TomlTable) -> Interpolatory | RungeKutta:
     """The base method: a named one, stages, or a tableau."""
     given = [key for key in ("base", "stages", "tableau") if key in table]
     if len(given) > 1:
         raise InputError(f"[scheme] has {' and '.join(given)}; a base method is one of them")
-    mend = _integers(table.get("mend", list), "mend") if "mend" in table else ()
+    mend = _read_integers(table.get("mend", list), "mend") if "mend" in table else ()
     if mend and given != ["stages"]:
         raise InputError("[scheme] has mend, which corrects a polynomial through evaluations; give its stages")
     if given == ["tableau"]:
         variable = table.one_of("variable", VARIABLES, "t")
-        return _tableau(table.table("tableau", ("a", "b")), variable)
+        return _read_tableau(table.table("tableau", ("a", "b")), variable)
     if given == ["stages"]:
-        return Interpolatory(_stages(table.get("stages", list)), table.one_of("variable", VARIABLES, "t"), mend)
+        return Interpolatory(_read_stages(table.get("stages", list)), table.one_of("variable", VARIABLES, "t"), mend)
     base = BASES[table.one_of("base", BASES, "Euler")]
     if "variable" not in table:
         return base
@@ -139,19 +141,21 @@ def _base(table: TomlTable) -> Interpolatory | RungeKutta:
     return replace(base, variable=table.one_of("variable", VARIABLES, base.variable))
 
 
-def _stages(rows: Sequence[object]) -> tuple[Stage, ...]:
+def _read_stages(rows: Sequence[object]) -> tuple[Stage, ...]:
+    """The stages of an interpolatory method, one table each."""
     if not 1 <= len(rows) <= MAX_STAGES:
         raise InputError(f"[scheme] has {len(rows)} stages; accepted: 1 to {MAX_STAGES}")
     stages = []
     for n, row in enumerate(rows):
         table = TomlTable(row, f"stage {n + 1}", ("share", "through", "rule"))
-        share = _fraction(table.data.get("share", 1), f"share of stage {n + 1}")
-        through = _integers(table.get("through", list, [0]), f"through of stage {n + 1}")
+        share = _read_fraction(table.data.get("share", 1), f"share of stage {n + 1}")
+        through = _read_integers(table.get("through", list, [0]), f"through of stage {n + 1}")
         stages.append(Stage(share, through, table.get("rule", str, "integral")))
     return tuple(stages)
 
 
-def _tableau(table: TomlTable, variable: str) -> RungeKutta:
+def _read_tableau(table: TomlTable, variable: str) -> RungeKutta:
+    """A Runge-Kutta tableau from its rows ``a`` and weights ``b``."""
     rows, weights = table.get("a", list), table.get("b", list)
     if not 1 <= len(rows) <= MAX_STAGES or len(weights) > MAX_STAGES:
         raise InputError(
@@ -161,18 +165,20 @@ def _tableau(table: TomlTable, variable: str) -> RungeKutta:
     for i, row in enumerate(rows):
         if not isinstance(row, list) or len(row) > MAX_STAGES:
             raise InputError(f"row {i + 1} of the tableau is {kind_of(row)}; a list of {i} fraction(s) is needed")
-        a.append(tuple(_fraction(entry, f"a[{i}][{j}]") for j, entry in enumerate(row)))
-    return RungeKutta(tuple(a), tuple(_fraction(w, f"b[{j}]") for j, w in enumerate(weights)), variable)
+        a.append(tuple(_read_fraction(entry, f"a[{i}][{j}]") for j, entry in enumerate(row)))
+    return RungeKutta(tuple(a), tuple(_read_fraction(w, f"b[{j}]") for j, w in enumerate(weights)), variable)
 
 
-def _fraction(value: object, where: str) -> Fraction:
+def _read_fraction(value: object, where: str) -> Fraction:
+    """A fraction from a number or from text such as "1/2"."""
     number = read_expression(value, {}, where)
     if not number.is_Rational:
         raise InputError(f'{where} = {value!r:.60} is not a fraction, such as "1/2"')
     return Fraction(int(number.p), int(number.q))
 
 
-def _integers(values: Sequence[object], where: str) -> tuple[int, ...]:
+def _read_integers(values: Sequence[object], where: str) -> tuple[int, ...]:
+    """Evaluations by their numbers, as a few small integers."""
     whole = [v for v in values if isinstance(v, int) and not isinstance(v, bool) and abs(v) <= MAX_STAGES]
     if len(whole) < len(values) or not 1 <= len(whole) <= MAX_THROUGH:
         raise InputError(

@@ -15,8 +15,9 @@ factor.
 
 ``conjugate`` composes a conjugation with a base method: B= 0, lambda*I, lambda*ones or lambda*diag(a, b), in which a
 number may stand for lambda, or table, a matrix for every step that the sampler is given; lambda= its strength, base= a
-name in catalogue.bases.BASES, variable= what the base method measures a step in (t, rho, log-SNR), predict= the network
-output that it sees (eps, x0, ...). What is left out is B=0, base=Euler, the base's own variable, predict=eps.
+name in BASES of catalogue/tableaux.py, variable= what the base method measures a step in (t, rho, log-SNR), predict=
+the network output that it sees (eps, x0, ...). What is left out is B=0, base=Euler, the base's own variable,
+predict=eps.
 ``conjugate(B=..., meaning=...)+word`` composes a conjugation with a splitting: meaning= each (every sub-flow is
 conjugated, the default) or whole (the transformed ODE is split).
 A table of numbers (betas of ddpm) has no text here: it is a keyword argument in Python.
@@ -86,13 +87,13 @@ def parse(text: str, **parameters: Parameter) -> Spec:
         raise InputError(f"process option {left.flags[0]!r} in {text!r} needs a value: name=number")
     family = FAMILIES[left.name]
     strength = as_float(parameters.pop("lambda_"), "lambda_") if "lambda_" in parameters else None
-    values = {name: _from_text(family, name, value) for name, value in left.options.items()}
+    values = {name: _read_parameter(family, name, value) for name, value in left.options.items()}
     for name, value in parameters.items():
         if value is not None or family.defaults.get(name, 0.0) is not None:
             values[name] = as_table(value, name) if name in family.tables else as_float(value, name)
-    scheme = _conjugate_splitting(right, split, strength) if split else _scheme(right, text, strength)
+    scheme = _make_conjugate_splitting(right, split, strength) if split else _make_scheme(right, text, strength)
     made = process(left.name, **values)
-    canonical_text = _canonical(family, values, scheme.name)
+    canonical_text = _write_spec(family, values, scheme.name)
     if len(canonical_text) > MAX_LENGTH:
         raise InputError(
             f"spec {text[:80]!r} has {len(canonical_text)} characters written out; at most {MAX_LENGTH} are read"
@@ -100,7 +101,8 @@ def parse(text: str, **parameters: Parameter) -> Spec:
     return Spec(canonical_text, made, scheme)
 
 
-def _from_text(family: ProcessFamily, name: str, text: str) -> Value:
+def _read_parameter(family: ProcessFamily, name: str, text: str) -> Value:
+    """The number that the text of a process option spells. Raises InputError for a parameter that is a table."""
     if name in family.tables:
         raise InputError(
             f"parameter {name} of process {family.name} is a table of numbers, which a spec cannot hold; pass it from "
@@ -109,34 +111,39 @@ def _from_text(family: ProcessFamily, name: str, text: str) -> Value:
     return read_number(name, text)
 
 
-def _canonical(family: ProcessFamily, values: Mapping[str, Value], scheme: str) -> str:
-    changed = {k: _value_text(v) for k, v in values.items() if v != family.defaults[k]}
+def _write_spec(family: ProcessFamily, values: Mapping[str, Value], scheme: str) -> str:
+    """The canonical text: options in alphabetical order, without those that have the family's own values."""
+    changed = {k: _write_value(v) for k, v in values.items() if v != family.defaults[k]}
     options = ", ".join(f"{k}={changed[k]}" for k in sorted(changed))
     return f"{family.name}({options})/{scheme}" if options else f"{family.name}/{scheme}"
 
 
-def _value_text(value: Value) -> str:
+def _write_value(value: Value) -> str:
     """A number as it reads back; a table by its fingerprint, which tells tables apart and is refused when read."""
     if isinstance(value, float):
         return repr(value)
     return "table-" + hashlib.sha256(" ".join(map(str, value)).encode()).hexdigest()[:8]
 
 
-def _scheme(part: Part, text: str, strength: float | None) -> Scheme:
+def _make_scheme(part: Part, text: str, strength: float | None) -> Scheme:
+    """The scheme that is named after the slash: a composed conjugation, a word, or an entry of the catalogue.
+
+    ``strength`` is lambda where it was given as a keyword argument.
+    """
     if part.name == "conjugate":
-        return _conjugate(part, strength)
+        return _make_conjugate(part, strength)
     if part.word:
         if strength is not None:
             raise InputError(f"scheme {part.name} has no lambda; lambda-DDIM-I, lambda-DDIM-II and conjugate have one")
         word = canonical(part.name)
-        split, options = _splitting(part, Splitting(word), () if placed(word) else POLICIES)
+        split, options = _make_splitting(part, Splitting(word), () if placed(word) else POLICIES)
         name = f"{word}({', '.join(options)})" if options else word
         return Scheme(name, split, (), f"Splitting word {name}.", "user")
     if part.name not in SCHEMES:
         raise did_you_mean(part.name, [*SCHEMES, "conjugate"], "scheme")
     scheme = SCHEMES[part.name]
     if isinstance(scheme.method, Splitting) and strength is None:
-        split, options = _splitting(part, scheme.method)
+        split, options = _make_splitting(part, scheme.method)
         return replace(scheme, name=f"{scheme.name}({', '.join(options)})", method=split) if options else scheme
     values = {name: read_number(name, value) for name, value in part.options.items()}
     if strength is not None:
@@ -151,17 +158,19 @@ def _scheme(part: Part, text: str, strength: float | None) -> Scheme:
 
 
 def _has_strength(scheme: Scheme) -> bool:
+    """Whether a scheme has a lambda that a spec may set."""
     return isinstance(scheme.method, Conjugate | ConjugateSplitting) and has_strength(scheme.method.B)
 
 
-def _conjugate_splitting(part: Part, split: Part, strength: float | None) -> Scheme:
+def _make_conjugate_splitting(part: Part, split: Part, strength: float | None) -> Scheme:
+    """The scheme of ``conjugate(...)+word``: the options of ``part`` on the word of ``split``."""
     if part.name != "conjugate" or not split.word:
         raise InputError(f"{part.name} + {split.name}: accepted is conjugate(...)+word, with a splitting word")
     _check_options(part, CONJUGATE_SPLITTING_OPTIONS, "B=0 or B=lambda*I and the like, lambda=number, meaning=name")
-    family, value = _b_family(part, strength)
-    meaning = _one_of(part, "meaning", MEANINGS, "each")
+    family, value = _read_family(part, strength)
+    meaning = _read_choice(part, "meaning", MEANINGS, "each")
     word = canonical(split.name)
-    splitting, written = _splitting(split, Splitting(word, flow="exact"), () if placed(word) else POLICIES)
+    splitting, written = _make_splitting(split, Splitting(word, flow="exact"), () if placed(word) else POLICIES)
     options = [f"B={family}", *([f"lambda={value!r}"] if has_strength(family) else [])]
     options += [f"meaning={meaning}"] if meaning != "each" else []
     name = f"conjugate({', '.join(options)})+{word}" + (f"({', '.join(written)})" if written else "")
@@ -170,17 +179,19 @@ def _conjugate_splitting(part: Part, split: Part, strength: float | None) -> Sch
 
 
 def _check_options(part: Part, known: Sequence[str], accepted: str) -> None:
+    """Raise InputError for a flag or for an option that is not ``known``; ``accepted`` says what would be."""
     unknown = (*part.flags, *(name for name in part.options if name not in known))
     if unknown:
         raise InputError(f"{part.name} has no option {unknown[0]!r}; accepted: {accepted}")
 
 
-def _conjugate(part: Part, strength: float | None) -> Scheme:
+def _make_conjugate(part: Part, strength: float | None) -> Scheme:
+    """The scheme of ``conjugate(...)``: a base method on the ODE transformed with B."""
     accepted = "B=0 or B=lambda*I and the like, lambda=number, base=name, variable=name, predict=name"
     _check_options(part, CONJUGATE_OPTIONS, accepted)
-    family, value = _b_family(part, strength)
-    base = _base(part)
-    predict = _one_of(part, "predict", PARAMETRISATIONS, "eps")
+    family, value = _read_family(part, strength)
+    base = _read_base(part)
+    predict = _read_choice(part, "predict", PARAMETRISATIONS, "eps")
     method = Conjugate(family, strength=value, base=base, parametrisation=predict)
     named = part.options.get("base", "Euler")
     chosen = {"base": named, "variable": base.variable, "predict": predict}
@@ -191,8 +202,8 @@ def _conjugate(part: Part, strength: float | None) -> Scheme:
     return Scheme(f"conjugate({', '.join(options)})", method, (), summary, "arXiv 2310.07894, section 3.1")
 
 
-def _b_family(part: Part, strength: float | None) -> tuple[str, float]:
-    """B as the name of its family, and lambda."""
+def _read_family(part: Part, strength: float | None) -> tuple[str, float]:
+    """B as the name of its family, and lambda, for which a number may stand in B itself."""
     family = part.options.get("B", "0")
     named = "lambda" in part.options or strength is not None
     head, star, tail = family.partition("*")
@@ -210,26 +221,27 @@ def _b_family(part: Part, strength: float | None) -> tuple[str, float]:
     return family, read_number("B" if literal else "lambda", text) if strength is None else strength
 
 
-def _base(part: Part) -> Interpolatory | RungeKutta:
+def _read_base(part: Part) -> Interpolatory | RungeKutta:
     """The base method, measured in the variable that was asked for."""
-    name = _one_of(part, "base", BASES, "Euler")
+    name = _read_choice(part, "base", BASES, "Euler")
     base = BASES[name]
     if "variable" not in part.options:
         return base
-    variable = _one_of(part, "variable", VARIABLES, base.variable)
+    variable = _read_choice(part, "variable", VARIABLES, base.variable)
     if isinstance(base, Interpolatory) and all(stage.through == (0,) for stage in base.stages):
         raise InputError(f"base {name} freezes one evaluation over the step, so it takes no variable; leave it out")
     return replace(base, variable=variable)
 
 
-def _one_of(part: Part, option: str, known: Collection[str], usual: str) -> str:
+def _read_choice(part: Part, option: str, known: Collection[str], usual: str) -> str:
+    """The name that an option has, ``usual`` if it is left out. Raises InputError unless it is ``known``."""
     name = part.options.get(option, usual)
     if name not in known:
         raise did_you_mean(name, known, f"{option} of conjugate")
     return name
 
 
-def _splitting(part: Part, usual: Splitting, policies: tuple[str, ...] = ()) -> tuple[Splitting, list[str]]:
+def _make_splitting(part: Part, usual: Splitting, policies: tuple[str, ...] = ()) -> tuple[Splitting, list[str]]:
     """The splitting that the part's flags and options make of the ``usual`` one, and how they are written.
 
     ``policies`` are the score policies that a flag may choose; none where there is no choice.

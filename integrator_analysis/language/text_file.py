@@ -41,11 +41,12 @@ class Loaded:
         made = FAMILIES[self.process]()
         alike = "vp" if len(made.blocks) == 1 else "psld"
         named = [scheme for scheme in SCHEMES.values() if alike in scheme.processes]
-        fitting = [f"{self.process}/{scheme.name}" for scheme in named if _fits(scheme, made)]
+        fitting = [f"{self.process}/{scheme.name}" for scheme in named if _can_be_lowered(scheme, made)]
         return tuple(dict.fromkeys(own + fitting))
 
 
-def _fits(scheme: Scheme, process: Process) -> bool:
+def _can_be_lowered(scheme: Scheme, process: Process) -> bool:
+    """Whether the scheme has a step on the process."""
     try:
         scheme.method.lower(process)
     except InputError:
@@ -67,7 +68,7 @@ def load_text(path: str | Path) -> Loaded:
 
 
 def read_text(text: str) -> Loaded:
-    """``load_text`` for text that is at hand."""
+    """Do what ``load_text`` does, for the text of a file."""
     try:
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: also numbers of more digits than Python converts

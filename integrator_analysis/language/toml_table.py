@@ -35,6 +35,7 @@ class TomlTable:
         return key in self.data
 
     def table(self, key: str, keys: Sequence[str]) -> TomlTable:
+        """The table under ``key``, of which ``keys`` are known."""
         return TomlTable(self.data[key], f"[{key}]", keys)
 
     def get(self, key: str, kind: type[T], default: T | None = None) -> T:
@@ -49,6 +50,7 @@ class TomlTable:
         return value
 
     def number(self, key: str, default: float | None = None) -> float:
+        """The finite number under ``key``. Raises InputError where it is missing without a default."""
         value = self.data.get(key, default)
         if value is None:
             raise InputError(f"{self.name} has no {key}; give one")
@@ -66,6 +68,7 @@ class TomlTable:
         return text
 
     def one_of(self, key: str, known: Collection[str], default: str) -> str:
+        """The text under ``key``. Raises InputError unless it is ``known``."""
         value = self.get(key, str, default)
         if value not in known:
             raise did_you_mean(value[:60], known, f"{key} in {self.name}")

@@ -1,9 +1,6 @@
-"""The base methods: how a step uses network evaluations. Polynomials through evaluations, Runge-Kutta tableaux, Euler.
+"""Base methods as data: how a step uses network evaluations, by polynomials through them or by a Runge-Kutta tableau.
 
-Interpolatory methods and tableaux are data that conjugation.py reads. Euler and Euler-Maruyama on the untransformed
-equations are programs of their own, made of rows of linear terms and score terms that the splittings read as well.
-Knows no conjugation. In reverse time (a step of size h from t to t - h):
-probability flow  dz = [-F z + (1/2) G G^T s] h,   reverse SDE  dz = [-F z + G G^T s] h + G sqrt(h) xi.
+Checks that a method makes sense; conjugation/ derives its step. Knows no process and no equation.
 """
 
 from __future__ import annotations
@@ -98,13 +95,14 @@ class Interpolatory:
 
 
 def _check_fractions(what: str, values: Iterable[object]) -> None:
+    """Raise InputError where ``values`` hold a float: coefficients of methods are exact."""
     for value in values:
         if not isinstance(value, Rational):
             raise InputError(f"{what} hold {value!r}; accepted: integers and fractions, such as Fraction(1, 2)")
 
 
 def _check_evaluations(numbers: tuple[int, ...], newest: int, where: str) -> None:
-    """Distinct evaluations of this step, then -1, -2, ... without a gap."""
+    """Raise InputError unless ``numbers`` are distinct evaluations of this step, then -1, -2, ... without a gap."""
     past = [n for n in numbers if n < 0]
     here = [n for n in numbers if n >= 0]
     in_order = list(numbers) == here + [-j - 1 for j in range(len(past))]
@@ -116,6 +114,7 @@ def _check_evaluations(numbers: tuple[int, ...], newest: int, where: str) -> Non
 
 
 EULER = Interpolatory()
+"""The exponential Euler method: one evaluation, held constant over the step."""
 
 
 @dataclass(frozen=True)

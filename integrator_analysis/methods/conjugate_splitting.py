@@ -30,7 +30,7 @@ from integrator_analysis.methods.conjugation.propagator import named_parts, orde
 from integrator_analysis.methods.splitting.prose import NOISE_TEXT
 from integrator_analysis.methods.splitting.split_equation import SplitEquation, StepTimes
 from integrator_analysis.methods.splitting.splitting import Splitting, assemble, split_for
-from integrator_analysis.methods.splitting.sub_flows import Part, ScoredFlow, Update, WeightedEvaluation
+from integrator_analysis.methods.splitting.sub_flows import ScoredFlow, Span, Update, WeightedEvaluation
 from integrator_analysis.methods.splitting.words import NOISE
 from integrator_analysis.parametrisation.registry import parametrisation
 from integrator_analysis.processes import Process
@@ -139,16 +139,16 @@ class ConjugatedRows(_ConjugatedFlow):
             source.as_immutable(),
         )
 
-    def update(self, row: int, part: Part, evaluations: Sequence[WeightedEvaluation]) -> Update:
+    def update(self, row: int, span: Span, evaluations: Sequence[WeightedEvaluation]) -> Update:
         """block <- (E - E B_ii length) block + (inflow - E B_ij length) other + psi eps."""
         flow, blocks, other = self.flows[row], self.equation.blocks, 1 - row
-        ends = (self.times.at(part.start), self.times.at(part.end))
+        ends = (self.times.at(span.start), self.times.at(span.end))
         carried = flow.entries[0, 0].func(*ends)
         *psi, inflow = (
             e.func(*ends) if source != 0 else sympy.S.Zero
             for e, source in zip(flow.moments[0], flow.source, strict=True)  # type: ignore[arg-type]
         )
-        frozen = part.weight * h * carried
+        frozen = span.weight * h * carried
         terms = [
             Term(carried - frozen * self.matrix[row, row], Block(blocks[row])),
             Term(inflow - frozen * self.matrix[row, other], Block(blocks[other])),
@@ -211,7 +211,7 @@ class TransformedRows(_ConjugatedFlow):
         ]
         return Combine(tuple(updates), label)
 
-    def update(self, row: int, part: Part, evaluations: Sequence[WeightedEvaluation]) -> Update:
+    def update(self, row: int, span: Span, evaluations: Sequence[WeightedEvaluation]) -> Update:
         """zhat_i <- zhat_i - length (A_u B A_u^{-1} zhat)_i + (A_b psi(a, b) eps)_i, u the time of the evaluation.
 
         A_b psi(a, b) = -A_a psi(b, a) by an integral towards the start, where A = I: the product would cancel, since
@@ -219,9 +219,9 @@ class TransformedRows(_ConjugatedFlow):
         """
         self.transformed = True
         blocks = self.equation.blocks
-        a, b, at = self.times.at(part.start), self.times.at(part.end), evaluations[0].time
+        a, b, at = self.times.at(span.start), self.times.at(span.end), evaluations[0].time
         weights = -self._carried(a, t) * self.flow.moments[0].applyfunc(lambda e: e.func(b, a)).as_mutable()
-        linear = -part.weight * h * self._carried(at, t) * self.matrix * self._carried(t, at)
+        linear = -span.weight * h * self._carried(at, t) * self.matrix * self._carried(t, at)
         terms = [Term(linear[row, j] + int(j == row), Block(block)) for j, block in enumerate(blocks)]
         terms += [
             Term(evaluation.factor * weights[row, j], Output(evaluation.name, block))

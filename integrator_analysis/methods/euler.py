@@ -1,6 +1,7 @@
-"""Euler's method and Euler-Maruyama on the untransformed equations, in steps from t to t - h.
+"""Euler's method and Euler-Maruyama on the equations as they stand, in steps of size h from t to t - h.
 
-Their rows of linear terms and score terms are what splittings read as well.
+In reverse time the probability-flow ODE is dz = [-F z + (1/2) G G^T s] dh, and the reverse SDE
+dz = [-F z + G G^T s] dh + G dw. Knows no conjugation and no splitting: these are the baselines of both.
 """
 
 from __future__ import annotations
@@ -15,19 +16,16 @@ from integrator_analysis.processes import Process
 from integrator_analysis.program.statements import Block, Combine, Evaluate, Noise, Output, Term
 from integrator_analysis.program.step_program import StepProgram
 
-__all__ = ["Euler", "EulerMaruyama", "forward_step"]
+__all__ = ["Euler", "EulerMaruyama"]
 
 START = Evaluate("eps_0", t)
 
 
-def forward_step(
-    process: Process, row: int, linear: sympy.Matrix, score_factor: sympy.Expr, size: sympy.Expr, evaluation: Evaluate
-) -> tuple[str, tuple[Term, ...]]:
-    """The update block <- block + size * (row of ``linear`` z + score_factor G G^T s), at the evaluation's time."""
-    blocks, at = process.blocks, {t: evaluation.time}
-    linear, diffusion = linear.xreplace(at), score_factor * process.diffusion.xreplace(at)
-    terms = [Term(size * linear[row, j] + int(row == j), Block(b)) for j, b in enumerate(blocks)]
-    terms += [Term(size * diffusion[row, j], Output(evaluation.name, b)) for j, b in enumerate(blocks)]
+def _forward_row(process: Process, row: int, score_factor: sympy.Expr) -> tuple[str, tuple[Term, ...]]:
+    """The update block <- block + h * (row of -F z + score_factor G G^T s), with all at the step's start."""
+    blocks, drift, diffusion = process.blocks, -process.drift, score_factor * process.diffusion
+    terms = [Term(h * drift[row, j] + int(row == j), Block(b)) for j, b in enumerate(blocks)]
+    terms += [Term(h * diffusion[row, j], Output(START.name, b)) for j, b in enumerate(blocks)]
     return blocks[row], tuple(term for term in terms if term.coefficient != 0)
 
 
@@ -36,10 +34,8 @@ class Euler:
     """Explicit Euler on the probability-flow ODE: the black-box baseline. Order 1, one evaluation per step."""
 
     def lower(self, process: Process) -> StepProgram:
-        updates = [
-            forward_step(process, row, -process.drift, sympy.Rational(1, 2), h, START)
-            for row in range(len(process.blocks))
-        ]
+        """The step program; every process has one."""
+        updates = [_forward_row(process, row, sympy.Rational(1, 2)) for row in range(len(process.blocks))]
         return _program(
             process,
             (START, Combine(tuple(updates), "Euler step of all blocks")),
@@ -52,9 +48,10 @@ class EulerMaruyama:
     """Euler-Maruyama on the reverse SDE: weak order 1, one evaluation per step."""
 
     def lower(self, process: Process) -> StepProgram:
+        """The step program; every process has one."""
         updates = []
         for row, block in enumerate(process.blocks):
-            name, terms = forward_step(process, row, -process.drift, sympy.S.One, h, START)
+            name, terms = _forward_row(process, row, sympy.S.One)
             variance = process.diffusion[row, row]
             if variance != 0:
                 terms = (*terms, Term(sympy.sqrt(h * variance), Noise(f"xi_{block}")))

@@ -13,4 +13,6 @@ __all__ = ["Method"]
 class Method(Protocol):
     """Anything that becomes a step program on a process."""
 
-    def lower(self, process: Process) -> StepProgram: ...
+    def lower(self, process: Process) -> StepProgram:
+        """One step of the method on ``process``. Raises InputError where the method does not exist there."""
+        ...

@@ -32,6 +32,11 @@ KERNELS = 64
 
 _KERNELS: dict[tuple[object, ...], Kernel] = {}
 
+Spread = tuple[sympy.Matrix, dict[sympy.Function, Definition]]
+"""A covariance over a span of time, and what the named moments in it stand for."""
+
+_SPREADS: dict[tuple[object, ...], Spread] = {}
+
 _r = sympy.Symbol("r", positive=True)
 """The clock as a variable, where clock(t) would hide it from differentiation and integration."""
 
@@ -62,11 +67,22 @@ def cholesky(blocks: tuple[str, ...], i: int, j: int) -> sympy.Function:
     return sympy.Function(f"cholesky_{blocks[i]}{blocks[j]}")
 
 
-def noise_between(equation: Equation) -> tuple[sympy.Matrix, dict[sympy.Function, Definition]]:
+def noise_between(equation: Equation) -> Spread:
     """The covariance of the noise of z' = beta N z + G w' over a span of time elapsed(t, s), from none at its start.
 
     For constant N and D, which may be others than those of a forward equation. Its moments are named spread_moment_k.
+    It is derived once in a session for equations alike, as kernels are.
     """
+    if equation.content not in _SPREADS:
+        _SPREADS[equation.content] = _derive_noise_between(equation)
+        for old in list(_SPREADS)[:-KERNELS]:
+            del _SPREADS[old]
+    covariance, table = _SPREADS[equation.content]
+    return covariance.copy(), dict(table)
+
+
+def _derive_noise_between(equation: Equation) -> Spread:
+    """The covariance and its moments, from N, D and the clock."""
     propagator = exponential(equation.drift_per_unit * _r, equation.parameters)
     covariance, moments = integrated_noise(equation, propagator, _r)
     over = {clock(t): elapsed(t, s)}

@@ -156,7 +156,7 @@ def _toml(b: str, base: Base, variable: str, prediction: str) -> str:
     return "\n".join(lines).replace("'", '"') + "\n"
 
 
-# -- the definition ----------------------------------------------------------------------------------------------------
+# the definition
 class ByHand:
     """One scheme on one paper process."""
 

@@ -38,7 +38,7 @@ def generator() -> st.SearchStrategy[Random]:
     return st.randoms(use_true_random=True)  # one seed an example
 
 
-# -- the kernel --------------------------------------------------------------------------------------------------------
+# the kernel
 @settings(max_examples=8, phases=UNSHRUNK)
 @given(generator().map(random_process), st.floats(0.03, 1.0))
 def test_mean_and_covariance_solve_the_equations_of_their_process(drawn: RandomProcess, share: float) -> None:
@@ -67,7 +67,7 @@ GRIDS = ("log-SNR", "quadratic", "random", "uniform")
 STEPS = 6
 
 
-# -- schemes -----------------------------------------------------------------------------------------------------------
+# schemes
 @dataclass(frozen=True)
 class Case:
     drawn: RandomProcess
@@ -156,7 +156,7 @@ def order_is_the_measured_one(case: Case, i: ia.Integrator, start: float) -> Non
     assert abs(exponent - (i.order + 1)) < 0.3, (exponent, i.order)
 
 
-# -- walks -------------------------------------------------------------------------------------------------------------
+# walks
 def grid_by_hand(case: Case, i: ia.Integrator, grid: str, start: float) -> list[float]:
     """Decreasing times from ``start``; those of a named grid are the sampler's, from t_max to a tenth of it."""
     shares = np.linspace(0, 1, STEPS + 1)

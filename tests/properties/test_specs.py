@@ -131,7 +131,7 @@ def test_what_could_not_be_read_back_is_refused() -> None:
         parse(text)
 
 
-# -- nearly right ------------------------------------------------------------------------------------------------------
+# nearly right
 TOKEN = re.compile(r"[A-Za-z_][\w-]*|[\d.]+|.")
 
 

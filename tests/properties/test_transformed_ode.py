@@ -34,7 +34,7 @@ TOLERANCE = 1e-10
 Array = np.ndarray
 
 
-# -- the processes on paper -------------------------------------------------------------------------------------------
+# the processes on paper
 @dataclass(frozen=True)
 class Paper:
     """F(t), G G^T(t) and Sigma(t); ``span``: the times that examples lie between."""
@@ -108,7 +108,7 @@ def readings(name: str, prediction: str) -> Callable[[float], tuple[Array, Array
     return lambda time: tuple(np.array(values(time), dtype=float).reshape(4, k, k))  # type: ignore[return-value]
 
 
-# -- random problems --------------------------------------------------------------------------------------------------
+# random problems
 @dataclass(frozen=True)
 class Problem:
     """B, an eps and an interval, for a process and a prediction."""
@@ -202,7 +202,7 @@ def test_the_transformed_ode_mapped_back_is_the_probability_flow(problem: Proble
     np.testing.assert_allclose(z, exact, rtol=0, atol=TOLERANCE * max(1.0, np.abs(exact).max()))
 
 
-# -- the propagator ---------------------------------------------------------------------------------------------------
+# the propagator
 def method(problem: Problem) -> Conjugate:
     return Conjugate(B=problem.B, parametrisation=problem.prediction)
 

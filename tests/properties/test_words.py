@@ -35,7 +35,7 @@ UNSHRUNK = (Phase.explicit, Phase.generate)
 TOLERANCE = 1e-10
 
 
-# -- processes on paper ------------------------------------------------------------------------------------------------
+# processes on paper
 def phase_space(spec: str, drift: list, noise: list, mass: float, **changes: object) -> Paper:
     fields = {"beta": lambda _: 8.0, "start": np.diag([0, 0.04 * mass]), "prior": np.diag([1, mass])}
     d = np.diag(noise).astype(float)
@@ -103,7 +103,7 @@ def subvp() -> Paper:
     return Paper(**(vars(paper) | {"noise": lambda t: np.array([[-np.expm1(-2 * total(t))]])}))
 
 
-# -- words on paper ----------------------------------------------------------------------------------------------------
+# words on paper
 @dataclass(frozen=True)
 class Factor:
     """A letter over ``weight`` of the step, after an evaluation at ``share`` of it; ``mix`` newest first."""
@@ -220,7 +220,7 @@ def by_hand(paper: Paper, word: Word, law: tuple[float, float], t: float, s: flo
     return np.vstack([rows, eps(*held[0])]) if word.continued else rows
 
 
-# -- random cases ------------------------------------------------------------------------------------------------------
+# random cases
 def number(r: Random, low: float, high: float) -> float:
     return round(r.uniform(low, high), 4)
 

@@ -7,8 +7,10 @@ Process: phase-space Langevin diffusion (PSLD), Gamma = 0.01, nu = 4.01, M = 0.2
     = 0.5.
 Splits the reverse SDE, in reverse time, by the word OBA. Its letters are applied from left to right, each over the
     whole step.
-Each sub-flow is conjugated by itself, with its row of B = lambda*ones: it solves its own row's drift exactly, with
-    eps and the other row frozen and integrated against the propagator. B z is taken at the sub-flow's start.
+Each sub-flow, A of the position row and B of the momentum row, is conjugated by itself with its row of B =
+    lambda*ones: it solves its own row's drift exactly, with eps and the other row frozen and integrated against the
+    propagator. B z is taken at the sub-flow's start. O solves dz = -kappa^2 R z dh + kappa G dw with R = (1/2) G
+    G^T Sigma_inf^(-1) exactly (Ornstein-Uhlenbeck).
 Score evaluations: B takes a new one at t; A uses the newest.
 Weak order 1 for a general smooth score; 1 network evaluation per step; stochastic.
 Leading local error (weak error of an observable f), coefficient of h**2 with h = t - s > 0 in forward diffusion

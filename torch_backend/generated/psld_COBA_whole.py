@@ -10,7 +10,8 @@ Splits the reverse SDE, in reverse time, by the word OBA. Its letters are applie
     whole step.
 The ODE is first transformed with A' = A (B - L), B = lambda*ones; then the rows of zhat = A z are split. A = I at
     the start of every step, since an A anchored at one end of the whole interval would grow by many orders of
-    magnitude. Where the network is evaluated, and at the end, zhat is mapped back by E(u, t) = A_u^(-1).
+    magnitude. Where the network is evaluated, and at the end, zhat is mapped back by E(u, t) = A_u^(-1). O solves
+    dz = -kappa^2 R z dh + kappa G dw with R = (1/2) G G^T Sigma_inf^(-1) exactly (Ornstein-Uhlenbeck).
 Score evaluations: B takes a new one at t; A uses the newest.
 Weak order 1 for a general smooth score; 1 network evaluation per step; stochastic.
 Leading local error (weak error of an observable f), coefficient of h**2 with h = t - s > 0 in forward diffusion

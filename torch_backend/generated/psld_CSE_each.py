@@ -7,8 +7,9 @@ Process: phase-space Langevin diffusion (PSLD), Gamma = 0.01, nu = 4.01, M = 0.2
     = 0.5.
 Splits the probability-flow ODE, in reverse time, by the word BA. Its letters are applied from left to right, each
     over the whole step.
-Each sub-flow is conjugated by itself, with its row of B = lambda*ones: it solves its own row's drift exactly, with
-    eps and the other row frozen and integrated against the propagator. B z is taken at the sub-flow's start.
+Each sub-flow, A of the position row and B of the momentum row, is conjugated by itself with its row of B =
+    lambda*ones: it solves its own row's drift exactly, with eps and the other row frozen and integrated against the
+    propagator. B z is taken at the sub-flow's start.
 Score evaluations: B takes a new one at t; A uses the newest.
 Order 1 for a general smooth score; 1 network evaluation per step; deterministic.
 Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 in forward diffusion time (eps_x:
@@ -17,8 +18,8 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
         beta**2)/(8*M)*x - (2*M*eta_xm*lambda - beta*eta_mm)/(4*M)*eps_m + ...
     m: -(4*M*lambda**2 - beta**2)/(8*M)*m - (Gamma*beta**2 + 2*beta*lambda*nu - 2*beta*lambda + 4*lambda**2)/8*x +
         (beta*eta_xm - 2*eta_mm*lambda)/4*eps_m + ...
-    These are 3 of 20 terms of x and 3 of 12 terms of m, the smallest first. All 32 stand in the certificate, under
-        local_error, and in `integrator-analysis derive psld/CSE-each --json`.
+    These are 3 of 20 terms of x and 3 of 12 terms of m, those of the smallest trees. All 32 stand in the
+        certificate, under local_error, and in `integrator-analysis derive psld/CSE-each --json`.
 Operations: 314 on host scalars to tabulate a step (without quadrature), 7 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/CSE-each`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

@@ -17,8 +17,8 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
     x: -beta*lambda*(Gamma - nu)/4*m + beta*lambda*(M + 1)/(4*M)*x + lambda*(eta_mm - eta_xm)/2*eps_m + ...
     m: -lambda*(M*beta + 4*M*lambda + beta)/(4*M)*m + lambda*(Gamma*beta - beta*nu - 4*lambda)/4*x - lambda*(eta_mm
         + eta_xm)/2*eps_m + ...
-    These are 3 of 20 terms of x and 3 of 12 terms of m, the smallest first. All 32 stand in the certificate, under
-        local_error, and in `integrator-analysis derive psld/CSE-whole --json`.
+    These are 3 of 20 terms of x and 3 of 12 terms of m, those of the smallest trees. All 32 stand in the
+        certificate, under local_error, and in `integrator-analysis derive psld/CSE-whole --json`.
 Operations: 308 on host scalars to tabulate a step (without quadrature), 12 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/CSE-whole`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

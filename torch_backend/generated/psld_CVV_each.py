@@ -7,8 +7,9 @@ Process: phase-space Langevin diffusion (PSLD), Gamma = 0.01, nu = 4.01, M = 0.2
     = 0.5.
 Splits the probability-flow ODE, in reverse time, by the word BAB. Its letters are applied from left to right, over
     1/2, 1, 1/2 of the step.
-Each sub-flow is conjugated by itself, with its row of B = lambda*ones: it solves its own row's drift exactly, with
-    eps and the other row frozen and integrated against the propagator. B z is taken at the sub-flow's start.
+Each sub-flow, A of the position row and B of the momentum row, is conjugated by itself with its row of B =
+    lambda*ones: it solves its own row's drift exactly, with eps and the other row frozen and integrated against the
+    propagator. B z is taken at the sub-flow's start.
 Score evaluations: B takes a new one at t; A uses the newest; B takes a new one at s.
 Order 1 for a general smooth score; 2 network evaluations per step; deterministic.
 Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 in forward diffusion time (eps_x:
@@ -17,8 +18,8 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
         eta_xx*lambda/2*eps_x + beta*eta_xm*nu/4*d_m eps_m[m] + beta*eta_xm/4*d_m eps_m[x] + ...
     m: (beta*d_m eps_m*eta_mm*m*nu + beta*d_m eps_m*eta_mm*x - beta*lambda*nu*x + beta*lambda*x - 2*d_m
         eps_m*eps_m*eta_mm**2 - 2*eps_m*eta_mm*lambda - 2*lambda**2*m - 2*lambda**2*x)/8
-    These are 6 of 20 terms of x, the smallest first. All 20 stand in the certificate, under local_error, and in
-        `integrator-analysis derive psld/CVV-each --json`.
+    These are 6 of 20 terms of x, those of the smallest trees. All 20 stand in the certificate, under local_error,
+        and in `integrator-analysis derive psld/CVV-each --json`.
 Operations: 329 on host scalars to tabulate a step (without quadrature), 10 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/CVV-each`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

@@ -18,8 +18,8 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
         eta_xm*lambda/2*eps_m - eta_xx*lambda/2*eps_x + beta*eta_xm*nu/4*d_m eps_m[m] + beta*eta_xm/4*d_m eps_m[x] +
         ...
     m: -(d_m eps_m*eta_mm + lambda)*(eps_m*eta_mm + lambda*m + lambda*x)/4
-    These are 6 of 20 terms of x, the smallest first. All 20 stand in the certificate, under local_error, and in
-        `integrator-analysis derive psld/CVV-whole --json`.
+    These are 6 of 20 terms of x, those of the smallest trees. All 20 stand in the certificate, under local_error,
+        and in `integrator-analysis derive psld/CVV-whole --json`.
 Operations: 381 on host scalars to tabulate a step (without quadrature), 20 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/CVV-whole`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

@@ -27,8 +27,8 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         6*M*d_tt log_snr*eta_mm*nu + beta*d_t log_snr*eta_mm)/(96*M*d_t log_snr)*d_m eps_m[m] + beta*(Gamma*beta*d_t
         log_snr*eta_mm - beta*d_t log_snr*eta_mm*nu - 2*beta*d_t log_snr*eta_xm - 4*d_t eta_mm*d_t log_snr + 6*d_tt
         log_snr*eta_mm)/(96*d_t log_snr)*d_m eps_m[x] - beta**2*eta_xx*nu/48*d_m eps_x[m] + ...
-    These are 3 of 138 terms of x and 3 of 77 terms of m, the smallest first. All 215 stand in the certificate,
-        under local_error, and in `integrator-analysis derive psld/DPM-Solver-2 --json`.
+    These are 3 of 138 terms of x and 3 of 77 terms of m, those of the smallest trees. All 215 stand in the
+        certificate, under local_error, and in `integrator-analysis derive psld/DPM-Solver-2 --json`.
 Operations: 577 on host scalars to tabulate a step (without quadrature), 16 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/DPM-Solver-2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

@@ -25,9 +25,9 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
     x: c_1*d_m eps_m[m] + c_2*d_m eps_m[x] + c_3*d_m eps_x[m] + ...
     m: c_4*d_m eps_m[m] + c_5*d_m eps_m[x] - beta**2*eta_mm*nu*(M*beta*d_t log_snr*nu**2 + 2*M*d_tt log_snr*nu -
         beta*d_t log_snr)/(64*M*d_t log_snr)*d_mm eps_m[m, m] + ...
-    These are 3 of 1160 terms of x and 3 of 580 terms of m, the smallest first; c_1 to c_5 are coefficients of more
-        than two lines. All 1740 stand in the certificate, under local_error, and in `integrator-analysis derive
-        psld/UniPC-eps-2 --json`.
+    These are 3 of 1160 terms of x and 3 of 580 terms of m, those of the smallest trees; c_1 to c_5 are coefficients
+        of more than two lines. All 1740 stand in the certificate, under local_error, and in `integrator-analysis
+        derive psld/UniPC-eps-2 --json`.
 Operations: 873 on host scalars to tabulate a step (without quadrature), 26 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/UniPC-eps-2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

@@ -21,8 +21,8 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         log_snr*eta_xx + 2*d_t eta_xx*d_t log_snr - 3*d_tt log_snr*eta_xx)/(24*d_t log_snr)*d_t eps_x +
         eta_xx*(beta*d_t log_snr*eta_xx + 6*d_t eta_xx*d_t log_snr - 6*d_tt log_snr*eta_xx)/(48*d_t log_snr)*d_x
         eps_x[eps_x] - beta*eta_xx**2/24*d_xx eps_x[x, eps_x] - beta*eta_xx/24*d_xt eps_x[x] + ...
-    These are 6 of 12 terms of x, the smallest first. All 12 stand in the certificate, under local_error, and in
-        `integrator-analysis derive vp/DPM-Solver-2 --json`.
+    These are 6 of 12 terms of x, those of the smallest trees. All 12 stand in the certificate, under local_error,
+        and in `integrator-analysis derive vp/DPM-Solver-2 --json`.
 Operations: 80 on host scalars to tabulate a step (without quadrature), 4 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/DPM-Solver-2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

@@ -26,8 +26,9 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         3*d_tt log_snr**2)/(24*d_t log_snr**2)*d_t eps_x + c_2*d_x eps_x[eps_x] + eta_xx*(beta**2*d_t log_snr*eta_xx
         - beta*d_t eta_xx*d_t log_snr + 2*beta*d_tt log_snr*eta_xx - d_t beta*d_t log_snr*eta_xx)/(16*d_t
         log_snr)*d_xx eps_x[x, eps_x] + ...
-    These are 6 of 40 terms of x, the smallest first; c_1 and c_2 are coefficients of more than two lines. All 40
-        stand in the certificate, under local_error, and in `integrator-analysis derive vp/UniPC-eps-2 --json`.
+    These are 6 of 40 terms of x, those of the smallest trees; c_1 and c_2 are coefficients of more than two lines.
+        All 40 stand in the certificate, under local_error, and in `integrator-analysis derive vp/UniPC-eps-2
+        --json`.
 Operations: 173 on host scalars to tabulate a step (without quadrature), 7 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/UniPC-eps-2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;

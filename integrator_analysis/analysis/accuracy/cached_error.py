@@ -37,6 +37,7 @@ class CachedError(LocalError):
         make = self.__dict__.get("_make")
         if make is None or name not in LAZY:
             raise AttributeError(name)
+        # The ring is made anew from the program; generators are found again by their names, not by their places.
         program, facts = make(), self.__dict__["_facts"]
         scalars = ring_of(program, facts["ring_order"], expanded_steps(program))
         position = {_to_tuples([kind, _label(label)]): n for n, (kind, label) in enumerate(scalars.keys)}
@@ -83,6 +84,7 @@ def local_error_from_facts(
 
     ``derived`` is the error that the facts were taken from, where it has just been derived: nothing is made twice.
     """
+    # Not by __init__, which would ask for the program and the sums: __getattr__ makes them when they are needed.
     error = object.__new__(CachedError)
     error.__dict__.update(
         exponents={str(block): int(n) for block, n in facts["exponents"].items()},

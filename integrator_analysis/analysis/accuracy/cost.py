@@ -31,6 +31,7 @@ def expected_seconds(program: StepProgram, order: int) -> float:
     fields = 1 + len(program.evaluations) + program.history
     more = len(program.blocks) - 1
     noises = len(program.noises) * (1 + program.history)
+    # Setting up grows with the order alone, series by a factor for each order: that of order five is the measure.
     series = FIFTH * FIFTH_PER_BLOCK**more * (GROWTH * GROWTH_PER_BLOCK**more) ** (order - 5)
     if not noises:
         series /= FEWER_JETS.get(program.parametrisation.name, 1)

@@ -150,6 +150,7 @@ class GlobalError:
                 "the times are not equidistant; for this scheme the global error is derived for equal steps"
             )
         density = _interpolate(self.times, self.density, grid[:-1])
+        # The density is that of the step's start, where the local error is expanded.
         total = np.tensordot(h**self.exponent, density, 1)
         for past, power, carried in self.startup:
             if past < len(h):
@@ -229,11 +230,13 @@ def global_error(
     times, weights = _quadrature_nodes(start, end)
     # The exact flow's derivative from the start to each time; of it and its value at the end follows Phi(end, time).
     states, tangents = problem.solve_with_tangent(z, start, [*times, end])
+    # Phi(end, t) = Phi(end, start) Phi(t, start)^{-1}: one solution forward from the start gives all of them.
     carry = tangents[-1] @ np.linalg.inv(tangents[:-1])  # (m, points, k, k): from each time to the end
     local = _leading_coefficients(error, problem, states[:-1], times)
     density = np.einsum("mpij,mpj->mpi", carry, local)
     startup = []
     for past in range(program.history):
+        # A first step of a smaller order enters once, at h**exponent: it counts where that is not beyond the main term.
         first = derive_local_error(startup_program(program, past))
         exponent = min(first.exponents.values())
         if exponent <= error.order:
@@ -288,6 +291,7 @@ def startup_program(program: StepProgram, past: int) -> StepProgram:
     missing = program.past[past:]
 
     def read(st: Evaluate | Combine) -> Evaluate | Combine:
+        """Return the statement without the terms of evaluations that are missing."""
         if isinstance(st, Evaluate):
             return st
         terms_left = [
@@ -376,12 +380,14 @@ def _carry_state_to_end(
         found = np.array(values(time), dtype=float)
         drift, diffusion = found[:-1].reshape(2, k, k)
         center, covariance = marginal(process, time, mean, variance)
+        # The score pulls with (1 + kappa^2)/2 G G^T: 1/2 is the probability flow's, kappa^2/2 goes with the noise.
         pull = (1 + found[-1]) / 2 * diffusion @ np.linalg.inv(covariance)
         a = flat[: k * k].reshape(k, k)
         return np.concatenate(
             [(-a @ (drift + pull)).ravel(), a @ pull @ center, (found[-1] * a @ diffusion @ a.T).ravel()]
         )
 
+    # Backward equations have their known values at the end, t = end: they are solved towards larger t.
     rising = times[::-1]
     initial = np.concatenate([np.eye(k).ravel(), np.zeros(k + k * k)])
     found = solve_ivp(slope, (end, rising[-1]), initial, method="DOP853", t_eval=rising, rtol=1e-11, atol=ABSOLUTE)
@@ -393,6 +399,7 @@ def _carry_observable(observable: Observable, a: np.ndarray, b: np.ndarray, spre
     """Return z -> E f(a z + b + N(0, spread))."""
     if isinstance(observable, QuadraticObservable):
         return observable.carry(a, b, spread)
+    # E cos(w . (a z + b + n) + phase) = exp(-w^T spread w / 2) cos((a^T w) . z + w . b + phase).
     wave = np.array(observable.wave)
     later = WaveObservable(tuple(a.T @ wave), observable.phase + float(wave @ b))
     return _ScaledWave(float(np.exp(-wave @ spread @ wave / 2)), later)

@@ -80,6 +80,7 @@ class LocalError(ErrorTerms):
         """
         if count < 1:
             raise InputError(f"{count} terms of a local error; accepted: one or more")
+        # One expansion yields all terms up to the last one; what is known already is left as it is.
         if count - 1 not in self._found and count > 1:
             start = max(self.exponents.values()) + count - 1
             scalars, found = _find_first_terms(self.program, start, start + MAX_ORDER, count, budget)
@@ -116,6 +117,7 @@ def derive_local_error(program: StepProgram, max_order: int = MAX_ORDER, budget:
     scalars, found = _find_first_terms(program, 1 if not program.stochastic else 2, max_order, budget=budget)
     exponents = {block: terms[0][0] for block, terms in found.items()}
     error = LocalError(program, scalars, exponents, {block: terms[0][1] for block, terms in found.items()})
+    # Only several steps from an empty past can show an error that no later step has.
     if error.steps > 1 and _comes_from_startup_alone(error):
         return LocalError(program, scalars, exponents, error.sums, startup=True)
     return error
@@ -132,6 +134,7 @@ def linear_order(program: StepProgram, max_order: int = MAX_ORDER, budget: float
     >>> i.order, i.linear_order
     (3, 3)
     """
+    # Weak errors begin with h**2 at least: to h the mean is that of the SDE for any consistent step.
     for order in range(1 if not program.stochastic else 2, max_order + 1):
         check_budget(program, order, budget)
         scalars, powers = _error_by_power(program, order, linear=True)
@@ -179,6 +182,7 @@ def _collect_by_derivative(jets: JetRing, element: PackedElement) -> dict[Differ
     positions = [(n, label) for n, (kind, label) in enumerate(jets.keys) if kind == "observable"]
     parts: dict[Index, dict[tuple[int, ...], Any]] = {}
     for exponents, coefficient in element.terms():
+        # Every term has exactly one jet of f, because f enters an expectation linearly.
         n, index = next((n, index) for n, index in positions if exponents[n])
         parts.setdefault(index, {})[(*exponents[:n], 0, *exponents[n + 1 :])] = coefficient
     return {Derivative(index, jets.blocks): jets.ring.from_dict(part) for index, part in parts.items()}
@@ -188,6 +192,7 @@ def _find_first_terms(
     program: StepProgram, start: int, limit: int, count: int = 1, budget: float = BUDGET
 ) -> tuple[JetRing, dict[str, list[tuple[int, Sum]]]]:
     """Return the first ``count`` powers with an error of every block, by expansions to growing order from h**start."""
+    # An expansion to one order more costs several times the one before, so that beginning anew costs little.
     for order in range(start, limit + 1):
         check_budget(program, order, budget)
         scalars, powers = _error_by_power(program, order)

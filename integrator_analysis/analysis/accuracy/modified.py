@@ -195,6 +195,8 @@ def modified_equation(error: LocalError) -> ModifiedODE | ModifiedSDE:
         if program.history:
             raise InputError("a modified equation of a stochastic scheme that reads earlier steps is not derived here")
         return ModifiedSDE(program, power, error)
+    # The step's error over h, with the other sign: what has to be added to f so that its flow makes the same step. A
+    # block with an error of a higher power is right at this one.
     exponents = dict.fromkeys(program.blocks, power)
     sums = {
         block: {d: -element for d, element in error.sums[block].items()} if exponent == power + 1 else {}

@@ -82,6 +82,7 @@ def solve_conditions(
     """
     if not conditions:
         return [{}]
+    # A lexicographic basis is triangular, so that it is solved one symbol after the other; 1 in it means no solution.
     basis = sympy.groebner(conditions, *free, order="lex")
     if basis.exprs == [1]:
         return []
@@ -116,7 +117,7 @@ def _linear_value(tree: Tree, blocks: Sequence[str]) -> sympy.Matrix:
     row = sympy.Matrix([[sympy.Symbol(f"{letters}K_{blocks[component]}{b}") for b in blocks]])
     if not children:
         return row
-    if len(children) > 1:
+    if len(children) > 1:  # a second derivative by the state
         return sympy.zeros(1, len(blocks))
     ((slot, child),) = children
     return row[slot] * _linear_value(child, blocks)

@@ -6,7 +6,7 @@ Knows how elements of a ring of jets, trees and functions of time are evaluated 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import mpmath
@@ -51,6 +51,13 @@ class Point:
         for differential, element in found.items():
             factor = self.value(element)
             total = [a + factor * b for a, b in zip(total, self.differential(differential), strict=True)]
+        return total
+
+    def weighted(self, factors: Mapping[Differential, mpmath.mpf], observable: Any) -> mpmath.mpf:
+        """Return the sum of the differentials of ``observable`` times their factors."""
+        self.observable, total = observable, mpmath.mpf(0)
+        for differential, factor in factors.items():
+            total = total + factor * self.differential(differential)[0]
         return total
 
     def value(self, polynomial: PackedElement) -> mpmath.mpf:

@@ -71,6 +71,7 @@ class MixtureProblem:
 
     def score(self, z: Sequence[mpmath.mpf], time: mpmath.mpf) -> list[mpmath.mpf]:
         """Return the score of the diffused mixture at z (k numbers), at mpmath's working precision."""
+        # score = sum_c share_c * score_c, with shares in proportion to the components' densities at z.
         logs, pulls = [], []
         k = len(z)
         for height, mean, precision in self._components(time, mpmath.mp.prec):
@@ -78,6 +79,7 @@ class MixtureProblem:
             pull = [-sum(precision[i][j] * residual[j] for j in range(k)) for i in range(k)]
             logs.append(height + sum(residual[i] * pull[i] for i in range(k)) / 2)
             pulls.append(pull)
+        # The largest is taken out of the exponentials; z may be complex, where sizes are those of the real parts.
         top = max(logs, key=lambda v: mpmath.re(v))
         shares = [mpmath.exp(v - top) for v in logs]
         return [sum(w * p[i] for w, p in zip(shares, pulls, strict=True)) / sum(shares) for i in range(k)]
@@ -205,6 +207,8 @@ class MixtureProblem:
         shares, pulls = self._pulls(z, time)
         precisions = np.array([np.linalg.inv(covariance) for _, _, covariance in self.marginals(time)])
         score = np.einsum("cn,cnk->nk", shares, pulls)
+        # The derivative of a mixture's score: the mean of the components' second derivatives over densities, less the
+        # square of the score.
         bends = np.einsum("cni,cnj->cnij", pulls, pulls) - precisions[:, None]
         return score, np.einsum("cn,cnij->nij", shares, bends) - np.einsum("ni,nj->nij", score, score)
 
@@ -247,6 +251,7 @@ class MixtureProblem:
         equidistant rule, refined until it is within ``tolerance``, and g gets ``points`` Gauss-Hermite nodes a
         dimension. Nodes that weigh less than a thousandth of ``tolerance`` together are left out.
         """
+        # In coordinates where Sigma is 1, the data lie on one ray; across it z is independent noise.
         factor = np.linalg.cholesky(self.process.covariance(time))
         psi = self.process.mean(time)[:, :1]
         ray = np.linalg.solve(factor, psi)
@@ -268,6 +273,7 @@ class MixtureProblem:
         means = np.array(self.means)[:, None]
         spreads = np.sqrt(np.array(self.variances) + noise)[:, None]
         reach = spreads * np.sqrt(-2 * np.log(tolerance * NEGLIGIBLE))
+        # Refined by a quarter at a time until the means of all powers stay within the tolerance.
         before, count = np.full(len(POWERS), np.inf), 8
         while count <= MOST_NODES:
             x, step = np.linspace((means - reach).min(), (means + reach).max(), count, retstep=True)

@@ -111,6 +111,7 @@ class ErrorTerms:
             # Every coefficient is factored, however long: it stands beside a derivative of f that divides nothing.
             parts = {d: factor_sum(element.as_expr(*self._generator_symbols)) for d, element in found.items()}
             return sympy.Add(*[parts[d] * d.symbol for d in parts if isinstance(d, Derivative)])
+        # For numbers the trees of a strong error are products of symbols: the whole sum is factored as one polynomial.
         element, symbols = self._project_to_numbers(found)
         return _factor_if_short(element, symbols)
 
@@ -123,6 +124,7 @@ class ErrorTerms:
         jets = list(dict.fromkeys(key for d in trees for key in d.jets() if key[0] == "unknown"))
         keys = [*self.scalars.keys, *jets]
         position = {key: n for n, key in enumerate(keys)}
+        # The ring of coefficients has no jets of the field: they are appended, and exponents of a tree's jets added.
         total: dict[tuple[int, ...], Any] = {}
         for d in trees:
             own = [0] * len(keys)
@@ -212,6 +214,23 @@ class ErrorTerms:
         with mpmath.workdps(digits):
             point = self._point(z, time, field, observable)
             return {block: np.array(point.total(found), dtype=float) for block, found in self.sums.items()}
+
+    def evaluate_weak(
+        self,
+        z: Sequence[float],
+        time: float,
+        field: Field,
+        observables: Sequence[Callable[[Sequence[mpmath.mpf]], mpmath.mpf]],
+        digits: int = 40,
+    ) -> list[float]:
+        """Return what ``evaluate`` returns for "f", for each of several observables.
+
+        The derivatives of the field are the costly part, and all observables share them.
+        """
+        with mpmath.workdps(digits):
+            point = self._point(z, time, field, None)
+            factors = {d: point.value(element) for d, element in self.sums["f"].items()}
+            return [float(point.weighted(factors, observable)) for observable in observables]
 
     def evaluate_coefficients(
         self, block: str, z: Sequence[float], time: float, field: Field, digits: int = 40

@@ -107,7 +107,9 @@ def sentence_on_omissions(printed: Mapping[str, PrintedError], spec: str) -> str
         return f"{names}; {'it stands' if len(named) == 1 else 'they stand'} {where}"
     shown = " and ".join(f"{len(p.terms)} of {p.total} terms of {block}" for block, p in cut.items())
     total = sum(p.total for p in cut.values())
-    return f"These are {shown}, the smallest first{'; ' + names if names else ''}. All {total} stand {where}"
+    trees = any(isinstance(term.differential, ElementaryDifferential) for p in cut.values() for term in p.terms)
+    which = "those of the smallest trees" if trees else "those of the lowest derivatives"
+    return f"These are {shown}, {which}{'; ' + names if names else ''}. All {total} stand {where}"
 
 
 def differential_as_expression(d: Differential) -> sympy.Expr:

@@ -90,6 +90,7 @@ class JetRing:
 
     def __post_init__(self) -> None:
         self.clocks |= {self.time, self.end}
+        # A noise of size sqrt(h) carries one factor g, so that h is g**2; without noise half the series would be zero.
         self.grade = 2 if self.noises else 1
         self.truncation = self.order * self.grade
         indices = multi_indices(len(self.blocks) + 1, self.truncation)
@@ -110,6 +111,7 @@ class JetRing:
 
     def _list_keys(self) -> list[Key]:
         """Return what the generators stand for, in ring order."""
+        # The share y of the way between two times is a generator that weights integrate out.
         keys: list[Key] = [("time", "t"), ("share", "y")]
         keys += [*(("state", b) for b in self.blocks), *(("noise", n) for n in self.noises)]
         keys += [("parameter", p) for p in self.parameters] + [("reciprocal", p) for p in self.parameters]
@@ -180,6 +182,7 @@ class JetRing:
         is at offset 0 and the end at -h. Raises NotImplementedError for anything else.
         """
         e = sympy.sympify(expression)
+        # The cases in order: numbers, symbols that ``at`` gives, what is zero, arithmetic, calls by their rule.
         at = {self.time: self.constant(0), self.end: -self.h} if at is None else at
         if e.is_Rational:
             return self.constant(QQ(int(e.p), int(e.q)))
@@ -214,6 +217,7 @@ class JetRing:
         if exponent.is_Integer and exponent >= 0:
             return self.expand(base, at) ** int(exponent)
         if exponent.is_Integer:
+            # A parameter has its reciprocal among the generators; a sum or a function is inverted as a series.
             if ("parameter", base) in self.position:
                 return self.series(self["reciprocal", base]) ** int(-exponent)
             if _name_of_call(base) in self._denominators or base.is_Add:
@@ -231,6 +235,7 @@ class JetRing:
     def function_at(self, name: str, offset: Series, derivative: int = 0) -> Series:
         """Return f(t + offset), or a derivative of f there, as a Taylor series in the jets of f at t."""
         out, power = self.constant(0), self.constant(1)
+        # A constant function has one jet, its value.
         for i in range(derivative, 1 if self.functions[name] else self.truncation + 1):
             out = out + power.scale(self["function", (name, i)] * QQ(1, math.factorial(i - derivative)))
             power = power * offset
@@ -239,6 +244,8 @@ class JetRing:
     def unknown_at(self, state: Mapping[str, Series], offset: Series, through: int | None = None) -> dict[str, Series]:
         """Return the field's components at (state, t + offset), expanded about (z, t), through h**through or more."""
         deltas = [state[b] - self.series(self["state", b]) for b in self.blocks] + [offset]
+        # Taylor's series in all variables at once, a product of powers for each multi-index. A displacement begins with
+        # h, so that most products are truncated to nothing.
         known = [powers(d) for d in deltas]
         out = {component: self.constant(0) for component in self.unknown}
         for index in self.unknown_indices:
@@ -258,6 +265,7 @@ class JetRing:
         if len(terms) != 1:
             raise NotImplementedError(f"no reciprocal of a series that begins with {lead}")
         ((exponents, coefficient),) = terms
+        # The leading monomial is inverted generator by generator: each has a partner that it cancels with.
         partner = dict(self._reciprocals) | {q: p for p, q in self._reciprocals}
         inverse = [0] * len(exponents)
         for n, e in enumerate(exponents):
@@ -276,6 +284,7 @@ class JetRing:
         """Return f(t + offset) from the series in h of f(t - h): -offset is put in the place of h."""
         if offset not in self._elapsed:
             self._elapsed[offset] = powers(-offset)
+        # Powers of g that are no powers of h do not occur: a function of t - h has no noise in it.
         out = self.constant(0)
         for power, n in zip(self._elapsed[offset], range(0, self.truncation + 1, self.grade), strict=False):
             if series.coefficients[n]:

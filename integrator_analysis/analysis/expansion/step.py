@@ -148,6 +148,7 @@ def ring_of(program: StepProgram, order: int, steps: int = 1, linear: bool = Fal
 
     It has a generator for every function of time that an expansion may meet, and a rule for those of two times.
     """
+    # Which functions of t there are: all calls in coefficients and dynamics but those that have a rule of their own.
     flow_entries = {e.func for flow in program.flows for m in (flow.entries, *flow.moments) for e in m}
     flow_entries |= {e.func for flow in program.flows for e in flow.spread or ()} | {elapsed}
     expressions = [term.coefficient for term in program.terms]
@@ -163,6 +164,7 @@ def ring_of(program: StepProgram, order: int, steps: int = 1, linear: bool = Fal
     calls |= {sympy.Function(name) for name in slopes}
     calls -= {sympy.Function(f"slope_{name}") for name in slopes} | {advance}
     resolved = {str(c): program.definitions.resolve(c(t)) for c in sorted(calls, key=str)}
+    # A spread divides by the variance of the second block, which begins with its diffusion: a multiple of the rate.
     spread = [rate] if any(flow.spread for flow in program.flows) else []
     # A parameter that is 0 in this program takes its terms with it, and functions that are then 0.
     off = {p: sympy.S.Zero for p, value in program.parameters.items() if value == 0}
@@ -213,6 +215,7 @@ class _Steps(Generic[V]):
         """
         program = self.program
         self.state = self.algebra.initial_state()
+        # A step alone has its whole past; several steps begin with none and make their own.
         times = self._times(past=0 if steps > 1 else None)
         self._begin(exact, steps, times)
         for n in range(steps):
@@ -279,7 +282,7 @@ class _Steps(Generic[V]):
                 at = {b: self.state[name] for b, name in zip(self.program.blocks, names, strict=True)}
                 self._evaluate(st.name, at, jets.offset(st.time, times))
                 continue
-            before = dict(self.state)
+            before = dict(self.state)  # the updates of one statement are simultaneous
             for block, terms in st.updates:
                 total = self.algebra.zero
                 for term in terms:
@@ -287,6 +290,7 @@ class _Steps(Generic[V]):
                         case Noise(name):
                             total = total + self._noise(noise_name(name, number), term.coefficient, times)
                         case Output(evaluation, component):
+                            # Evaluations are known to one power of h less than the state: the weight makes up for it.
                             weight = jets.expand(term.coefficient, times)
                             if jets.reduce(weight.coefficients[0]):
                                 raise ArithmeticError(f"an evaluation enters {block} with a weight that is not O(h)")
@@ -303,6 +307,7 @@ class _Steps(Generic[V]):
         """
         jets = self.algebra.scalars
         root, factor = _root_and_rest(coefficient)
+        # powsimp puts the squares of roots together again, so that what is expanded has no root.
         variance = jets.expand(sympy.powsimp(root**2), times).divide(jets.grade).truncate(jets.truncation)
         if self.variances.setdefault(own, variance) != variance:
             raise NotImplementedError(f"noise {own} enters the step with two unlike factors")
@@ -321,6 +326,7 @@ def noise_name(name: str, number: int) -> str:
 
 def _root_and_rest(coefficient: sympy.Expr) -> tuple[sympy.Expr, sympy.Expr]:
     """Return a noise's coefficient as its square roots, of the size of sqrt(h), and what multiplies them."""
+    # Weights of a noise are of the form sqrt(v(t, s)) * rest, where v is the variance over the step.
     factors = sympy.Mul.make_args(coefficient)
     roots = [f for f in factors if f.is_Pow and f.exp == sympy.Rational(1, 2)]
     return sympy.Mul(*roots), sympy.Mul(*(f for f in factors if f not in roots))
@@ -348,6 +354,7 @@ def _solve_exactly(program: StepProgram, algebra: TreeAlgebra) -> dict[str, Fore
     """Return the solution of the probability-flow ODE at t - h, by Picard iteration: one power of h in each round."""
     start = algebra.initial_state()
     state = start
+    # A round with the state right through h**power gives it right through h**(power + 1), so nothing more is computed.
     for power in range(algebra.order):
         drift = _right_hand_side(program, algebra, state, -algebra.scalars.h, power)
         state = {b: start[b] - algebra.integrate(drift[i], power + 1) for i, b in enumerate(program.blocks)}

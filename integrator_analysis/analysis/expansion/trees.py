@@ -89,6 +89,7 @@ class ElementaryDifferential:
         if len(tree) == 1:
             return name(self.blocks[tree[0]])
         component, times, children = tree
+        # The letters name what is differentiated by, child by child and t last; arguments follow in the same order.
         letters = "".join(self.blocks[slot] for slot, _ in children) + "t" * times
         head = derivative(letters, self.components[component])
         if not children:
@@ -193,14 +194,16 @@ class TreeAlgebra:
         Raises NotImplementedError for a state that does not tend to z as h tends to zero.
         """
         top = self.order if through is None else min(through, self.order)
+        # Time is a number, so that its powers commute with everything and stand in the node; a displacement is a block.
         times = self._time_powers(offset.truncate(top))
         found: tuple[dict[Tree, Series], ...] = tuple({} for _ in self.unknown)
         for children, product in self._products(self._displacements(state, top), top):
             ordered = tuple(sorted(children))
+            # The series of a multiset is the same for all components of the field, which differ in their jets alone.
             for n, power in enumerate(times):
                 series = (product * power if n else product).truncate(self.order)
                 if not any(series.coefficients):
-                    break
+                    break  # every further power of the offset is smaller still
                 for component, terms in enumerate(found):
                     terms[component, n, ordered] = series
         return {name: Forest(terms) for name, terms in zip(self.unknown, found, strict=True)}
@@ -217,6 +220,7 @@ class TreeAlgebra:
         out = []
         for slot, (block, start) in enumerate(self.initial_state().items()):
             for tree, displacement in (state[block] - start).terms.items():
+                # Only the normal form shows with which power of h a series begins.
                 series = self.scalars.normal(displacement)
                 lowest = next((n for n, c in enumerate(series.coefficients) if c), self.order + 1)
                 if lowest == 0:
@@ -233,6 +237,7 @@ class TreeAlgebra:
         ``items`` are sorted by the lowest power of h, so that the search ends where the next product would be beyond
         h**top. A multiset grows by items from its last one on; every one is met once.
         """
+        # A linear field has no second derivative by the state: one child at most.
         most = 1 if self.linear else top
         # (children, product, the last item's number, how often it is there, the sum of lowest powers)
         waiting: list[tuple[tuple[Child, ...], Series, int, int, int]] = [((), self._one.truncate(top), 0, 0, 0)]
@@ -244,7 +249,7 @@ class TreeAlgebra:
             for n in range(first, len(items)):
                 lowest, child, series = items[n]
                 if used + lowest > top:
-                    break
+                    break  # and so are all items after this one
                 times = repeated + 1 if n == first else 1
                 grown = product * series
                 # One factor of 1 / m! for each multiplicity m, as it grows.

@@ -69,6 +69,7 @@ class FlowSeries:
     def _leave_t(self) -> Matrix:
         """Return E(t - h, t) as series in h, by Picard iteration of its differential equation."""
         if self._step is None:
+            # dE(t - h, t)/dh = G(t - h) E: each round of x = 1 + int_0^h G x is right in one power of h more.
             generator = self._expand(self.flow.generator, -self.jets.h)
             x = self.identity
             for _ in range(self.jets.order):
@@ -81,6 +82,7 @@ class FlowSeries:
         key = ("moment", k, start, end)
         if key not in self._memory:
             between, length = self._between(start, end)
+            # int_end^start du = length int_0^1 dy, and y is a generator: the integral is one of polynomials.
             integrand = _multiply(self.propagator(between, end), self._expand(self.flow.source, between))
             factor = -length
             if k:
@@ -97,6 +99,7 @@ class FlowSeries:
             transposed = [list(column) for column in zip(*e, strict=True)]
             product = _multiply(_multiply(e, self._expand(self.flow.diffusion, between)), transposed)
             (xx, xm), (_, mm) = [[_integrate_share(self.jets, entry * length) for entry in row] for row in product]
+            # Cholesky from the second block on: its variance, the slope of the first on it, what is left of the first.
             slope = _divide(self.jets, xm, mm)
             self._memory[key] = (self.jets.normal(xx - xm * slope), slope, mm)
         return self._memory[key]
@@ -172,6 +175,7 @@ def lagrange_rows(jets: JetRing, positions: Sequence[Series]) -> list[list[Serie
 
 def _divide(jets: JetRing, numerator: Series, denominator: Series) -> Series:
     """Return a quotient of two series that vanish at h = 0, the denominator to first order: one power is lost."""
+    # A common factor h is taken out first, since only what begins with an invertible monomial has a reciprocal.
     parts = [part.divide(jets.grade).truncate(jets.truncation) for part in (numerator, denominator)]
     return jets.normal(parts[0] * jets.reciprocal(parts[1]))
 

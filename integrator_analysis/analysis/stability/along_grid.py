@@ -147,6 +147,7 @@ def smallest_stable(stable: Callable[[int], bool], most: int) -> int | None:
         n = min(max(n + 1, 6 * n // 5), most)
     if not after:
         return None
+    # Now ``last`` is unstable, ``after`` is stable, and every number tried beyond it is stable.
     while after - last > 1:
         middle = (last + after) // 2
         last, after = (last, middle) if stable(middle) else (middle, after)

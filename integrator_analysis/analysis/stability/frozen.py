@@ -146,6 +146,7 @@ class FrozenProblems:
         """Return the integrals of F and of G G^T from end to start."""
         drift, diffusion = self._per_unit
         elapsed = self._clock(start)[0] - self._clock(end)[0]
+        # beta factors out of both where D is constant: what is left of the integral is the clock's difference.
         if not self._varies:
             return elapsed * drift.astype(float), elapsed * diffusion.astype(float)
         nodes, weights = np.polynomial.legendre.leggauss(NODES)

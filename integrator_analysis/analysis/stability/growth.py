@@ -112,6 +112,7 @@ def numerical_radius(matrix: np.ndarray) -> float:
     0.5
     """
     turned = np.exp(2j * np.pi * np.arange(ANGLES) / ANGLES)[:, None, None] * matrix
+    # The numerical range's extent in a direction is the largest eigenvalue of the Hermitian part, turned there.
     hermitian = (turned + turned.conj().swapaxes(-1, -2)) / 2
     return float(np.linalg.eigvalsh(hermitian)[:, -1].max())
 
@@ -131,5 +132,6 @@ def henrici(matrix: np.ndarray) -> float:
     >>> round(henrici(np.array([[1.0, 3.0], [0.0, 2.0]])), 12)
     3.0
     """
+    # ||R||_F^2 is the sum over the Schur form's entries: what eigenvalues leave of it stands above the diagonal.
     square = np.sum(np.abs(matrix) ** 2) - np.sum(np.abs(np.linalg.eigvals(matrix)) ** 2)
     return float(np.sqrt(max(square.real, 0.0)))

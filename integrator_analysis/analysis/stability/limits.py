@@ -39,6 +39,7 @@ def first_unstable(radius: Radius, direction: complex, tolerance: float, last: f
     def excess(r: float, allowed: float = 0.0) -> float:
         return float(radius(np.array([r * direction]))[0]) - 1 - allowed
 
+    # A scan first, because a radius is not monotone: root finding alone would miss the first crossing.
     scan = SCAN[last > SCAN]
     for chunk in range(0, len(scan), CHUNK):
         beyond = np.flatnonzero(~(radius(scan[chunk : chunk + CHUNK] * direction) <= 1 + tolerance))
@@ -47,6 +48,7 @@ def first_unstable(radius: Radius, direction: complex, tolerance: float, last: f
     else:
         return np.inf
     found = chunk + int(beyond[0])
+    # No crossing but growth from 0 on: it is there at the point before as well.
     if found == 0 or excess(before := scan[found - 1]) > tolerance / 2:
         return 0.0
     # A radius that is 1 up to the crossing would have roots of its rounding before it.
@@ -75,6 +77,7 @@ def bounding_box(radius: Radius, last: float = np.inf, margin: float = 0.15) -> 
     about -1.
     """
     points = RINGS[last > RINGS][:, None] * np.exp(1j * np.pi * np.arange(RAYS + 1) / RAYS)
+    # The upper half plane is enough: a real scheme has conjugate radii.
     stable = points[radius(points) <= 1 + 1e-9]
     if not stable.size:
         stable = np.array([-2.0, 1j])

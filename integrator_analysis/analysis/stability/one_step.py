@@ -115,6 +115,7 @@ class OneStep:
             raise InputError(
                 "a multistep scheme keeps outputs, which have no transformed variable; take a one-step one"
             )
+        # zhat_s = A_s z_s with A_t = 1: A_s = E(s, t)^{-1}.
         return np.linalg.solve(propagator, step)
 
     def _propagator(self, start: float, end: float) -> np.ndarray:

@@ -58,6 +58,7 @@ class Plane(OneStep):
 
         Raises InputError for a stochastic scheme, for more than two blocks, and for an h on two.
         """
+        # Two blocks have one frequency at each time, so that mu alone says how long the step is.
         k, last = len(self.program.blocks), self.program.process.t_max
         if self.program.stochastic:
             raise InputError("the scheme is stochastic and does not solve z' = J z; see mean_square and region")
@@ -119,6 +120,7 @@ class Plane(OneStep):
         if self.program.history or len(self.program.blocks) > 1:
             raise InputError("a stability polynomial belongs to a one-step scheme on one block; see frozen_field")
         count = self.program.nfe_per_step + 1
+        # A polynomial of degree < count from its values at the count-th roots of unity: a discrete Fourier transform.
         values = self.frozen_field(np.exp(2j * np.pi * np.arange(count) / count), h, t)[:, 0, 0]
         return np.fft.fft(values).real / count
 

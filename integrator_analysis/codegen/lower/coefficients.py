@@ -1,4 +1,4 @@
-"""The only door out of sympy: a step program becomes named assignments and statements, as lines of source.
+"""The functions of a generated module that compute the coefficients of a step from its two times.
 
 Knows which functions of time a coefficient needs, in which order, and at which times; knows nothing of the layout of
 files. Functions of one time are computed by one helper (``_at``), those of two times by another (``_between``), the
@@ -15,6 +15,7 @@ from sympy.core.function import AppliedUndef
 from integrator_analysis.algebra.definitions import Definitions
 from integrator_analysis.algebra.special import cosh_sqrt
 from integrator_analysis.algebra.symbols import PAST, h, s, t, u
+from integrator_analysis.codegen.lower.calls import is_called, needed_functions
 from integrator_analysis.codegen.lower.lines import (
     PAIR,
     Expressions,
@@ -23,33 +24,24 @@ from integrator_analysis.codegen.lower.lines import (
     assignment_lines,
     end_arguments,
     fetch_lines,
-    is_called,
     joined_names,
-    needed_functions,
-    one_time_function,
     return_lines,
     unpacking_target,
 )
 from integrator_analysis.codegen.printer import HELPERS, SourcePrinter, local_name
-from integrator_analysis.methods.conjugation.b_matrix import tabled
 from integrator_analysis.parametrisation.frames import variance
+from integrator_analysis.program.given_table import table_of
 from integrator_analysis.program.network_program import NetworkProgram
 from integrator_analysis.program.statements import advance
 from integrator_analysis.program.step_program import Step
 
-__all__ = ["lower_coefficients", "special_functions", "table_of", "tail_of"]
+__all__ = ["lower_coefficients", "special_functions", "tail_of"]
 
 
 def tail_of(program: Step) -> Tail:
     """The data's variance and the entries of a tabled B, where the coefficients depend on them."""
     given = [p for p in (variance, *table_of(program)) if p in program.parameters]
     return Tail("".join(f", {p}: float" for p in given), "".join(f", {p}" for p in given))
-
-
-def table_of(program: Step) -> sympy.Matrix:
-    """The entries of B where it is given step by step; else empty."""
-    entries = tabled(len(program.blocks))
-    return entries if set(entries) <= set(program.parameters) else sympy.Matrix()
 
 
 def special_functions(expressions: Iterable[sympy.Expr]) -> tuple[str, ...]:
@@ -75,15 +67,14 @@ class _Coefficients:
         self.coefficients = dict(program.coefficients)
         self.integrands = [i for q in program.quadratures for i in q.integrands]
         self.weights = [f for q in program.quadratures for f in q.names]
-        self.measured = bool(program.interpolations) or any(
-            len(q.functions) + q.lowest > 1 for q in program.quadratures
-        )
-        self.measured |= bool(program.nodes) and program.variable is not None
+        self.measured = _is_measured(program)
         used = [*self.coefficients.values(), *self.integrands]
+        # Functions of two times. Where shares of the way are measured, ``advance`` has a function of its own.
         inside = {f: d for f, d in self.definitions.items() if not self.measured or f != advance}
         self.two_times = needed_functions(used, Definitions(inside), 2)
         self.integrals = [f for f in self.definitions if self.definitions[f].integral]
         inner = [self.definitions[f].body for f in self.two_times if f not in self.integrals]
+        # An integral that nothing calls with two times is called for a time and a fixed start, in ``_at``.
         self.two_times = [f for f in self.two_times if f not in self.integrals or is_called(f, None, [*used, *inner])]
         self.ordered = [f for f in self.two_times if self.definitions[f].generator is not None]
         self.bodies = [
@@ -93,6 +84,7 @@ class _Coefficients:
         chain = needed_functions([advance(t, s)], self.definitions, 2) if self.measured else []
         self.measure = [self.definitions[f](t, s) for f in chain]
         self.measure_names = chain[:-1]
+        # Functions of one time that somebody calls directly: those are what ``_at`` returns.
         self.users = [*self.coefficients.values(), *self.bodies, *self.integrands, *self.measure]
         times = (t, s, u, *(node.symbol for node in program.nodes))
         self.shared = [
@@ -103,6 +95,7 @@ class _Coefficients:
         self.passed = [f for f in self.two_times if is_called(f, None, used)]
 
     def functions(self) -> tuple[tuple[SourceFunction, ...], tuple[sympy.Expr, ...]]:
+        """The functions, in an order in which each can be read after those that it calls, and what they print."""
         out, printed = [], [*self.users]
         needed = needed_functions([*self.users, *(f(t) for f in self.shared)], self.definitions, 2)
         for f in self.integrals:
@@ -115,9 +108,9 @@ class _Coefficients:
             out += made
             printed += [*bodies, cosh_sqrt(t)]  # the template needs the square-root functions
         if self.shared:
-            chain = needed_functions([f(t) for f in self.shared], self.definitions, 1)
-            printed += [self.definitions[f].body for f in chain]
-            out.append(one_time_function(chain, self.shared, self.definitions, self.tail))
+            function, bodies = self._at()
+            out.append(function)
+            printed += bodies
         if self.measured:
             out.append(self._advance())
         if self.passed:
@@ -159,6 +152,16 @@ class _Coefficients:
             body,
             *(self.definitions[g].body for g in chain),
         ]
+
+    def _at(self) -> tuple[SourceFunction, list[sympy.Expr]]:
+        """The functions of one time, with what they need before them."""
+        chain = needed_functions([f(t) for f in self.shared], self.definitions, 1)
+        bodies = [self.definitions[f].body for f in chain]
+        printer = SourcePrinter("math", (t,), tail=self.tail.passed)
+        lines = [line for f in chain for line in assignment_lines(str(f), self.definitions[f].body, printer)]
+        lines += return_lines([str(f) for f in self.shared])
+        docstring = f"{joined_names(self.shared)} at time t."
+        return SourceFunction(f"_at(t: float{self.tail.declared})", docstring, tuple(lines)), bodies
 
     def _advance(self) -> SourceFunction:
         variable = "t" if self.program.variable is None else str(self.program.variable.func)
@@ -280,3 +283,9 @@ class _Coefficients:
         """The names that ``_between`` of a pair of times is unpacked to, "_" for what is not used."""
         calls = {c for e in expressions for c in e.atoms(AppliedUndef)}
         return unpacking_target([local_name(f(*pair), ends) if f(*pair) in calls else "_" for f in self.passed])
+
+
+def _is_measured(program: NetworkProgram) -> bool:
+    """Whether a coefficient depends on shares of the way from t to s, which ``_advance`` measures."""
+    weighted = any(len(q.functions) + q.lowest > 1 for q in program.quadratures)
+    return bool(program.interpolations) or weighted or (bool(program.nodes) and program.variable is not None)

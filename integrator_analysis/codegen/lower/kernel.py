@@ -11,7 +11,8 @@ import sympy
 
 from integrator_analysis.algebra.definitions import Definitions
 from integrator_analysis.algebra.symbols import t
-from integrator_analysis.codegen.lower.lines import SourceFunction, assignment_lines, needed_functions, return_lines
+from integrator_analysis.codegen.lower.calls import needed_functions
+from integrator_analysis.codegen.lower.lines import SourceFunction, assignment_lines, return_lines
 from integrator_analysis.codegen.printer import SourcePrinter
 from integrator_analysis.parametrisation.signal_to_noise import log_snr, measures
 from integrator_analysis.processes import Process
@@ -20,14 +21,14 @@ __all__ = ["lower_kernel", "lower_log_snr"]
 
 
 def lower_kernel(
-    program_functions: Sequence[sympy.Function], definitions: Definitions
+    functions: Sequence[sympy.Function], definitions: Definitions
 ) -> tuple[tuple[str, ...], tuple[sympy.Expr, ...]]:
-    """Assignments of the functions of one time, and all they need, as torch source; and the expressions printed."""
-    chain = needed_functions([f(t) for f in program_functions], definitions, 1)
+    """Lines of torch that compute and return ``functions`` of t, and the expressions printed in them."""
+    chain = needed_functions([f(t) for f in functions], definitions, 1)
     printer = SourcePrinter("torch", (t,))
     lines = [line for f in chain for line in assignment_lines(str(f), definitions[f].body, printer)]
-    constant = {f for f in program_functions if not definitions[f].body.has(t)}
-    results = [f"torch.full_like(t, {f})" if f in constant else str(f) for f in program_functions]
+    constant = {f for f in functions if not definitions[f].body.has(t)}
+    results = [f"torch.full_like(t, {f})" if f in constant else str(f) for f in functions]
     return (*lines, *return_lines(results)), tuple(definitions[f].body for f in chain)
 
 

@@ -10,13 +10,25 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import sympy
-from sympy.core.function import AppliedUndef
 
-from integrator_analysis.algebra.definitions import Definitions
 from integrator_analysis.algebra.symbols import h, s, t
+from integrator_analysis.codegen.lower.calls import is_called
 from integrator_analysis.codegen.printer import SourcePrinter
 
-__all__ = ["SourceFunction"]
+__all__ = [
+    "PAIR",
+    "WIDTH",
+    "Expressions",
+    "SourceFunction",
+    "Tail",
+    "assignment_lines",
+    "bracketed_lines",
+    "end_arguments",
+    "fetch_lines",
+    "joined_names",
+    "return_lines",
+    "unpacking_target",
+]
 
 WIDTH = 112
 
@@ -37,48 +49,19 @@ class SourceFunction:
 
 
 class Tail(NamedTuple):
-    """What is appended to the arguments of every function that computes coefficients: declared, and passed on."""
+    """The last arguments of every function that computes coefficients: as it declares and as it passes them.
+
+    They hold what a caller may set in every step, the data's variance or the entries of B; "" where there is nothing.
+    """
 
     declared: str = ""
     passed: str = ""
 
 
-def needed_functions(expressions: Iterable[sympy.Expr], definitions: Definitions, arity: int) -> list[sympy.Function]:
-    """The defined functions of ``arity`` arguments that the expressions use, directly or not, in table order."""
-    used: set[sympy.Function] = set()
-    pending = {c.func for e in expressions for c in e.atoms(AppliedUndef)}
-    while pending:
-        f = pending.pop()
-        if f in definitions and f not in used:
-            used.add(f)
-            if definitions[f].integral:  # computes its own functions of time
-                continue
-            pending |= {c.func for c in definitions[f].body.atoms(AppliedUndef)} - used
-    return [f for f in definitions if f in used and len(definitions[f].arguments) == arity]
-
-
-def is_called(f: sympy.Function, time: sympy.Symbol | None, expressions: Iterable[sympy.Expr]) -> bool:
-    """Whether an expression calls f directly, at ``time`` or anywhere."""
-    calls = (c for e in expressions for c in e.atoms(AppliedUndef) if c.func == f)
-    return any(time is None or c.args == (time,) for c in calls)
-
-
-def one_time_function(
-    chain: Sequence[sympy.Function], returned: Sequence[sympy.Function], definitions: Definitions, tail: Tail
-) -> SourceFunction:
-    printer = SourcePrinter("math", (t,), tail=tail.passed)
-    lines = [line for f in chain for line in assignment_lines(str(f), definitions[f].body, printer)]
-    return SourceFunction(
-        f"_at(t: float{tail.declared})",
-        f"{joined_names(returned)} at time t.",
-        (*lines, *return_lines([str(f) for f in returned])),
-    )
-
-
 def fetch_lines(
     shared: Sequence[sympy.Function], expressions: Expressions, times: Sequence[sympy.Symbol], tail: Tail
 ) -> list[str]:
-    """Lines that unpack ``_at(time)`` into f_time, for the times at which the expressions need any."""
+    """Lines that unpack ``_at(time)`` into f_time, for each time at which the expressions call one of ``shared``."""
     lines = []
     for time in times:
         if any(is_called(f, time, expressions) for f in shared):
@@ -88,7 +71,7 @@ def fetch_lines(
 
 
 def assignment_lines(name: str, expression: sympy.Expr, printer: SourcePrinter) -> list[str]:
-    """name = expression, a long sum with one term a line; nothing for a name that is its own value."""
+    """name = expression, a long sum with one term a line; no line for an expression that is the name itself."""
     source = printer.doprint(expression)
     if source == name:
         return []
@@ -101,12 +84,13 @@ def assignment_lines(name: str, expression: sympy.Expr, printer: SourcePrinter) 
 
 
 def end_arguments(pair: Sequence[sympy.Expr]) -> str:
-    """Two times as arguments, and the first less the second."""
+    """The arguments of a function of two times: both, and the first less the second."""
     start, end = pair
     return f"{start}, {end}, {h if (start, end) == (t, s) else f'{start} - {end}'}"
 
 
 def return_lines(values: Sequence[str]) -> list[str]:
+    """return a, b; a tuple, of one value too."""
     single = f"return ({values[0]},)" if len(values) == 1 else f"return {', '.join(values)}"
     return bracketed_lines(values, "return (", ")", single)
 
@@ -119,9 +103,11 @@ def bracketed_lines(values: Sequence[str], opening: str, closing: str, single: s
 
 
 def joined_names(functions: Sequence[sympy.Function]) -> str:
+    """f, g, h: for a docstring."""
     return ", ".join(map(str, functions))
 
 
 def unpacking_target(names: Iterable[str]) -> str:
+    """What a tuple is unpacked to: "a, b", or "(a,)" for a tuple of one."""
     names = list(names)
     return f"({names[0]},)" if len(names) == 1 else ", ".join(names)

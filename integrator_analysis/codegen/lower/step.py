@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from integrator_analysis.algebra.symbols import s, t
 from integrator_analysis.codegen.lower.lines import WIDTH, bracketed_lines, unpacking_target
 from integrator_analysis.program.network_program import NetworkProgram
-from integrator_analysis.program.statements import Block, Evaluate, Noise, Operand, Output, Term
+from integrator_analysis.program.statements import Block, Combine, Evaluate, Noise, Operand, Output, Term
 
 __all__ = ["lower_step"]
 
 
 def lower_step(program: NetworkProgram) -> tuple[str, ...]:
     """The body of ``step``: each Evaluate and Combine as a line of torch source."""
-    blocks, lines, changed = program.blocks, [], False
+    blocks, changed = program.blocks, False
     used = {(o.evaluation, o.component) for term in program.terms if isinstance(o := term.operand, Output)}
     used |= {(program.kept, b) for b in blocks}
-    lines += bracketed_lines(list(program.coefficients), "(", ") = c", unpacking_target(program.coefficients) + " = c")
+    lines = bracketed_lines(list(program.coefficients), "(", ") = c", unpacking_target(program.coefficients) + " = c")
     if program.noises:
         lines.append(unpacking_target(program.noises) + " = noise")
     lines.append(_split(blocks, "z"))
@@ -28,26 +28,31 @@ def lower_step(program: NetworkProgram) -> tuple[str, ...]:
         lines.append(_split([f"{name}_{b}" if (name, b) in used else "_" for b in blocks], f"past[{j}]"))
     for st in program.statements:
         if isinstance(st, Evaluate):
+            # Until a statement changes a block, z is the state: it is not put together again.
             state = _cat(st.state) if st.state else _cat(blocks) if changed else "z"
             time = st.time if st.time in (t, s) else f"time_{st.name}"
             names = [f"{st.name}_{b}" if (st.name, b) in used else "_" for b in blocks]
             lines.append(_split(names, f"network({state}, {time})"))
         else:
             changed |= any(block in blocks for block, _ in st.updates)
-            targets = ", ".join(block for block, _ in st.updates)
-            sources = [_sum(terms) for _, terms in st.updates]
-            lines.append(f"# {st.label}")
-            single = f"{targets} = {', '.join(sources)}"
-            if len(sources) == 1 and len(single) > WIDTH:
-                first, *rest = map(_term, st.updates[0][1])
-                lines += [f"{targets} = (", f"    {first}", *(f"    + {term}" for term in rest), ")"]
-            else:
-                lines += bracketed_lines(sources, f"{targets} = (", ")", single)
+            lines += _combine_lines(st)
     out = _cat(blocks)
     if program.history:
         out += ", " + _cat([f"{program.kept}_{b}" for b in blocks])
     lines.append(f"return {out}")
     return tuple(lines)
+
+
+def _combine_lines(combine: Combine) -> list[str]:
+    """One assignment, of all right-hand sides at once: they read the state before it."""
+    targets = ", ".join(block for block, _ in combine.updates)
+    sums = [_sum(terms) for _, terms in combine.updates]
+    single = f"{targets} = {', '.join(sums)}"
+    lines = [f"# {combine.label}"]
+    if len(sums) == 1 and len(single) > WIDTH:
+        first, *rest = map(_term, combine.updates[0][1])
+        return [*lines, f"{targets} = (", f"    {first}", *(f"    + {term}" for term in rest), ")"]
+    return lines + bracketed_lines(sums, f"{targets} = (", ")", single)
 
 
 def _split(names: Sequence[str], source: str) -> str:

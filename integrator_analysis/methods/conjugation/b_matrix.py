@@ -9,8 +9,9 @@ from sympy.core.function import AppliedUndef
 
 from integrator_analysis.inputs import NUMBER, InputError, as_rational
 from integrator_analysis.processes import Process
+from integrator_analysis.program.given_table import table_symbols
 
-__all__ = ["FAMILY_NAMES", "example", "has_strength", "is_family", "lambda_", "matrix_of", "tabled"]
+__all__ = ["FAMILY_NAMES", "example", "has_strength", "is_family", "lambda_", "matrix_of"]
 
 lambda_ = sympy.Symbol("lambda", real=True)
 """The strength of B = lambda I, lambda ones or lambda diag(a, b), in units of 1/time."""
@@ -19,7 +20,7 @@ FAMILIES = {
     "0": lambda k: sympy.zeros(k, k),
     "lambda*I": lambda k: lambda_ * sympy.eye(k),
     "lambda*ones": lambda k: lambda_ * sympy.ones(k, k),
-    "table": lambda k: tabled(k),
+    "table": table_symbols,
 }
 
 DIAGONAL = re.compile(rf"lambda\*diag\( *({NUMBER}(?: *, *{NUMBER})*) *\)")
@@ -28,13 +29,8 @@ DIAGONAL = re.compile(rf"lambda\*diag\( *({NUMBER}(?: *, *{NUMBER})*) *\)")
 FAMILY_NAMES = f"{', '.join(FAMILIES)}, lambda*diag(a, b)"
 
 
-def tabled(k: int) -> sympy.Matrix:
-    """B = "table": constant in a step, its entries given to the sampler step by step."""
-    return sympy.Matrix(k, k, lambda i, j: sympy.Symbol(f"B_{i}{j}", real=True))
-
-
 def example(k: int) -> sympy.Matrix:
-    """The B at which schemes with a table are analysed and verified: regular, no two entries alike.
+    """The B at which schemes with a table are analysed and verified: a regular matrix, no two entries alike.
 
     >>> example(2)
     Matrix([
@@ -45,11 +41,11 @@ def example(k: int) -> sympy.Matrix:
 
 
 UNUSABLE = (sympy.nan, sympy.oo, -sympy.oo, sympy.zoo, sympy.I, AppliedUndef)
-"""What the entries of B do not hold."""
+"""What an entry of B may not hold: what is not a finite real number, and functions without a definition."""
 
 
 def is_family(name: object) -> bool:
-    """Whether B can be named so.
+    """Whether ``name`` names a family of B.
 
     >>> [is_family(name) for name in ("lambda*I", "lambda*diag(1, -0.5)", "lambda*diag(1, x)")]
     [True, True, False]
@@ -58,7 +54,7 @@ def is_family(name: object) -> bool:
 
 
 def has_strength(B: object) -> bool:
-    """Whether B is a multiple of lambda."""
+    """Whether B is a multiple of lambda, so that it needs a strength."""
     return isinstance(B, str) and B.startswith("lambda")
 
 
@@ -73,6 +69,7 @@ def matrix_of(name: str, process: Process) -> sympy.Matrix:
 
 
 def check_shape(matrix: sympy.Matrix, process: Process) -> None:
+    """Raise InputError unless B has a row and a column for each block of the process."""
     k = len(process.blocks)
     if matrix.shape != (k, k):
         raise InputError(

@@ -49,7 +49,7 @@ class Conjugate:
             if self.B.free_symbols - {t}:
                 raise InputError(
                     f"B = {self.B.tolist()} holds other symbols than t; accepted: numbers and "
-                    "integrator_analysis.symbols.t, which is positive"
+                    "integrator_analysis.t, which is positive"
                 )
             if self.B.has(*UNUSABLE):
                 raise InputError(f"B = {self.B.tolist()} is not finite and real; functions of t that are, are accepted")

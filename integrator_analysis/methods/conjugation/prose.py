@@ -151,7 +151,8 @@ def _places(stage: Stage, base: Interpolatory) -> str:
 
 def _rule(stage: Stage, whole: str) -> str:
     """How the polynomial is integrated, where not exactly."""
-    if stage.rule == "integral" or len(stage.through) == 1:
+    always_curved = len(stage.through) > 2 and min(stage.through) >= 0
+    if stage.rule == "integral" or len(stage.through) == 1 or always_curved:
         return ""
     simplified = {
         "middle": f"evaluated at the middle of {whole} and held constant over it",

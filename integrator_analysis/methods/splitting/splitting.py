@@ -21,9 +21,9 @@ from integrator_analysis.methods.splitting.split_equation import SplitEquation, 
 from integrator_analysis.methods.splitting.sub_flows import (
     FrozenScore,
     JointFlow,
-    Part,
     RowNoise,
     ScoredFlow,
+    Span,
     UnscoredFlow,
     WeightedEvaluation,
 )
@@ -177,7 +177,7 @@ def _statements(
         seen[f.letter] += 1
         start = begins.get(f.letter, sympy.S.Zero)
         begins[f.letter] = end = start + f.weight
-        part = Part(f.weight, start, end, seen[f.letter])
+        span = Span(f.weight, start, end, seen[f.letter])
         if not f.scored:
             statements += scored.restore()
         if f.share is not None:
@@ -189,9 +189,9 @@ def _statements(
                 WeightedEvaluation(name, time, factor) for (name, time), factor in zip(taken, f.mix, strict=False)
             ]
             rows = ("AB".index(f.letter),) if equation.rows else range(equation.size)
-            updates = [scored.update(row, part, evaluations) for row in rows]
+            updates = [scored.update(row, span, evaluations) for row in rows]
         else:
-            updates = unscored.updates(f.letter, part)
+            updates = unscored.updates(f.letter, span)
         if updates:
             label = f.letter if f.weight == 1 else f"{f.letter}, {'half' if f.weight * 2 == 1 else f.weight} step"
             statements.append(Combine(tuple(updates), label))

@@ -27,9 +27,9 @@ from integrator_analysis.program.statements import Block, Combine, Evaluate, Noi
 __all__ = [
     "FrozenScore",
     "JointFlow",
-    "Part",
     "RowNoise",
     "ScoredFlow",
+    "Span",
     "UnscoredFlow",
     "Update",
     "WeightedEvaluation",
@@ -44,8 +44,8 @@ Update = tuple[str, tuple[Term, ...]]
 
 
 @dataclass(frozen=True)
-class Part:
-    """Which part of the step a letter covers: its ``weight``, from the share ``start`` to ``end``.
+class Span:
+    """The part of a step that one occurrence of a letter covers: its ``weight``, from the share ``start`` to ``end``.
 
     ``occurrence`` counts the letter from 1, so that every O has noises of its own.
     """
@@ -68,7 +68,8 @@ class WeightedEvaluation:
 class ScoredFlow(ABC):
     """How the letters with score act: on the state itself, or on one that a conjugation has transformed.
 
-    ``prediction`` is what evaluations are read as. What a flow names is in the tables beside it.
+    ``prediction`` is what evaluations are read as. The functions that a flow names, and the parameters that
+    it brings in, are in its tables; they grow as updates are asked for.
     """
 
     prediction: str
@@ -80,8 +81,8 @@ class ScoredFlow(ABC):
         self.quadratures: list[Quadrature] = []
 
     @abstractmethod
-    def update(self, row: int, part: Part, evaluations: Sequence[WeightedEvaluation]) -> Update:
-        """What becomes of a row over a part of the step; the newest evaluation first."""
+    def update(self, row: int, span: Span, evaluations: Sequence[WeightedEvaluation]) -> Update:
+        """What becomes of a row over a span of the step; the newest evaluation first."""
 
     def evaluation(self, name: str, time: sympy.Expr) -> list[Evaluate | Combine]:
         """The statements that take an evaluation at a time of the step."""
@@ -99,17 +100,17 @@ class FrozenScore(ScoredFlow):
         super().__init__()
         self.equation, self.times, self.euler, self.prediction = equation, times, euler, prediction
 
-    def update(self, row: int, part: Part, evaluations: Sequence[WeightedEvaluation]) -> Update:
+    def update(self, row: int, span: Span, evaluations: Sequence[WeightedEvaluation]) -> Update:
         """block <- own * block + length * (the row's other linear terms and its score terms)."""
         equation, blocks = self.equation, self.equation.blocks
         newest = evaluations[0].time
         own = equation.linear[row, row]
         if self.euler:
-            length = part.weight * h * rate(newest)
+            length = span.weight * h * rate(newest)
             decay = 1 + length * own
             score = equation.score.xreplace({t: newest})
         else:
-            b = self.times.elapsed(part.start, part.end)
+            b = self.times.elapsed(span.start, span.end)
             length, decay = b * phi(1, own * b), sympy.exp(own * b)
             score = equation.score
             if score.has(t):
@@ -142,8 +143,8 @@ class UnscoredFlow(ABC):
         self.flows: list[LinearFlow] = []
 
     @abstractmethod
-    def updates(self, letter: str, part: Part) -> list[Update]:
-        """What becomes of all blocks over a part of the step; none where the letter does nothing."""
+    def updates(self, letter: str, span: Span) -> list[Update]:
+        """What becomes of all blocks over a span of the step; none where the letter does nothing."""
 
 
 class RowNoise(UnscoredFlow):
@@ -157,9 +158,9 @@ class RowNoise(UnscoredFlow):
         self.equation, self.times, self.euler = equation, times, euler
         self.scale, self.reading = scale, reading
 
-    def updates(self, letter: str, part: Part) -> list[Update]:
+    def updates(self, letter: str, span: Span) -> list[Update]:
         equation = self.equation
-        b = part.weight * h * rate(t) if self.euler else self.times.elapsed(part.start, part.end)
+        b = span.weight * h * rate(t) if self.euler else self.times.elapsed(span.start, span.end)
         updates: list[Update] = []
         for i, block in enumerate(equation.blocks):
             speed = equation.kappa**2 * equation.relaxation[i, i]
@@ -167,24 +168,24 @@ class RowNoise(UnscoredFlow):
                 continue
             exponent, factor = speed * b, sympy.S.One
             if i == 0 and self.scale != 1:
-                exponent, factor = self._scaled(speed, b, part)
+                exponent, factor = self._scaled(speed, b, span)
             assert equation.process.stationary_covariance is not None  # or R would not be known
             variance = -equation.process.stationary_covariance[i, i] * expm1(-2 * exponent)
             terms = (
                 Term(sympy.exp(-speed * b), Block(block)),
-                Term(factor * sympy.sqrt(variance), Noise(f"xi_{block}_{part.occurrence}")),
+                Term(factor * sympy.sqrt(variance), Noise(f"xi_{block}_{span.occurrence}")),
             )
             updates.append((block, terms))
         if self.scale != 1 and lambda_s not in self.parameters:
             raise InputError(f"lambda_s = {self.scale}: O makes no position noise on {equation.process.name}")
         return updates
 
-    def _scaled(self, speed: sympy.Expr, b: sympy.Expr, part: Part) -> tuple[sympy.Expr, sympy.Expr]:
+    def _scaled(self, speed: sympy.Expr, b: sympy.Expr, span: Span) -> tuple[sympy.Expr, sympy.Expr]:
         """The exponent of the position noise and a factor of it, with lambda_s in one of the two."""
         self.parameters[lambda_s] = as_rational(self.scale, "lambda_s")
         if self.reading == "factor":
             return speed * b, lambda_s
-        middle = part.weight * (t + s) / 2 * rate(t)
+        middle = span.weight * (t + s) / 2 * rate(t)
         return lambda_s * speed * (middle if self.reading == "mid-time" else b), sympy.S.One
 
 
@@ -195,7 +196,7 @@ class JointFlow(UnscoredFlow):
         super().__init__()
         self.equation, self.times, self.scale = equation, times, scale
 
-    def updates(self, letter: str, part: Part) -> list[Update]:
+    def updates(self, letter: str, span: Span) -> list[Update]:
         if self.scale != 1:
             raise InputError("lambda_s belongs to the O of words over A and B")
         equation = self.equation
@@ -203,30 +204,30 @@ class JointFlow(UnscoredFlow):
         if letter == NOISE:
             n -= (1 + equation.kappa**2) * equation.relaxation
         if equation.size == 1:
-            return self._of_one_block(n[0, 0] * self.times.elapsed(part.start, part.end), letter, part)
+            return self._of_one_block(n[0, 0] * self.times.elapsed(span.start, span.end), letter, span)
         if not self.flows:  # a word has one letter without score
             self.flows.append(self._named_flow(n, letter == NOISE))
-        flow, ends = self.flows[0], (self.times.at(part.start), self.times.at(part.end))
+        flow, ends = self.flows[0], (self.times.at(span.start), self.times.at(span.end))
         updates: list[Update] = []
         for i, block in enumerate(equation.blocks):
             terms = [Term(flow.entries[i, j].func(*ends), Block(b)) for j, b in enumerate(equation.blocks)]
             if flow.spread is not None:
                 terms += [
-                    Term(e, Noise(f"xi_{b}_{part.occurrence}"))
+                    Term(e, Noise(f"xi_{b}_{span.occurrence}"))
                     for b, e in zip(equation.blocks, flow.noise_row(i, *ends), strict=True)
                 ]
             updates.append((block, _without_zeros(terms)))
         return updates
 
-    def _of_one_block(self, exponent: sympy.Expr, letter: str, part: Part) -> list[Update]:
+    def _of_one_block(self, exponent: sympy.Expr, letter: str, span: Span) -> list[Update]:
         """L or O on a process of one block, growing by exp(exponent); nothing for an L that does not grow."""
         block, stationary = self.equation.blocks[0], self.equation.process.stationary_covariance
         terms = [Term(sympy.exp(exponent), Block(block))]
         if letter == NOISE:
-            variance = self.equation.kappa**2 * self.times.elapsed(part.start, part.end)
+            variance = self.equation.kappa**2 * self.times.elapsed(span.start, span.end)
             if stationary is not None:
                 variance = -stationary[0, 0] * expm1(2 * exponent)
-            terms.append(Term(sympy.sqrt(variance), Noise(f"xi_{block}_{part.occurrence}")))
+            terms.append(Term(sympy.sqrt(variance), Noise(f"xi_{block}_{span.occurrence}")))
         return [(block, tuple(terms))] if exponent != 0 or letter == NOISE else []
 
     def _named_flow(self, n: sympy.Matrix, noisy: bool) -> LinearFlow:

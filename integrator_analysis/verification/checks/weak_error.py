@@ -86,10 +86,8 @@ def _derived_constants(bench: Bench, start: float, observables: Sequence[WaveObs
     """The leading coefficient of the derived error, averaged over the law of z_t, for each observable."""
     error, field = bench.properties.local_error, bench.problem.field(bench.program.unknown)
     nodes, weights = bench.problem.nodes(start, WEAK_NODES, WEAK_TOLERANCE)
-    return [
-        float(weights @ np.array([error.evaluate(z, start, field, f, WEAK_DIGITS)["f"] for z in nodes]))
-        for f in observables
-    ]
+    values = np.array([error.evaluate_weak(z, start, field, observables, WEAK_DIGITS) for z in nodes])
+    return [float(weights @ np.ascontiguousarray(column)) for column in values.T]
 
 
 def _order_after_startup(bench: Bench) -> Claim:

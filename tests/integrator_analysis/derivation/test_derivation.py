@@ -103,9 +103,12 @@ def test_text_from_outside_is_escaped() -> None:
 
 def test_a_long_leading_term_is_cut_and_says_so() -> None:
     text = ia.derive("vp/UniPC-3").derivation.text()
-    assert "These are 6 of 134 terms of x, the smallest first; c_1 to c_3 are coefficients of more than two" in text
+    assert (
+        "These are 6 of 134 terms of x, those of the smallest trees; c_1 to c_3 are coefficients of more than two"
+        in text
+    )
     assert max(len(line) for line in text.splitlines() if line.startswith("  error_")) < 700
-    assert "Start-up: the step reads 3 earlier evaluation(s)" in text
+    assert "Start-up: the step reads 3 earlier evaluations" in text
 
 
 def test_the_command_writes_each_format(

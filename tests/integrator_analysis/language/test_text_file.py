@@ -52,7 +52,7 @@ def restore(kept: tuple[dict, dict]) -> None:
         table.update(before)
 
 
-# -- expressions -------------------------------------------------------------------------------------------------------
+# expressions
 @pytest.mark.parametrize(
     ("text", "value"),
     [
@@ -191,7 +191,7 @@ def test_any_text_is_an_expression_or_refused(text: str) -> None:
     assert "\n" not in message
 
 
-# -- files -------------------------------------------------------------------------------------------------------------
+# files
 VP = (EXAMPLES / "my_vp.toml").read_text(encoding="utf-8")
 LANGEVIN = (EXAMPLES / "my_langevin.toml").read_text(encoding="utf-8")
 
@@ -521,7 +521,7 @@ def test_a_file_that_cannot_be_read(content: bytes | None, message: str, tmp_pat
         load_text(tmp_path)
 
 
-# -- any file ----------------------------------------------------------------------------------------------------------
+# any file
 TEXTS = [path.read_text(encoding="utf-8") for path in sorted(EXAMPLES.glob("*.toml"))]
 VALUES = [
     '"t"',
@@ -576,7 +576,7 @@ def test_any_file_is_read_or_refused(text: str) -> None:
     assert "\n" not in message
 
 
-# -- the command -------------------------------------------------------------------------------------------------------
+# the command
 @pytest.fixture
 def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
     """(exit status, stdout, stderr) of the command, through its own entry point."""

@@ -335,7 +335,7 @@ def test_command_lines(cases: int, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(ia, "derive", parsed)
     monkeypatch.setattr("integrator_analysis.report.certificates._verify_all", lambda specs, *_: map(parsed, specs))
     monkeypatch.setattr("integrator_analysis.report.generate.generated_sources", lambda *_: {})
-    monkeypatch.setattr("integrator_analysis.report.build.build_report", lambda *_: True)
+    monkeypatch.setattr("integrator_analysis.report.build.build_report", lambda *_, **__: True)
     monkeypatch.setattr("integrator_analysis.report.generate.write_generated", lambda *_: [])
     monkeypatch.setattr("integrator_analysis.report.generate.differences", lambda *_: [])
     monkeypatch.setattr("torch_backend.load", lambda spec: parsed(spec))

@@ -120,7 +120,10 @@ def test_stages_may_come_in_any_order_of_time() -> None:
     ("B", "parts"),
     [
         (sympy.ImmutableMatrix([[x * t]]), ("B = [[t*x]] holds other symbols than t", "numbers and")),
-        (sympy.ImmutableMatrix([[sympy.Symbol("t")]]), ("other symbols than t", "symbols.t, which is positive")),
+        (
+            sympy.ImmutableMatrix([[sympy.Symbol("t")]]),
+            ("other symbols than t", "integrator_analysis.t, which is positive"),
+        ),
         (sympy.ImmutableMatrix([[sympy.Function("g")(t)]]), ("B = [[g(t)]] is not finite and real", "functions of t")),
         (sympy.ImmutableMatrix([[sympy.I]]), ("B = [[I]] is not finite and real", "functions of t")),
         (sympy.ImmutableMatrix([[sympy.nan]]), ("B = [[nan]] is not finite and real", "functions of t")),
@@ -216,3 +219,14 @@ def test_a_step_from_where_there_is_no_signal_left() -> None:
     with pytest.raises(ValueError, match=message):
         ia.derive("flow/DDIM").to_torch().table([1.0, 0.5])
     assert ia.derive("flow/conjugate(predict=velocity)").to_torch().table([1.0, 0.5]).tolist() == [[-0.5]]
+
+
+@pytest.mark.parametrize("rule", ["middle", "end"])
+def test_a_rule_for_lines_leaves_a_parabola_within_a_step_alone(rule: str) -> None:
+    first, second = Stage(Fraction(1, 3)), Stage(Fraction(2, 3), (0, 1))
+
+    def lower(rule: str) -> object:
+        base = Interpolatory((first, second, Stage(through=(0, 1, 2), rule=rule)), "log-SNR")
+        return Conjugate(base=base).lower(ia.process("vp"))
+
+    assert lower(rule) == lower("integral")

@@ -32,7 +32,7 @@ SHARES, MEANS, VARIANCES = ("0.5", "0.3", "0.2"), ("-1.2", "0.4", "2"), ("0.09",
 """The data: three Gaussians on one direction."""
 
 
-# -- processes on paper -----------------------------------------------------------------------------------------------
+# processes on paper
 def vp_clock(time: Number) -> Number:
     return mpmath.mpf("0.1") * time + mpmath.mpf("19.9") * time**2 / 2
 
@@ -139,7 +139,7 @@ def target(name: str, prediction: str, time: Number, z: str) -> Number:
     raise KeyError(prediction)
 
 
-# -- the package's side -----------------------------------------------------------------------------------------------
+# the package's side
 @cache
 def matrices(name: str, prediction: str, given: str = "") -> Callable[[Number], list[Matrix]]:
     """time -> C_skip, C_out, L, eta; with ``given`` (skip, scale) of the conversion from it."""
@@ -248,7 +248,7 @@ def test_for_gaussian_data_of_variance_a_quarter() -> None:
             assert abs(slope**2 * total - variance) < TOLERANCE
 
 
-# -- phase space ------------------------------------------------------------------------------------------------------
+# phase space
 @dataclass(frozen=True, eq=False)
 class Phase:
     """F and G G^T, constant; Sigma from the momentum variance 0.04 M to diag(1, M)."""
@@ -358,7 +358,7 @@ def test_on_phase_space_targets_convert_through_the_score(prediction: str) -> No
         assert close(c_skip * z + c_out * (skip * z + scale * eps), score)
 
 
-# -- what has no meaning ----------------------------------------------------------------------------------------------
+# what has no meaning
 @pytest.mark.parametrize(
     ("name", "prediction", "message"),
     [

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import mpmath
 import numpy as np
@@ -63,8 +64,15 @@ def cosine_beta(time: mpf) -> mpf:
     return 2 * angle * mpmath.tan(angle * (time + mpf("0.008")))
 
 
+@cache
+def growth(precision: int) -> mpf:
+    """2 log(5000), once for each of the precisions, thousands of digits among them, that odefun asks at."""
+    return 2 * mpmath.log(5000)
+
+
 def ve(time: mpf) -> Matrix:
-    return scalar(2 * mpmath.log(5000) * mpf("0.01") ** 2 * mpf(5000) ** (2 * time))
+    rate = growth(mpmath.mp.prec)
+    return scalar(rate * mpf("0.01") ** 2 * mpmath.exp(rate * time))
 
 
 def psld(big_gamma: str, nu: str, mass: str) -> tuple[Callable[[mpf], Matrix], Callable[[mpf], Matrix], Matrix]:
@@ -99,8 +107,13 @@ with mpmath.workdps(50):
     ]
 
 
-def integrated(paper: OnPaper, until: float) -> tuple[Matrix, Matrix]:
-    """Psi and Sigma at ``until`` by the Taylor method on Psi' = F Psi, Sigma' = F Sigma + Sigma F^T + G G^T."""
+@cache
+def solution(number: int) -> Callable[[mpf], list[mpf]]:
+    """Psi and Sigma of ``PAPERS[number]`` at a time, by the Taylor method in 30 digits.
+
+    It solves Psi' = F Psi, Sigma' = F Sigma + Sigma F^T + G G^T, and keeps the intervals that it has been through.
+    """
+    paper = PAPERS[number]
     k = paper.start.rows
 
     def slope(time: mpf, flat: list[mpf]) -> list[mpf]:
@@ -110,7 +123,13 @@ def integrated(paper: OnPaper, until: float) -> tuple[Matrix, Matrix]:
         f = paper.drift(time)
         return list(f * psi) + list(f * sigma + sigma * f.T + paper.diffusion(time))
 
-    flat = mpmath.odefun(slope, 0, list(mpmath.eye(k)) + list(paper.start))(mpf(until))
+    return mpmath.odefun(slope, 0, list(mpmath.eye(k)) + list(paper.start))
+
+
+def integrated(paper: OnPaper, until: float) -> tuple[Matrix, Matrix]:
+    """Psi and Sigma at ``until``."""
+    k = paper.start.rows
+    flat = solution(PAPERS.index(paper))(mpf(until))
     psi, sigma = mpmath.matrix(k), mpmath.matrix(k)
     for n in range(k * k):
         psi[n // k, n % k], sigma[n // k, n % k] = flat[n], flat[k * k + n]

@@ -231,7 +231,7 @@ def test_the_catalogues_processes_pass_the_same_checks(name: str) -> None:
     check_process(ia.process(name))
 
 
-# -- the document ------------------------------------------------------------------------------------------------------
+# the document
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", DOCUMENT, re.DOTALL)
 

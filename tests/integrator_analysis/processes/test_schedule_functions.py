@@ -21,7 +21,7 @@ from integrator_analysis.algebra.numeric import function
 from integrator_analysis.algebra.special import MPMATH, NUMPY, Table, damped_moment, decay, decay_rate, expm1, log1p
 from integrator_analysis.algebra.symbols import s, t, u
 from integrator_analysis.codegen.printer import HELPERS, SourcePrinter
-from integrator_analysis.codegen.scheme_module import _environment
+from integrator_analysis.codegen.templates import render
 from integrator_analysis.processes import kernel, noise
 from integrator_analysis.processes.equation import clock
 from torch_backend.source import module_from_source
@@ -133,7 +133,7 @@ def test_printed_source_gives_the_same_numbers(expression: sympy.Expr, arguments
         templates.add("_sqrt_functions")
     process = SimpleNamespace(tables=(BETAS,))
     for namespace in ("math", "torch"):
-        parts = [_environment().get_template(f"{namespace}{name}.py.j2").render(process=process) for name in templates]
+        parts = [render(f"{namespace}{name}.py.j2", process=process) for name in templates]
         printed = SourcePrinter(namespace).doprint(expression)
         text = "\n\n".join(["import math\nimport torch", *parts, f"def f(s, u, t):\n    return {printed}\n"])
         module = module_from_source(text, f"printed_{namespace}")
@@ -144,7 +144,7 @@ def test_printed_source_gives_the_same_numbers(expression: sympy.Expr, arguments
 
 def test_torch_gradients_at_removable_singularities() -> None:
     """Both branches of a guard get a safe argument: no nan in the gradient at x = 0."""
-    text = "import torch\n\n" + _environment().get_template("torch_sqrt_functions.py.j2").render()
+    text = "import torch\n\n" + render("torch_sqrt_functions.py.j2")
     module = module_from_source(text, "printed_sqrt_functions")
     x = torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64, requires_grad=True)
     (module._cosh_sqrt(x) + module._sinhc_sqrt(x)).sum().backward()

@@ -42,7 +42,7 @@ def covariance_of(anchor: Anchor) -> Tensor:
     return basis @ torch.diag(anchor.variances) @ basis.T
 
 
-# -- fitting ----------------------------------------------------------------------------------------------------------
+# fitting
 DATA = normal(50, *SHAPE, seed=2) * torch.tensor([0.5, 2.0]).double() + 3
 
 
@@ -127,7 +127,7 @@ def test_unusable_anchors(arguments: dict[str, Any], message: str) -> None:
         fit_anchor(**arguments)
 
 
-# -- one exact step ---------------------------------------------------------------------------------------------------
+# one exact step
 PHASE = {
     "psld": (8.0, np.array([[-0.01, 4.0], [-1.0, -4.01]]) / 2, np.diag([0.01, 0.25 * 4.01])),
     "cld": (4.0, np.array([[0.0, 4.0], [-1.0, -4.0]]), np.diag([0.0, 2.0])),
@@ -252,7 +252,7 @@ def test_callback_sees_states_in_the_coordinates_of_the_data() -> None:
     torch.testing.assert_close(seen[0][2], data.flow(normal(3, *SHAPE), 1.0, 0.5), rtol=0, atol=1e-7)
 
 
-# -- refusals ---------------------------------------------------------------------------------------------------------
+# refusals
 def walk(scheme: Any, z_T: Tensor, **options: Any) -> Tensor:
     anchor = fit_anchor(kind="channel", mean=torch.zeros(SHAPE), covariance=torch.ones(2))
     return anchored_sample(scheme, anchor, kernel_of(scheme.PROCESS), lambda z, t: z, z_T, **options)

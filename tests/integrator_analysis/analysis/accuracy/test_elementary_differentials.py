@@ -28,7 +28,7 @@ from integrator_analysis.methods.conjugation.conjugate import Conjugate
 from integrator_analysis.program.statements import Block, Evaluate, Output
 from integrator_analysis.program.step_program import StepProgram
 
-# -- Butcher's theory: a rooted tree is "t" (a leaf that stands for time) or the sorted tuple of its subtrees ---------
+# Butcher's theory: a rooted tree is "t" (a leaf that stands for time) or the sorted tuple of its subtrees
 Rooted = str | tuple
 TAU: Rooted = ()
 
@@ -135,7 +135,7 @@ def test_rk4_on_the_bushy_and_the_tall_tree() -> None:
     assert (terms[bushy], terms[tall]) == (-sympy.Rational(1, 120) / 24, sympy.Rational(1, 120))
 
 
-# -- orders that one-dimensional or linear problems do not show -------------------------------------------------------
+# orders that one-dimensional or linear problems do not show
 TREES_TO_FIVE = [tree for n in range(1, 6) for tree in trees(n) if "t" not in repr(tree)]
 
 
@@ -195,7 +195,7 @@ def test_euler_is_not_exact_for_a_constant_score() -> None:
     assert any("d_" not in str(term.differential) for term in terms)
 
 
-# -- vector fields in high precision ----------------------------------------------------------------------------------
+# vector fields in high precision
 Vector = list[mpmath.mpf]
 Field = Callable[[Sequence[mpmath.mpf], mpmath.mpf], Vector]
 SIZE = 2

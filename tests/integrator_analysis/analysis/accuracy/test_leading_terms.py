@@ -19,7 +19,7 @@ import sympy
 
 import integrator_analysis as ia
 
-# -- truncated polynomials: {(power of h, power of xi_1, ...): coefficient}, cut at weight 4 in units of h^(1/2) -------
+# truncated polynomials: {(power of h, power of xi_1, ...): coefficient}, cut at weight 4 in units of h^(1/2)
 Terms = dict[tuple[int, ...], Fraction]
 NOISES = 4
 """Two increments, for x and m, of each of at most two O."""
@@ -80,7 +80,7 @@ def substitute(polynomial: sympy.Poly, values: Sequence[Cut]) -> Cut:
     return out
 
 
-# -- the problem ------------------------------------------------------------------------------------------------------
+# the problem
 X, M, T = sympy.symbols("x m t")
 BIG_GAMMA, NU, BETA = Fraction(1, 50), Fraction(201, 50), Fraction(8)
 MASS = 4 / (BIG_GAMMA - NU) ** 2
@@ -107,7 +107,7 @@ def at_point(expression: sympy.Expr) -> Fraction:
     return Fraction(int(value.p), int(value.q))
 
 
-# -- one step as written in the paper ----------------------------------------------------------------------------------
+# one step as written in the paper
 def splitting_step(word: str, policy: str, score: Mapping[str, sympy.Poly]) -> dict[str, Cut]:
     """A, B, O of arXiv 2310.07894 with score evaluations naive, or shared until a closing half moves to t - h."""
     state = {"x": Cut.of(POINT[X]), "m": Cut.of(POINT[M])}
@@ -149,7 +149,7 @@ def rows(score: Mapping[str, sympy.Poly], factor: int) -> dict[str, sympy.Expr]:
     }
 
 
-# -- reading the derived constants -------------------------------------------------------------------------------------
+# reading the derived constants
 def derived_value(
     expression: sympy.Expr, functions: Mapping[str, sympy.Expr], numbers: Mapping[str, Fraction]
 ) -> Fraction:
@@ -210,7 +210,7 @@ def test_euler_with_a_schedule_that_depends_on_time() -> None:
     assert value == -at_point(second) / 2
 
 
-# -- weak errors -------------------------------------------------------------------------------------------------------
+# weak errors
 def expectation(polynomial: Cut, variances: Sequence[Cut]) -> Cut:
     """E over independent Gaussian increments: w^2 -> v, w^4 -> 3 v^2, odd powers vanish."""
     out = Cut({})

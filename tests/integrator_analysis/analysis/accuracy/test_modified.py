@@ -133,7 +133,7 @@ def test_the_wrong_sign_is_seen() -> None:
     assert np.linalg.norm(found - wrong) > 1.5 * np.linalg.norm(found - exact)
 
 
-# -- SDEs -------------------------------------------------------------------------------------------------------------
+# SDEs
 def test_euler_maruyama_has_the_moments_of_its_modified_sde() -> None:
     """VP with the score -k (x - 1): mean and variance of all steps against those of the modified reverse SDE."""
     equation = ia.derive("vp/EM").modified_equation
@@ -212,7 +212,7 @@ def test_a_stochastic_multistep_scheme_is_refused() -> None:
         _ = ia.derive("vp/SDE-DPM-Solver++2M").modified_equation
 
 
-# -- B on Gaussian data -----------------------------------------------------------------------------------------------
+# B on Gaussian data
 def euler_with_unknown_b(process: ia.Process) -> StepProgram:
     """Conjugate Euler with a matrix of different functions of t, of which an error holds the names."""
     k = len(process.blocks)

@@ -68,3 +68,15 @@ def test_the_leading_weak_error_is_the_one_that_is_sampled(spec: str) -> None:
     sampled, error = left.mean() - known, left.std() / DRAWS**0.5
     assert error < 0.1 * abs(derived)
     assert abs(sampled - derived) < 4 * error
+
+
+@pytest.mark.parametrize("spec", ["psld/ROBA", "vp/EM"])
+def test_several_observables_have_the_errors_that_each_has_alone(spec: str) -> None:
+    """To the last bit: what they share is computed once, and the sums are the same."""
+    i = ia.derive(spec)
+    problem, k = MixtureProblem(i.process), len(i.process.blocks)
+    field, z = problem.field(i.program.unknown), (0.7, -0.4)[:k]
+    waves = [WaveObservable((0.9, 0.6)[:k], 0.4), WaveObservable((-0.5, 1.1)[:k], 0.1)]
+    alone = [i.local_error.evaluate(z, START, field, f, 20)["f"] for f in waves]
+    assert i.local_error.evaluate_weak(z, START, field, waves, 20) == alone
+    assert alone[0] != alone[1]

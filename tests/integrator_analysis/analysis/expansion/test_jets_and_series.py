@@ -75,7 +75,7 @@ def taylor(expression: sympy.Expr, order: int) -> list[float]:
     return [float(sympy.N(sympy.diff(expression, H, n).subs(H, 0), 25)) / math.factorial(n) for n in range(order + 1)]
 
 
-# -- expansion ---------------------------------------------------------------------------------------------------------
+# expansion
 @pytest.mark.parametrize("component", ["s_x", "s_m"])
 def test_an_unknown_field_at_a_moved_point_is_its_taylor_series(component: str) -> None:
     """x, m and t all move with h, so every mixed derivative to third order enters."""
@@ -128,7 +128,7 @@ def test_what_has_no_rule_is_refused(expression: sympy.Expr) -> None:
         jets(2).expand(expression)
 
 
-# -- calculus ----------------------------------------------------------------------------------------------------------
+# calculus
 @pytest.mark.parametrize("variable", ["x", "m", None])
 def test_differentiation_in_the_ring_is_differentiation(variable: str | None) -> None:
     r = jets(3, observable="obs")
@@ -178,7 +178,7 @@ def test_multi_indices_are_all_and_in_order() -> None:
     assert [sum(i) for i in found] == sorted(sum(i) for i in found)
 
 
-# -- series ------------------------------------------------------------------------------------------------------------
+# series
 @pytest.fixture
 def p() -> Callable[..., Series]:
     base, _ = ring("q", QQ)

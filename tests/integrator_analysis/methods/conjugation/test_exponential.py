@@ -27,7 +27,7 @@ Number = mpmath.mpf
 Numbers = dict[str, Number]
 
 
-# -- the ODE of each prediction ---------------------------------------------------------------------------------------
+# the ODE of each prediction
 class Ode:
     """z' = L z + eta n with its propagator, E' = L E: n is eps in some frame, x_0 or the velocity."""
 
@@ -148,7 +148,7 @@ class Ode:
         return out
 
 
-# -- the methods ------------------------------------------------------------------------------------------------------
+# the methods
 HALF, THIRD = Fraction(1, 2), Fraction(1, 3)
 
 
@@ -410,7 +410,7 @@ def ancestral(process: Any, t: Number, s: Number) -> Numbers:
     return found | {"skip_xx_0": 1 / alpha_t, "scale_xx_0": -sigma_t / alpha_t}
 
 
-# -- the comparison ---------------------------------------------------------------------------------------------------
+# the comparison
 TOLERANCE = 1e-12
 """Of a coefficient, relative to itself. Most agree to 1e-15; quadrature over a factor 1e3 in time leaves 3e-13."""
 STATE = 1e-14
@@ -585,7 +585,7 @@ def test_a_step_of_a_thousandth_of_the_time_keeps_the_digits_of_its_weights(
     assert of_update(errors(spec, *step, load(spec).module.HISTORY)) <= TOLERANCE
 
 
-# -- the step function ------------------------------------------------------------------------------------------------
+# the step function
 def network(z: Any, time: float, lift: Callable[[Any], Any]) -> Any:
     """A smooth eps that is linear in nothing; z by columns."""
     return [lift(sum((0.3 + 0.2 * j + 0.1 * i) * c for j, c in enumerate(z)) - 0.7 * i + time) for i in range(len(z))]
