@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from changes import Mutant, edited
+from changes import Mutant, replace_node
 
 __all__ = ["KINDS", "Change", "changed_lines", "changes_of"]
 
@@ -81,7 +81,7 @@ def changes_of(source: str) -> list[Change]:
     seen: Counter[tuple[str, ...]] = Counter()
     for function, place in places(ast.parse(source)):
         for kind, node, after in alternatives(place):
-            mutant = edited(source, kind, function.name, node, after)
+            mutant = replace_node(source, kind, function.name, node, after)
             lines = changed_lines(source, mutant.source)
             same = (kind, function.name, *lines)
             found.append(Change(mutant, *lines, text_without_docstring(function), seen[same]))
