@@ -1,345 +1,126 @@
 """Do the tests notice a wrong derivation? Seeded mutants of the derivation's own modules, each given to tests.
 
-    python benchmarks/mutation/of_derivation.py [--count 150] [--seed 20231011] [--jobs 1] [MODULE ...]
+    python benchmarks/mutation/of_derivation.py [--count 165] [--seed 20231011] [--jobs 1] [--until HH:MM] [MODULE ...]
 
 Works on copies of the project in a temporary folder, each with one mutant at a time, and without the cache of
-derivations. It runs the tests that concern the module (TESTS), not the suite, and first on the true modules, where
-they have to pass. Writes reports/derivation_mutants.json as it goes and a section of reports/mutants.md. A mutant is
-not judged again while its text and its tests are what they were, unless it is a survivor that is not explained here:
-exit status 1 if one is left.
+derivations. Runs the tests that concern the module (tests_of_modules.py), not the suite, and first those that killed
+the mutant the last time. A test that kills has to pass on the true modules. Writes reports/derivation_mutants.json as
+it goes, and a section of reports/mutants.md.
+
+The record is the population: a recorded mutant stays for as long as its function still holds the lines that it changes,
+in whichever module, and others are drawn where some are missing. A mutant is not judged again while the function and
+the tests that judged it are what they were, unless it is a survivor that is not explained (explained_survivors.py).
+Exit status 1 if one is left, or if some are not judged.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import compileall
 import hashlib
-import json
-import os
-import py_compile
 import random
-import shutil
-import signal
-import subprocess
 import sys
 import tempfile
-from collections import Counter
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeGuard
 
-from changes import Mutant, edited
-from of_sources import OUTPUT, replaced, say
+from derivation_page import page_of
+from explained_survivors import EXPLAINED
+from expressions import Change, changes_of
+from records import ROOT, read_record, say, write_record, write_section
+from tests_of_modules import TESTS
+from trials import PACKAGE, Trials
 
-from integrator_analysis.files import write_text  # the program beside this one
 from integrator_analysis.verification.bench import SEED
 
-Item = TypeVar("Item")
-ROOT = OUTPUT.parent
-PACKAGE = "integrator_analysis"
-COPIED = ("integrator_analysis", "torch_backend", "tests", "docs", "examples", "README.md", "pyproject.toml")
-COUNT, LEAST = 150, 3
+COUNT, LEAST = 165, 1
 """Mutants in all, and the fewest of a module: the others are shared out by the number of places that can be changed."""
-LIMIT = 240
-"""Seconds of computing for the tests of one mutant; on the true modules they take a third of that at most."""
-NOT_IMPORTED, ENDLESS = "does not import", f"does not end within {LIMIT} s"
-
-T, A, P = "tests/integrator_analysis/", "tests/integrator_analysis/analysis/", "tests/properties/"
-COMMITTED = T + "test_codegen.py::test_the_committed_folder_is_what_the_catalogue_derives"
-VERIFIED = [
-    f"{T}test_certificate.py::test_every_catalogue_entry_is_verified[{spec}]"
-    for spec in ("vp/DDIM", "vp/Euler", "vp/DEIS-tAB2", "vp/anchored-AB2", "psld/anchored-DDIM", "psld/Euler")
-]
-TESTS: Mapping[str, Sequence[str]] = {
-    "conjugation.py": [
-        T + "test_local_error.py",
-        PACKAGE + "/conjugation.py",
-        T + "test_bad_methods.py",
-        T + "test_conjugation.py",
-        A + "test_elementary_differentials.py",
-        P + "test_transformed_ode.py",
-        COMMITTED,
-    ],
-    "splitting.py": [
-        T + "test_splitting.py",
-        PACKAGE + "/splitting.py",
-        T + "test_harmonic_oscillator.py",
-        A + "test_leading_terms.py",
-        P + "test_words.py",
-        COMMITTED,
-    ],
-    "program.py": [T + "test_program.py", T + "test_splitting.py", P + "test_gaussian_map.py", COMMITTED],
-    "analysis/coefficients.py": [
-        T + "test_gaussian_and_stability.py",
-        T + "test_bad_methods.py",
-        T + "test_codegen.py::test_generated_table_equals_the_analysis_table",
-        A + "test_elementary_differentials.py",
-        P + "test_gaussian_map.py",
-    ],
-    "analysis/conditions.py": [T + "test_conditions.py", PACKAGE + "/analysis/conditions.py", A + "test_modified.py"],
-    "analysis/cost.py": [A + "test_cost.py"],
-    "analysis/exactness.py": VERIFIED,
-    "analysis/expansion.py": [
-        T + "test_local_error.py",
-        A + "test_leading_terms.py",
-        A + "test_elementary_differentials.py",
-        A + "test_modified.py",
-        PACKAGE + "/analysis/local_error.py",
-    ],
-    "analysis/frozen.py": [
-        A + "test_amplification.py",
-        A + "test_stability_limits.py",
-        A + "test_growth_and_moments.py",
-        PACKAGE + "/analysis/stability.py",
-    ],
-    "analysis/gaussian.py": [
-        T + "test_gaussian_and_stability.py",
-        PACKAGE + "/analysis/gaussian.py",
-        P + "test_steps_by_hand.py::test_moments_after_many_steps_are_those_of_the_composed_maps",
-        P + "test_steps_by_hand.py::test_a_full_covariance_is_treated_in_its_eigenbasis",
-        P + "test_gaussian_map.py",
-    ],
-    "analysis/global_error.py": [A + "test_global_error.py"],
-    "analysis/growth.py": [A + "test_growth_and_moments.py", PACKAGE + "/analysis/growth.py"],
-    "analysis/limits.py": [
-        A + "test_stability_limits.py",
-        PACKAGE + "/analysis/limits.py",
-        PACKAGE + "/analysis/stability.py",
-    ],
-    "analysis/local_error.py": [
-        T + "test_local_error.py",
-        PACKAGE + "/analysis/local_error.py",
-        A + "test_leading_terms.py",
-        A + "test_elementary_differentials.py",
-        A + "test_modified.py",
-    ],
-    "analysis/modified.py": [A + "test_modified.py", PACKAGE + "/analysis/modified.py"],
-    "analysis/problems.py": [A + "test_law_nodes.py", T + "test_local_error.py", A + "test_global_error.py"],
-    "analysis/recall.py": [
-        T + "test_cache.py::test_a_warm_start_says_what_the_cold_one_said",
-        T + "test_cache.py::test_an_error_is_evaluated_at_any_precision_after_a_warm_start",
-    ],
-    "analysis/rounding.py": [T + "test_rounding.py"],
-    "analysis/stability.py": [
-        A + "test_amplification.py",
-        T + "test_gaussian_and_stability.py",
-        A + "test_stability_limits.py",
-        A + "test_growth_and_moments.py",
-        PACKAGE + "/analysis/stability.py",
-    ],
-    "analysis/trial.py": [
-        "tests/torch_backend/test_export.py::test_the_answer_of_the_trial_is_that_of_the_kernels_drift"
-    ],
-}
-"""Of each module the tests that are about it, the quick ones first: they end at the first failure. Doctests are not the
-first: pytest would load their module a second time, under another name."""
-
-EXPLAINED: Mapping[tuple[str, str, str], str] = {
-    (
-        "analysis/conditions.py",
-        "rest = tuple(0 if n in positions else e for n, e in enumerate(exponents))",
-        "rest = tuple(1 if n in positions else e for n, e in enumerate(exponents))",
-    ): "It is what monomials are grouped by: any constant in the places of the free symbols will do.",
-    (
-        "analysis/exactness.py",
-        "return bool(np.abs(result - exact).max() <= EXACT * max(1.0, np.abs(exact).max()))",
-        "return bool((np.abs(result - exact).max() < EXACT * max(1.0, np.abs(exact).max())))",
-    ): "A comparison of rounding errors with a tolerance: they are never equal.",
-    (
-        "analysis/expansion.py",
-        "at = {b: self.state[name] for b, name in zip(self.program.blocks, names, strict=True)}",
-        "at = {b: self.state[name] for b, name in zip(self.program.blocks, names, strict=False)}",
-    ): "An assertion: a state has a name for every block.",
-    (
-        "analysis/growth.py",
-        "shifted = z[..., None, None] * np.eye(matrix.shape[-1]) - matrix",
-        "shifted = z[..., None, None] * np.eye(matrix.shape[(1)]) - matrix",
-    ): "Both are the size of a square matrix.",
-    (
-        "analysis/global_error.py",
-        "return replace(program, statements=(first, *program.statements), history=0, primed=False)",
-        "return replace(program, statements=(first, *program.statements), history=0, primed=True)",
-    ): "A step that takes its own first evaluation has the same leading error again after a second one; it "
-    "only costs more.",
-    (
-        "analysis/global_error.py",
-        "return float(center @ m @ center + np.sum(m * covariance) + np.array(self.vector) @ center + self.constant)",
-        "return float(center @ m @ center + np.sum(m * covariance) + (center @ np.array(self.vector)) + self.constant)",
-    ): "The inner product of two vectors, in the other order.",
-    (
-        "analysis/limits.py",
-        "if found == 0 or excess(before := scan[found - 1]) > tolerance / 2:",
-        "if found == 0 or excess(before := scan[found - 1]) > tolerance / 3:",
-    ): "A threshold in a gap: growth that sets in slowly exceeds it by the whole tolerance, rounding falls below both.",
-    (
-        "analysis/coefficients.py",
-        "values[symbol] = 0 if None in ends else self._weight(call.func, *ends)",
-        "values[symbol] = 1 if None in ends else self._weight(call.func, *ends)",
-    ): "A weight of a step that is missing is multiplied by the shares of its nodes, which are 0 then.",
-    (
-        "analysis/local_error.py",
-        "for share, z in ((0.31, (0.4, -0.3, 0.2)), (0.63, (-0.7, 0.5, 0.1))):",
-        "for share, z in ((0.31, (0.4, (0.3), 0.2)), (0.63, (-0.7, 0.5, 0.1))):",
-    ): "Another point at which two errors are compared: any two without symmetry will do.",
-    (
-        "analysis/local_error.py",
-        "number = mpmath.mpmathify(sympy.N(value, mpmath.mp.dps + 5))",
-        "number = mpmath.mpmathify(sympy.N(value, (mpmath.mp.dps - 5)))",
-    ): "Parameters to 35 digits in place of 45, for a result in float64.",
-    (
-        "analysis/gaussian.py",
-        "if not np.all(np.isfinite(values)) or values.min() < -1e-12 * max(values.max(), 1e-300):",
-        "if not np.all(np.isfinite(values)) or (values.min() <= -1e-12 * max(values.max(), 1e-300)):",
-    ): "A comparison of a rounding error with a tolerance: they are never equal.",
-    (
-        "analysis/local_error.py",
-        "if count - 1 not in self._found and count > 1:",
-        "if count - 1 not in self._found and (count >= 1):",
-    ): "It expands anew for a count of one, and keeps nothing of it.",
-    (
-        "analysis/trial.py",
-        "knots = range(math.floor(first), math.ceil(last) - 1, -1) if process.tables else () # where the clock has a kink",  # noqa: E501
-        "knots = range(math.floor(first), math.ceil(last) - 1, -2) if process.tables else () # where the clock has a kink",  # noqa: E501
-    ): "DOP853 then finds every second kink itself, by shorter steps: on ddpm the answer moves by 4e-11.",
-    (
-        "analysis/problems.py",
-        "score = (shares * pulls).sum(axis=0) / shares.sum(axis=0) * spreads.max()",
-        "score = ((shares * pulls).sum(axis=0) / shares.sum(axis=0) / spreads.max())",
-    ): "The unit of the score in the test that ends the refinement: another weight of its powers, to the "
-    "same tolerance.",
-    (
-        "analysis/stability.py",
-        "tolerance = 1e-7 if abs(unit.imag) < 1e-3 else 1e-10 # a double eigenvalue is known to half the digits",
-        "tolerance = 1e-7 if (not (abs(unit.imag) < 0.001)) else 1e-10 # a double eigenvalue is known to half the digits",  # noqa: E501
-    ): "A tolerance: crossings are found by root finding, and rounding of radii is met neither way in the "
-    "schemes that are tried.",
-    (
-        "analysis/stability.py",
-        "last, after, n = 0, 1, 1",
-        "last, after, n = 1, 1, 1",
-    ): "n = 1 is tried first: if it is not stable last becomes 1, and if all are, the answer is 1 either way.",
-}
-"""Why a survivor passes, by module and the lines before and after: it computes the same, or no claim is about it."""
-
-BEGIN, END = "<!-- derivation: begin -->", "<!-- derivation: end -->"
-
-SWAPS: dict[type, type] = {
-    ast.Add: ast.Sub,
-    ast.Sub: ast.Add,
-    ast.Mult: ast.Div,
-    ast.Div: ast.Mult,
-    ast.Pow: ast.Mult,
-    ast.Lt: ast.LtE,
-    ast.LtE: ast.Lt,
-    ast.Gt: ast.GtE,
-    ast.GtE: ast.Gt,
-    ast.Eq: ast.NotEq,
-    ast.NotEq: ast.Eq,
-    ast.In: ast.NotIn,
-    ast.NotIn: ast.In,
-    ast.Is: ast.IsNot,
-    ast.IsNot: ast.Is,
-    ast.And: ast.Or,
-    ast.Or: ast.And,
-}
-KINDS = {
-    "operator": "+ and -, * and /, ** to *",
-    "comparison": "< and <=, == and !=, in and not in, is and is not",
-    "connective": "and and or",
-    "sign": "- or not left out",
-    "constant": "an integer one larger, True and False",
-    "branch": "a condition negated",
-    "matrix": "factors of @ exchanged, .T left out",
-}
+RECORD = "derivation_mutants.json"
+Row = dict[str, Any]
+Population = Mapping[str, Sequence[Change]]
+"""Of each module every change that can be made."""
 
 
-def changes(node: ast.AST) -> Iterator[tuple[str, ast.expr, str]]:
-    """What is made of one node: the kind of change, the expression and the text that takes its place."""
-    match node:
-        case ast.BinOp(left, ast.MatMult(), right):
-            yield "matrix", node, f"({ast.unparse(ast.BinOp(right, node.op, left))})"
-        case ast.BinOp(left, op, right) if type(op) in SWAPS:
-            yield "operator", node, f"({ast.unparse(ast.BinOp(left, SWAPS[type(op)](), right))})"
-        case ast.Compare(left, [op], right) if type(op) in SWAPS:
-            yield "comparison", node, f"({ast.unparse(ast.Compare(left, [SWAPS[type(op)]()], right))})"
-        case ast.BoolOp(op, values):
-            yield "connective", node, f"({ast.unparse(ast.BoolOp(SWAPS[type(op)](), values))})"
-        case ast.UnaryOp(ast.USub() | ast.Not(), operand):
-            yield "sign", node, f"({ast.unparse(operand)})"
-        case ast.Constant(bool(value)):
-            yield "constant", node, repr(not value)
-        case ast.Constant(int(value)):
-            yield "constant", node, repr(value + 1)
-        case ast.Attribute(value, "T"):
-            yield "matrix", node, ast.unparse(value)
-        case ast.If(test) | ast.IfExp(test) | ast.While(test) if not _turned_already(test):
-            yield "branch", test, f"(not ({ast.unparse(test)}))"
-
-
-def _turned_already(test: ast.expr) -> bool:
-    """Whether another kind of change negates the condition."""
-    match test:
-        case ast.UnaryOp(ast.Not()) | ast.Compare(_, [ast.Eq() | ast.NotEq() | ast.In() | ast.NotIn()]):
-            return True
-        case ast.Compare(_, [ast.Is() | ast.IsNot()]):
-            return True
-    return False
-
-
-def places(node: ast.AST, function: str = "") -> Iterator[tuple[str, ast.AST]]:
-    """The nodes of function bodies, and the function each is in; not those of messages and other text."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Raise | ast.JoinedStr):
-            continue
-        if isinstance(child, ast.FunctionDef):
-            yield from places(ast.Module(child.body, []), child.name)
-            continue
-        if function:
-            yield function, child
-        yield from places(child, function)
-
-
-def text_of(module: str) -> str:
+def read_module(module: str) -> str:
     return (ROOT / PACKAGE / module).read_text(encoding="utf-8")
 
 
-def mutants_of(source: str) -> list[Mutant]:
-    """Every mutant that there is of a module's text."""
-    return [
-        edited(source, kind, function, node, after)
-        for function, place in places(ast.parse(source))
-        for kind, node, after in changes(place)
-    ]
+def all_changes() -> dict[str, list[Change]]:
+    """Of each module in TESTS every change that can be made."""
+    return {module: changes_of(read_module(module)) for module in TESTS}
 
 
-def sample(count: int, seed: int) -> dict[str, list[Mutant]]:
-    """``count`` mutants in all, drawn without replacement within each module."""
-    made = {module: mutants_of(text_of(module)) for module in TESTS}
-    free, total = max(0, count - LEAST * len(made)), sum(map(len, made.values()))
-    return {
-        module: random.Random(f"{module} {seed}").sample(
-            found, min(len(found), LEAST + round(free * len(found) / total))
-        )
-        for module, found in made.items()
-    }
+def find_change(row: Row, population: Population) -> tuple[str, Change] | None:
+    """The recorded change as it is in the modules today, and the module that holds it; None where it is not there.
+
+    Looked for where it was recorded, then elsewhere in the module, then in all others: functions are renamed and moved.
+    """
+    identity = (row["kind"], row["before"], row["after"], row["occurrence"])
+    same = [(module, c) for module, found in population.items() for c in found if c.identity == identity]
+    for where in (
+        [(m, c) for m, c in same if m == row["module"] and c.mutant.function == row["function"]],
+        [(m, c) for m, c in same if m == row["module"]],
+        [(m, c) for m, c in same if c.mutant.function == row["function"]],
+        same,
+    ):
+        if len(where) == 1:
+            return where[0]
+    return None
 
 
-def changed_lines(source: str, mutant: str) -> tuple[str, str]:
-    """The lines in which the two differ, in one line each."""
-    old, new = source.splitlines(), mutant.splitlines()
-    while old and new and old[0] == new[0]:
-        del old[0], new[0]
-    while old and new and old[-1] == new[-1]:
-        del old[-1], new[-1]
-    return " ".join(" ".join(old).split()), " ".join(" ".join(new).split())
+def share_out(count: int, places: Mapping[str, int]) -> dict[str, int]:
+    """How many mutants each module should have, by the places that it offers."""
+    offering = {module: n for module, n in places.items() if n}
+    free, total = max(0, count - LEAST * len(offering)), sum(offering.values())
+    return {module: min(n, LEAST + round(free * n / total)) for module, n in offering.items()}
 
 
-def key_of(module: str, text: str) -> str:
-    return hashlib.sha256(f"{module}\n{text}".encode()).hexdigest()
+def draw_rows(recorded: Sequence[Row], population: Population, count: int, seed: int) -> list[tuple[Row, Change]]:
+    """The recorded mutants that still exist, and new ones of the modules that have fewest for their places.
+
+    Every module has LEAST, even if that makes more than ``count``. What is drawn anew depends on the seed, on the
+    module and on what the record holds of it, and on no other module's text.
+    """
+    rows: list[tuple[Row, Change]] = []
+    for row in recorded:
+        place = find_change(row, population)
+        if place is not None and all(change is not place[1] for _, change in rows):
+            rows.append((describe_change(*place, earlier=row), place[1]))
+    wanted = share_out(count, {module: len(found) for module, found in population.items()})
+    waiting = {}
+    for module in wanted:
+        known = {change.key for row, change in rows if row["module"] == module}
+        drawn = random.Random(f"{module} {seed}").sample(population[module], len(population[module]))
+        waiting[module] = [change for change in drawn if change.key not in known]
+    while True:
+        have = {module: sum(row["module"] == module for row, _ in rows) for module in wanted}
+        able = [module for module in wanted if waiting[module]]
+        neediest = min(able, key=lambda module: have[module] / wanted[module], default=None)
+        if neediest is None or (len(rows) >= count and have[neediest] >= LEAST):
+            return rows
+        change = waiting[neediest].pop(0)
+        rows.append((describe_change(neediest, change), change))
+
+
+def describe_change(module: str, change: Change, earlier: Row | None = None) -> Row:
+    """The row of a change, with the verdict that an earlier row of it holds.
+
+    ``killed`` is the verdict on the function as it is; what was said of the function before an edit is ``earlier``.
+    """
+    mutant = change.mutant
+    row: Row = {"module": module, "kind": mutant.kind, "function": mutant.function, "line": mutant.line}
+    row |= {"before": change.before, "after": change.after, "occurrence": change.occurrence, "key": change.key}
+    if earlier is None:
+        return row
+    if "killed" in earlier and earlier["key"] == change.key:
+        return row | {"killed": earlier["killed"], "tests": earlier["tests"]}
+    verdict = earlier.get("killed", earlier.get("earlier"))
+    return row if verdict is None else row | {"earlier": verdict}
 
 
 def tests_hash(root: Path, tests: Iterable[str]) -> str:
@@ -368,193 +149,152 @@ def _is_test(node: ast.stmt) -> TypeGuard[ast.FunctionDef]:
     return isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
 
 
-def judges(row: Mapping[str, Any]) -> Sequence[str]:
-    """The tests on which a verdict depends: the one that failed, or all."""
+def deciding_tests(row: Row) -> Sequence[str]:
+    """The tests on which a verdict depends: the one that failed, or all of the module."""
     return [row["killed"]] if "::" in row["killed"] else TESTS[row["module"]]
 
 
-def settled(row: Mapping[str, Any]) -> bool:
+def explain(row: Row) -> str:
+    """Why a survivor passes; "" if it is not explained."""
+    return EXPLAINED.get((row["before"], row["after"]), "")
+
+
+def is_settled(row: Row) -> bool:
     """Whether a row's verdict stands: its tests are what they were, and it is a kill or an explained survivor."""
-    return "killed" in row and bool(row["killed"] or explanation(row)) and row["tests"] == tests_hash(ROOT, judges(row))
+    if "killed" not in row or not (row["killed"] or explain(row)):
+        return False
+    tests = deciding_tests(row)
+    exist = all((ROOT / test.partition("::")[0]).exists() for test in tests)
+    return exist and row["tests"] == tests_hash(ROOT, tests)
 
 
-def copied(folder: Path) -> Path:
-    """A copy of the project, compiled: what is compiled is checked by the hash of its text, not by its time."""
-    folder.mkdir()
-    for name in COPIED:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(ROOT / name, folder / name)
-    compileall.compile_dir(folder, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
-    return folder
+def unsettle(row: Row) -> Row:
+    """The row without a verdict that no longer stands; it is kept as ``earlier``."""
+    if "killed" not in row:
+        return row
+    return {key: value for key, value in row.items() if key not in ("killed", "tests")} | {"earlier": row["killed"]}
 
 
-def killed(copy: Path, module: str, text: str) -> str:
-    """The test that fails with the changed module, NOT_IMPORTED, ENDLESS, or "" where all pass.
-
-    Exits where pytest says neither: a kill is the verdict of a test.
-    """
-    target = copy / PACKAGE / module
-    true = target.read_text(encoding="utf-8")
-    target.write_text(text, encoding="utf-8")
-    limited = ["sh", "-c", f'ulimit -S -t {LIMIT}; exec "$@"', "sh"]  # of computing, however busy the machine is
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:xdist", "-p", "no:cacheprovider", *TESTS[module]]
-    own = {
-        "PYTHONPATH": str(copy),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "OMP_NUM_THREADS": "1",
-        "INTEGRATOR_ANALYSIS_CACHE": "",  # neither read nor written: a mutant computes everything itself
-    }
-    try:
-        done = subprocess.run([*limited, *command], cwd=copy, env=os.environ | own, capture_output=True, text=True)
-    finally:
-        target.write_text(true, encoding="utf-8")
-    failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR "))]
-    names = [line.split(" ", 1)[1].split(" - ")[0].partition("[")[0] for line in failed]
-    if done.returncode == 0:
-        return ""
-    if done.returncode == -signal.SIGXCPU:
-        return ENDLESS
-    if done.returncode == 1 and names and "::" in names[0]:
-        return names[0]
-    if (done.returncode in (1, 2) and names) or "while loading conftest" in done.stderr:
-        return NOT_IMPORTED
-    say(f"{module}: pytest ends with status {done.returncode}, which is no verdict:\n{done.stdout}\n{done.stderr}")
-    sys.exit(2)
+def earlier_killers(row: Row) -> list[str]:
+    """The tests that killed the mutant the last time: of a test with parameters, the cases that are the module's."""
+    test = row.get("earlier", "")
+    if "::" not in test or not (ROOT / test.partition("::")[0]).exists():
+        return []
+    return [own for own in TESTS[row["module"]] if own.startswith(f"{test}[")] or [test]
 
 
-def check_copy(copy: Path, module: str) -> None:
-    """Exit unless the tests pass on the true module and fail where the module of the copy cannot be imported."""
-    if failed := killed(copy, module, text_of(module)):
-        say(f"the tests of {module} fail on the true module: {failed}")
-        sys.exit(2)
-    if killed(copy, module, "raise ImportError\n") != NOT_IMPORTED:
-        say(f"the tests of {module} do not import the module of the copy")
-        sys.exit(2)
+class Judge:
+    """Gives mutants to tests, on as many copies of the project as there are jobs; ``rows`` are all that it will get."""
+
+    def __init__(self, copies: Sequence[Trials], rows: Iterable[Row]) -> None:
+        self._free: SimpleQueue[Trials] = SimpleQueue()
+        for copy in copies:
+            self._free.put(copy)
+        self._checked: set[str] = set()
+        self._killers = dict.fromkeys(test for row in rows for test in earlier_killers(row))
+
+    @contextmanager
+    def borrow_copy(self) -> Iterator[Trials]:
+        copy = self._free.get()
+        try:
+            yield copy
+        finally:
+            self._free.put(copy)
+
+    def judge(self, row: Row, change: Change) -> Row:
+        """The row with its verdict."""
+        module, text = row["module"], change.mutant.source
+        with self.borrow_copy() as copy:
+            killers = earlier_killers(row)
+            killed = ""
+            if killers:
+                self._check_killers(copy, killers[0].partition("::")[0])
+                killed = copy.failing_test(killers, module, text)
+            if not killed:
+                self._check_module(copy, module)
+                killed = copy.failing_test(TESTS[module], module, text)
+        judged = {key: value for key, value in row.items() if key != "earlier"} | {"killed": killed}
+        return judged | {"tests": tests_hash(ROOT, deciding_tests(judged))}
+
+    def _check_killers(self, copy: Trials, file: str) -> None:
+        """Exit unless the tests of a file that killed before pass on the true modules."""
+        if file not in self._checked:
+            copy.check_true_modules([test for test in self._killers if test.startswith(f"{file}::")])
+            self._checked.add(file)
+
+    def _check_module(self, copy: Trials, module: str) -> None:
+        """Exit unless all tests of a module pass on the true modules, and import it from the copy."""
+        if module not in self._checked:
+            copy.check_true_modules(TESTS[module])
+            copy.check_imports(TESTS[module], module)
+            self._checked.add(module)
 
 
-@contextmanager
-def borrowed(free: SimpleQueue[Path]) -> Iterator[Path]:
-    copy = free.get()
-    try:
-        yield copy
-    finally:
-        free.put(copy)
+def rank_effort(row: Row) -> tuple[bool, int, str]:
+    """Sorts the mutants that one test has killed before to the front, and those of quick tests before others."""
+    files = [test.partition("::")[0] for test in TESTS[row["module"]]]
+    own = [test.partition("::")[0] for test in earlier_killers(row)]
+    return (not own, files.index(own[0]) if own and own[0] in files else len(files), "".join(own[:1]))
 
 
-def in_any_order(pool: Executor, work: Callable[[Item], Item], items: Iterable[Item]) -> Iterator[Item]:
-    for future in as_completed([pool.submit(work, item) for item in items]):
-        yield future.result()
+def judge_all(
+    rows: list[Row], changes: Sequence[Change], jobs: int, more: Callable[[], bool], chosen: Iterable[str]
+) -> None:
+    """Judge the rows of the chosen modules that have no verdict, and write the record after each, while ``more()``."""
+    todo = [n for n, row in enumerate(rows) if "killed" not in row and row["module"] in chosen]
+    todo.sort(key=lambda n: rank_effort(rows[n]))
+    say(f"{sum('killed' in row for row in rows)} of {len(rows)} mutants are judged already")
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
+        copies = [Trials.on_a_copy(Path(folder) / str(job)) for job in range(jobs)]
+        judge = Judge(copies, [rows[n] for n in todo])
+
+        def judge_in_time(n: int) -> tuple[int, Row]:
+            return n, judge.judge(rows[n], changes[n]) if more() else rows[n]
+
+        try:
+            futures = [pool.submit(judge_in_time, n) for n in todo]
+            for done, future in enumerate(as_completed(futures), start=1):
+                n, rows[n] = future.result()
+                if "killed" in rows[n]:
+                    write_record(RECORD, rows)
+                    where = f"{rows[n]['module']}, {rows[n]['function']} (line {rows[n]['line']})"
+                    say(f"{done} of {len(todo)}: {where}: {rows[n]['killed'] or 'SURVIVES'}")
+        finally:
+            pool.shutdown(cancel_futures=True)
+            for copy in copies:
+                copy.close()
 
 
-# -- the page ----------------------------------------------------------------------------------------------------------
-def explanation(row: Mapping[str, Any]) -> str:
-    return EXPLAINED.get((row["module"], row["before"], row["after"]), "")
-
-
-def page(rows: Sequence[Mapping[str, Any]], seed: int) -> str:
-    same = [row for row in rows if not row["killed"] and explanation(row)]
-    dead = [row for row in rows if row["killed"]]
-    by = Counter(row["killed"] if row["killed"] in (NOT_IMPORTED, ENDLESS) else "a test" for row in dead)
-    places = {module: len(mutants_of(text_of(module))) for module in TESTS}
-    total = sum(places.values())
-    share, rest = (100 * len(dead) / max(1, n) for n in (len(rows), len(rows) - len(same)))
-    lines = [
-        "## The derivation's own modules",
-        "",
-        f"{len(rows)} mutants, drawn from {total} by `python benchmarks/mutation/of_derivation.py` (seed {seed}): at "
-        f"least {LEAST} of each module, the others in proportion to the places that can be changed. A mutant is one "
-        "change in a function body. The tests that are about the module are run, not the suite, without the cache; "
-        "they pass on the true modules.",
-        "",
-        f"**{len(dead)} of {len(rows)} mutants are killed ({share:.1f} %): {by['a test']} "
-        f"by a failing test, {by[NOT_IMPORTED]} because a test file cannot be imported, {by[ENDLESS]} because the "
-        f"tests do not end within {LIMIT} s of computing. {len(same)} of the {len(rows) - len(dead)} survivors are "
-        f"explained below; of all others {rest:.1f} % are killed.**",
-        "",
-        "| module | places | mutants | killed | explained | survived |",
-        "|---|---|---|---|---|---|",
-    ]
-    for module in TESTS:
-        own = [row for row in rows if row["module"] == module]
-        lines.append(_counts(f"{module} | {places[module]}", own))
-    lines += ["", "| kind of change | mutants | killed | explained | survived |", "|---|---|---|---|---|"]
-    for kind, text in KINDS.items():
-        lines.append(_counts(f"{kind}: {text}", [row for row in rows if row["kind"] == kind]))
-    lines += ["", "### Survivors of the derivation's tests", ""]
-    lines += [f"- {_shown(row)}: {explanation(row) or 'Not explained.'}" for row in rows if not row["killed"]] or [
-        "None."
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _counts(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    dead = sum(bool(row["killed"]) for row in rows)
-    same = sum(not row["killed"] and bool(explanation(row)) for row in rows)
-    return f"| {name} | {len(rows)} | {dead} | {same} | {len(rows) - dead - same} |"
-
-
-def _shown(row: Mapping[str, Any]) -> str:
-    return f"{row['module']}, {row['function']} (line {row['line']}): `{row['before']}` to `{row['after']}`"
-
-
-def main() -> None:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("modules", nargs="*", help="modules to judge; all if none, and only then a page is written")
+    parser.add_argument("modules", nargs="*", help="modules to judge; all if none")
     parser.add_argument("--count", type=int, default=COUNT, help="mutants in all")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--jobs", type=int, default=1, help="mutants at a time")
-    arguments = parser.parse_args()
-    store = OUTPUT / "derivation_mutants.json"
-    kept = {row["key"]: row for row in json.loads(store.read_text(encoding="utf-8"))} if store.exists() else {}
-    made = sample(arguments.count, arguments.seed)
-    # One of each module in turn, so that an interrupted run has seen them all.
-    chosen = arguments.modules or list(TESTS)
-    order = [(m, made[m][n]) for n in range(max(map(len, made.values()))) for m in chosen if n < len(made[m])]
-    rows: list[dict[str, Any]] = []
-    for module, mutant in order:
-        before, after = changed_lines(text_of(module), mutant.source)
-        row = {"module": module, "kind": mutant.kind, "function": mutant.function, "line": mutant.line}
-        row |= {"before": before, "after": after, "key": key_of(module, mutant.source)}
-        rows.append(kept.get(row["key"], row))
-    todo = [n for n, row in enumerate(rows) if not settled(row)]
-    say(f"{len(rows) - len(todo)} of {len(rows)} mutants are judged already")
+    parser.add_argument("--until", metavar="HH:MM", default="99", help="begin no mutant after this time of the day")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    population = all_changes()
+    drawn = draw_rows(read_record(RECORD), population, arguments.count, arguments.seed)
+    rows = [row if is_settled(row) else unsettle(row) for row, _ in drawn]
     try:
-        with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(arguments.jobs) as pool:
-            free: SimpleQueue[Path] = SimpleQueue()  # a copy for each job
-            for job in range(arguments.jobs):
-                free.put(copied(Path(folder) / str(job)))
-
-            def judged(n: int) -> int:
-                module, mutant = order[n]
-                with borrowed(free) as copy:
-                    rows[n]["killed"] = killed(copy, module, mutant.source)
-                    rows[n]["tests"] = tests_hash(copy, judges(rows[n]))
-                return n
-
-            def checked(module: str) -> str:
-                with borrowed(free) as copy:
-                    check_copy(copy, module)
-                return module
-
-            try:
-                for module in in_any_order(pool, checked, dict.fromkeys(rows[n]["module"] for n in todo)):
-                    say(f"the tests of {module} pass on the true module")
-                for done, n in enumerate(in_any_order(pool, judged, todo), start=1):
-                    kept[rows[n]["key"]] = rows[n]
-                    write_text(store, json.dumps([*kept.values()], indent=1) + "\n")
-                    say(f"{done} of {len(todo)}: {_shown(rows[n])}: {rows[n]['killed'] or 'SURVIVES'}")
-            finally:
-                pool.shutdown(cancel_futures=True)
+        judge_all(
+            rows,
+            [change for _, change in drawn],
+            arguments.jobs,
+            lambda: time.strftime("%H:%M") < arguments.until,
+            arguments.modules or TESTS,
+        )
     except KeyboardInterrupt:
         say("interrupted; what was judged is kept, the same command goes on from there")
         sys.exit(130)
-    if not arguments.modules:
-        write_text(store, json.dumps(rows, indent=1) + "\n")  # without what is out of date
-        target = OUTPUT / "mutants.md"
-        write_text(target, replaced(target, BEGIN, END, page(rows, arguments.seed)))
-    sys.exit(any(not row["killed"] and not explanation(row) for row in rows))
+    write_record(RECORD, rows)
+    places = {module: len(found) for module, found in population.items() if found}
+    write_section("derivation", page_of(rows, places, arguments.seed, explain))
+    sys.exit(any(not is_settled(row) for row in rows))
 
 
 if __name__ == "__main__":

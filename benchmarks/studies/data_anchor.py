@@ -11,8 +11,6 @@ import functools
 import math
 import platform
 import statistics
-import sys
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +19,19 @@ import numpy as np
 import sklearn
 import sympy
 import torch
+from common import (
+    PROJECTIONS,
+    REPORTS,
+    bold,
+    distance_to_digits,
+    errors_per_image,
+    list_numbers,
+    mean_and_deviation,
+    render,
+    say,
+    table,
+    write_page,
+)
 from matplotlib.lines import Line2D
 from torch import Tensor
 
@@ -39,21 +50,18 @@ from integrator_analysis.figures.style import (
     save,
     style,
 )
-from integrator_analysis.files import write_text
 from integrator_analysis.integrator import Integrator
 from integrator_analysis.language.spec import Spec
 from integrator_analysis.methods.base_methods import Interpolatory, Stage
 from integrator_analysis.methods.conjugation.conjugate import Conjugate
-from torch_backend.measuring.distances import sliced_wasserstein
 from torch_backend.scores import digits, digits_score
 from torch_backend.source import module_from_source
 from torch_backend.walk.anchor import Anchor, anchored_sample, fit_anchor
 from torch_backend.walk.sample_scheme import draw_prior, sample_scheme
 
-OUTPUT = Path(__file__).parents[2] / "reports"
 PROCESSES, GRIDS, BUDGETS, SHOWN = ("vp", "psld"), ("uniform", "quadratic"), (5, 10, 20, 40), (5, 10, 20)
 SEEDS, TUNING_SEEDS, TUNING_STEPS = (0, 1, 2), (100, 101), 200
-BANDWIDTH, PROJECTIONS, REFERENCE_STEPS, CHECKED, DISTINCT = 0.1, 200, 800, 32, 16
+BANDWIDTH, REFERENCE_STEPS, CHECKED, DISTINCT = 0.1, 800, 32, 16
 LAMBDAS = {
     "vp": (-4.0, -2.0, -1.4, -1.0, -0.7, -0.5, -0.35, -0.25, -0.15, -0.1, 0.0, 0.25, 0.5),
     "psld": (-32.0, -16.0, -8.0, -4.0, -2.0, -1.0, -0.75, -0.5, -0.25, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 8.0),
@@ -74,6 +82,13 @@ Values = dict[str, list[float]]
 """Measure -> one number per seed."""
 Study = dict[tuple[str, str, str, int], Values]
 """(process, scheme, grid, evaluations) -> values."""
+Lambdas = dict[tuple[str, str, str, int], dict[str, float]]
+"""(process, scheme, grid, evaluations) -> measure -> the tuned lambda."""
+Facts = dict[Any, Any]
+CELLS = [(grid, steps) for grid in GRIDS for steps in SHOWN]
+"""The grids and budgets that the tables show."""
+TRAJECTORY = {"rmse": "RMSE", "median": "median"}
+"""The measures of trajectory error, and what the text calls them."""
 
 
 class Problem(NamedTuple):
@@ -87,16 +102,9 @@ class Problem(NamedTuple):
     anchors: dict[str, Anchor]
 
 
-def say(text: str) -> None:
-    print(f"[{time.perf_counter() - START:5.0f} s] {text}", file=sys.stderr, flush=True)
-
-
-START = time.perf_counter()
-
-
 @functools.cache
-def module(process: str, scheme: str) -> Any:
-    """The generated module of a scheme. Its functions of times alone are remembered: AB2 asks for each often."""
+def load_module(process: str, scheme: str) -> Any:
+    """Generate a scheme's module. Its functions of times alone are remembered: AB2 asks for each often."""
     if scheme == "AB2 (log-SNR)":
         method = Conjugate(base=AB2, parametrisation="eps-rotated")
         entry = ia.Scheme(scheme, method, (process,), "Two-step exponential Adams in log-SNR, no anchor.", "this study")
@@ -110,7 +118,7 @@ def module(process: str, scheme: str) -> Any:
     return made
 
 
-def law() -> tuple[Tensor, Tensor]:
+def anchored_law() -> tuple[Tensor, Tensor]:
     """Mean and covariance of what the exact score is the score of: the digits under noise of BANDWIDTH."""
     flat = digits().flatten(1)
     centred = flat - flat.mean(0)
@@ -125,13 +133,14 @@ def fewer_variances(anchor: Anchor, count: int = DISTINCT) -> Anchor:
     return anchor._replace(variances=(low + ((logs - low) / width).round() * width).exp()) if width > 0 else anchor
 
 
-def problem(process: str, seeds: Sequence[int], images: int, steps: int) -> Problem:
+def pose_problem(process: str, seeds: Sequence[int], images: int, steps: int) -> Problem:
+    """Draw the states of the seeds and follow the probability flow from them, in so many steps."""
     kernel = module_from_source(kernel_source(ia.process(process)), f"anchor_study_kernel_{process}")
-    network, scheme = digits_score(kernel, BANDWIDTH), module(process, "DPM-Solver-3")
+    network, scheme = digits_score(kernel, BANDWIDTH), load_module(process, "DPM-Solver-3")
     draws = [draw_prior(scheme, images, (1, 8, 8), seed, dtype=torch.float64) for seed in seeds]
     start = torch.cat(draws)
     end = sample_scheme(scheme, network, start, steps, grid="quadratic")[:, :1]
-    mean, covariance = law()
+    mean, covariance = anchored_law()
     per_channel = covariance.diag().mean().reshape(1)
     anchors = {"full": fit_anchor(mean=mean, covariance=covariance)}
     anchors["channel"] = fit_anchor(kind="channel", mean=mean, covariance=per_channel)
@@ -141,7 +150,7 @@ def problem(process: str, seeds: Sequence[int], images: int, steps: int) -> Prob
 def walk(of: Problem, name: str, steps: int, grid: str, anchor: Anchor | None = None) -> Tensor | None:
     """Positions at the last time; None where the walk leaves the finite numbers. ``name`` as in the tables."""
     scheme, _, kind = name.partition(", ")
-    made = module(of.name, scheme)
+    made = load_module(of.name, scheme)
     try:
         if kind:
             chosen = anchor or of.anchors[kind]
@@ -161,16 +170,16 @@ def measure(x: Tensor | None, exact: Tensor, seeds: int) -> Values:
         return {name: [math.inf] * seeds for name in MEASURES}
     found: Values = {name: [] for name in MEASURES}
     for own, goal in zip(x.chunk(seeds), exact.chunk(seeds), strict=True):
-        squares = (own - goal).square().flatten(1).mean(1)
-        found["rmse"].append(float(squares.mean().sqrt()))
-        found["median"].append(float(squares.sqrt().median()))
-        found["sw"].append(sliced_wasserstein(own, digits(), projections=PROJECTIONS, seed=0))
+        errors = errors_per_image(own, goal)
+        found["rmse"].append(float(errors.square().mean().sqrt()))
+        found["median"].append(float(errors.median()))
+        found["sw"].append(distance_to_digits(own))
     return found
 
 
 def tune(of: Problem, scheme: str, grid: str, steps: int) -> dict[str, float]:
     """Measure -> the best lambda on the tuning problem."""
-    made, found = module(of.name, scheme), {}
+    made, found = load_module(of.name, scheme), {}
     for strength in LAMBDAS[of.name]:
         made.lambda_ = strength
         found[strength] = measure(walk(of, scheme, steps, grid), of.end, 1)
@@ -185,21 +194,16 @@ def names(process: str) -> list[str]:
     return plain + [f"{scheme}, {kind}" for scheme in ANCHORED for kind in KINDS]
 
 
-def study(seeds: Sequence[int], images: int) -> tuple[Study, dict[Any, dict[str, float]], dict[str, Any]]:
-    """All values, the tuned lambdas by (process, scheme, grid, evaluations), and facts for the text."""
+def measure_all(seeds: Sequence[int], images: int) -> tuple[Study, Lambdas, Facts]:
+    """Measure everything: all values, the tuned lambdas, and facts for the text."""
     values: Study = {}
-    lambdas: dict[Any, dict[str, float]] = {}
-    facts: dict[str, Any] = {}
+    lambdas: Lambdas = {}
+    facts: Facts = {}
     for process in PROCESSES:
         say(f"{process}: deriving schemes and the reference solution")
-        of = problem(process, seeds, images, REFERENCE_STEPS)
-        small = of._replace(start=of.start[:CHECKED])
-        finer = walk(small, "DPM-Solver-3", 2 * REFERENCE_STEPS, "quadratic")
-        gap = (finer - of.end[:CHECKED]).abs()
-        facts[process, "reference"] = (float(gap.square().mean().sqrt()), float(gap.max()))
-        facts[process, "trivial"] = float((of.end - of.anchors["full"].mean).square().mean().sqrt())
-        facts[process, "floor"] = measure(of.end, of.end, len(seeds))["sw"]
-        tuning = problem(process, TUNING_SEEDS, images, TUNING_STEPS)
+        of = pose_problem(process, seeds, images, REFERENCE_STEPS)
+        facts |= check_reference(of, len(seeds))
+        tuning = pose_problem(process, TUNING_SEEDS, images, TUNING_STEPS)
         for grid in GRIDS:
             for steps in BUDGETS:
                 say(f"{process}: {grid} grid, {steps} evaluations")
@@ -207,22 +211,44 @@ def study(seeds: Sequence[int], images: int) -> tuple[Study, dict[Any, dict[str,
                     cell = (process, name, grid, steps)
                     if name in TUNED:
                         lambdas[cell] = tune(tuning, name, grid, steps)
-                        values[cell] = {}
-                        for strength in set(lambdas[cell].values()):
-                            module(process, name).lambda_ = strength
-                            got = measure(walk(of, name, steps, grid), of.end, len(seeds))
-                            values[cell] |= {m: got[m] for m in MEASURES if lambdas[cell][m] == strength}
+                        values[cell] = measure_tuned(of, name, grid, steps, lambdas[cell], len(seeds))
                     else:
                         values[cell] = measure(walk(of, name, steps, grid), of.end, len(seeds))
         if process == "psld":
-            cells = [(g, n) for g in GRIDS for n in SHOWN]
-            ratios = []
-            for g, n in cells:
-                full = walk(of, "anchored-DDIM, full", n, g, of.anchors["full"])
-                exact = measure(full, of.end, len(seeds))["rmse"]
-                ratios.append(mean(values["psld", "anchored-DDIM, full", g, n]["rmse"]) / mean(exact))
-            facts["rounding"] = (min(ratios), max(ratios))
+            facts["rounding"] = measure_rounding(of, values, len(seeds))
     return values, lambdas, facts
+
+
+def check_reference(of: Problem, seeds: int) -> Facts:
+    """How exact the reference solution is, and what the data mean and the solution itself have as errors."""
+    finer = walk(of._replace(start=of.start[:CHECKED]), "DPM-Solver-3", 2 * REFERENCE_STEPS, "quadratic")
+    assert finer is not None
+    gap = (finer - of.end[:CHECKED]).abs()
+    return {
+        (of.name, "reference"): (float(gap.square().mean().sqrt()), float(gap.max())),
+        (of.name, "trivial"): float((of.end - of.anchors["full"].mean).square().mean().sqrt()),
+        (of.name, "floor"): measure(of.end, of.end, seeds)["sw"],
+    }
+
+
+def measure_tuned(of: Problem, name: str, grid: str, steps: int, best: dict[str, float], seeds: int) -> Values:
+    """Each measure at the lambda that is best for it."""
+    values: Values = {}
+    for strength in set(best.values()):
+        load_module(of.name, name).lambda_ = strength
+        got = measure(walk(of, name, steps, grid), of.end, seeds)
+        values |= {m: got[m] for m in MEASURES if best[m] == strength}
+    return values
+
+
+def measure_rounding(of: Problem, values: Study, seeds: int) -> tuple[float, float]:
+    """The least and largest factor by which rounded variances change anchored-DDIM's error."""
+    ratios = []
+    for g, n in ((g, n) for g in GRIDS for n in SHOWN):
+        full = walk(of, "anchored-DDIM, full", n, g, of.anchors["full"])
+        exact = measure(full, of.end, seeds)["rmse"]
+        ratios.append(mean(values["psld", "anchored-DDIM, full", g, n]["rmse"]) / mean(exact))
+    return min(ratios), max(ratios)
 
 
 def mean(values: Iterable[float]) -> float:
@@ -258,59 +284,58 @@ def saving(values: Study, measured: str, process: str, grid: str, name: str, riv
     return f"{sign}{count / steps:.2f}"
 
 
-# -- text -------------------------------------------------------------------------------------------------------------
-def cell(values: Sequence[float], best: bool) -> str:
+def cell(values: Sequence[float], best: bool = False) -> str:
     if not all(map(math.isfinite, values)):
         return "not finite"
-    middle, spread = mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
-    text = f"{middle:.0f} ± {spread:.0f}" if middle >= 10 else f"{middle:.4f} ± {spread:.4f}"
-    return f"**{text}**" if best else text
+    return bold(mean_and_deviation(values, ".0f" if mean(values) >= 10 else ".4f"), best)
 
 
-def table(values: Study, process: str, measured: str) -> list[str]:
-    columns = [(grid, steps) for grid in GRIDS for steps in SHOWN]
-    lines = [
-        f"| scheme | {' | '.join(f'{grid} {steps}' for grid, steps in columns)} |",
-        "|---" * (1 + len(columns)) + "|",
-    ]
-    best = {c: min(at(values, measured, process, n, *c) for n in names(process)) for c in columns}
+def measure_table(values: Study, process: str, measured: str) -> str:
+    """One measure of the schemes on a process, by grid and budget; the smallest of a column is bold."""
+    best = {c: min(at(values, measured, process, n, *c) for n in names(process)) for c in CELLS}
+    rows = []
     for name in names(process):
-        row = [
-            cell(values[process, name, *c][measured], at(values, measured, process, name, *c) == best[c])
-            for c in columns
+        cells = [
+            cell(values[process, name, *c][measured], at(values, measured, process, name, *c) == best[c]) for c in CELLS
         ]
-        label = name + (", tuned" if name in TUNED else "")
-        lines.append(f"| {label} | {' | '.join(row)} |")
-    return lines
+        rows.append([name + (", tuned" if name in TUNED else ""), *cells])
+    return table(["scheme", *(f"{grid} {steps}" for grid, steps in CELLS)], rows)
 
 
-def savings_table(values: Study, measured: str) -> list[str]:
+def frames_table(values: Study) -> str:
+    """DDIM on psld in its two frames."""
+    labels = {"DDIM": "**Cholesky (DDIM)**", "gDDIM": "**rotated (gDDIM)**"}
+    rows = [[label, *(cell(values["psld", name, *c]["rmse"]) for c in CELLS)] for name, label in labels.items()]
+    return table(["frame", *(f"{g} {n}" for g, n in CELLS)], rows)
+
+
+def savings_table(values: Study, measured: str) -> str:
+    """The evaluations that rivals need, over those of the anchored members, at two errors."""
     few, more = SAVED[measured]
     rivals_named = ("un-anchored self", "lambda-DDIM-I", "lambda-DDIM-II")
-    lines = [
-        f"| process | grid | member | {' | '.join(f'{rival}, {few} | {more}' for rival in rivals_named)} |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for process in PROCESSES:
         for grid in GRIDS:
             for name in names(process)[-4:]:
                 rivals = [unanchored(process, name), TUNED[0], TUNED[1] if process == "psld" else TUNED[0]]
-                row = [saving(values, measured, process, grid, name, r, n) for r in rivals for n in (few, more)]
-                lines.append(f"| {process} | {grid} | {name} | {' | '.join(row)} |")
-    return lines
+                savings = [saving(values, measured, process, grid, name, r, n) for r in rivals for n in (few, more)]
+                rows.append([process, grid, name, *savings])
+    # A heading stands over two columns, so that it names both budgets.
+    return table(
+        ["process", "grid", "member", *(part for r in rivals_named for part in (f"{r}, {few}", f"{more}"))], rows
+    )
 
 
-def lambda_table(lambdas: dict[Any, dict[str, float]]) -> list[str]:
-    lines = [
-        "| process | scheme | measure | " + " | ".join(f"{g} {n}" for g in GRIDS for n in SHOWN) + " |",
-        "|---" * (3 + len(GRIDS) * len(SHOWN)) + "|",
+def lambda_table(lambdas: Lambdas) -> str:
+    """The tuned lambda of each scheme and measure."""
+    rows = [
+        [process, name, measured, *(f"{lambdas[process, name, *c][measured]:g}" for c in CELLS)]
+        for process in PROCESSES
+        for name in names(process)
+        if name in TUNED
+        for measured in MEASURES
     ]
-    for process in PROCESSES:
-        for name in (n for n in names(process) if n in TUNED):
-            for measured in MEASURES:
-                row = [f"{lambdas[process, name, g, n][measured]:g}" for g in GRIDS for n in SHOWN]
-                lines.append(f"| {process} | {name} | {measured} | {' | '.join(row)} |")
-    return lines
+    return table(["process", "scheme", "measure", *(f"{g} {n}" for g, n in CELLS)], rows)
 
 
 def gain(values: Study, measured: str, process: str, grid: str, name: str, rival: str) -> float:
@@ -319,199 +344,255 @@ def gain(values: Study, measured: str, process: str, grid: str, name: str, rival
     return math.exp(mean(math.log(theirs / own) for theirs, own in pairs))
 
 
-def conclusions(values: Study, facts: dict[str, Any]) -> list[str]:
-    """Sentences made of the numbers."""
-    cells = [(grid, n) for grid in GRIDS for n in SHOWN]
-    errors, words = ("rmse", "median"), {"rmse": "RMSE", "median": "median", "sw": "distance"}
-    few = SHOWN[0]
-    lines = [
-        f"psld: the frame decides. With {few} steps of the uniform grid DDIM in the Cholesky frame has an RMSE of "
-        f"{at(values, 'rmse', 'psld', 'DDIM', 'uniform', few):.0f}, in gDDIM's frame "
-        f"{at(values, 'rmse', 'psld', 'gDDIM', 'uniform', few):.2f}; at {SHOWN[-1]} steps "
-        f"{at(values, 'rmse', 'psld', 'DDIM', 'uniform', SHOWN[-1]):.2f} and "
-        f"{at(values, 'rmse', 'psld', 'gDDIM', 'uniform', SHOWN[-1]):.2f}."
-    ]
-    for process in PROCESSES:
-        kept: dict[str, list[str]] = {"helps": [], "costs": [], "neither": []}
-        for scheme in ANCHORED:
-            for grid in GRIDS:
-                for measured in errors:
-                    name = f"{scheme}, full"
-                    ratio = gain(values, measured, process, grid, name, unanchored(process, name))
-                    verdict = "helps" if ratio > 1.1 else "costs" if ratio < 0.9 else "neither"
-                    kept[verdict].append(f"{scheme} {grid} {words[measured]} {ratio:.2f}")
-        lines.append(
-            f"{process}, trajectory error of the un-anchored self over that of the anchored one (full covariance, "
-            f"geometric mean over {', '.join(map(str, SHOWN))} evaluations). The anchor helps: "
-            f"{', '.join(kept['helps']) or 'nowhere'}. It costs: {', '.join(kept['costs']) or 'nowhere'}. "
-            f"Within a tenth: {', '.join(kept['neither']) or 'none'}."
-        )
+def describe_gains(values: Study, process: str) -> str:
+    """Where the anchor helps the trajectory error, where it costs, and where it does neither."""
+    gains: dict[str, list[str]] = {"helps": [], "costs": [], "neither": []}
+    for scheme in ANCHORED:
+        for grid in GRIDS:
+            for measured, word in TRAJECTORY.items():
+                name = f"{scheme}, full"
+                ratio = gain(values, measured, process, grid, name, unanchored(process, name))
+                verdict = "helps" if ratio > 1.1 else "costs" if ratio < 0.9 else "neither"
+                gains[verdict].append(f"{scheme} {grid} {word} {ratio:.2f}")
+    return (
+        f"{process}, trajectory error of the un-anchored self over that of the anchored one (full covariance, "
+        f"geometric mean over {list_numbers(SHOWN)} evaluations). The anchor helps: "
+        f"{', '.join(gains['helps']) or 'nowhere'}. It costs: {', '.join(gains['costs']) or 'nowhere'}. "
+        f"Within a tenth: {', '.join(gains['neither']) or 'none'}."
+    )
+
+
+def describe_distances(values: Study, facts: Facts) -> str:
+    """What the anchor does for the distance to the data at few evaluations, and what is left of it at many."""
     parts, distant = [], []
     for process in PROCESSES:
         for scheme in ANCHORED:
             for grid in GRIDS:
                 name = f"{scheme}, full"
-                distant.append(
-                    abs(at(values, "sw", process, name, grid, SHOWN[-1]) / mean(facts[process, "floor"]) - 1)
-                )
-                ratio = at(values, "sw", process, unanchored(process, name), grid, few) / at(
-                    values, "sw", process, name, grid, few
-                )
+                last = at(values, "sw", process, name, grid, SHOWN[-1])
+                distant.append(abs(last / mean(facts[process, "floor"]) - 1))
+                rival = at(values, "sw", process, unanchored(process, name), grid, SHOWN[0])
+                ratio = rival / at(values, "sw", process, name, grid, SHOWN[0])
                 parts.append(f"{process} {grid} {scheme} {ratio:.2f}")
-    lines.append(
-        f"Distance to the data at {few} evaluations, un-anchored over anchored (full covariance): {', '.join(parts)}. "
+    return (
+        f"Distance to the data at {SHOWN[0]} evaluations, un-anchored over anchored (full covariance): "
+        f"{', '.join(parts)}. "
         f"At {SHOWN[-1]} evaluations anchored-DDIM and anchored-AB2 (full) are within "
         f"{100 * max(distant):.0f} % of the distance that the exact solution has."
     )
-    for process in PROCESSES:
-        tuned = [n for n in names(process) if n in TUNED]
-        rivals = {
-            (m, c): min(at(values, m, process, name, *c) for name in tuned) for m in errors for c in cells
-        }  # fmt: skip
-        parts = []
-        for measured in errors:
-            for name in (*(f"{scheme}, full" for scheme in ANCHORED), unanchored(process, "DDIM"), "AB2 (log-SNR)"):
-                wins = sum(at(values, measured, process, name, *c) < rivals[measured, c] for c in cells)
-                parts.append(f"{name} {wins} by {words[measured]}")
-        beyond = sum(rivals["rmse", c] > facts[process, "trivial"] for c in cells)
-        lines.append(
-            f"{process}, cells of {len(cells)} in which a method without tuning has a smaller trajectory error than "
-            f"the best tuned lambda: {'; '.join(parts)}. In {beyond} of them the best lambda's RMSE is above that of "
-            "the data mean given as the answer for every image."
-        )
+
+
+def describe_tuned_rivals(values: Study, facts: Facts, process: str) -> str:
+    """How often a method without tuning beats the best tuned lambda."""
+    tuned = [n for n in names(process) if n in TUNED]
+    rivals = {(m, c): min(at(values, m, process, name, *c) for name in tuned) for m in TRAJECTORY for c in CELLS}
+    parts = []
+    for measured, word in TRAJECTORY.items():
+        for name in (*(f"{scheme}, full" for scheme in ANCHORED), unanchored(process, "DDIM"), "AB2 (log-SNR)"):
+            wins = sum(at(values, measured, process, name, *c) < rivals[measured, c] for c in CELLS)
+            parts.append(f"{name} {wins} by {word}")
+    beyond = sum(rivals["rmse", c] > facts[process, "trivial"] for c in CELLS)
+    return (
+        f"{process}, cells of {len(CELLS)} in which a method without tuning has a smaller trajectory error than "
+        f"the best tuned lambda: {'; '.join(parts)}. In {beyond} of them the best lambda's RMSE is above that of "
+        "the data mean given as the answer for every image."
+    )
+
+
+def count_winners(values: Study) -> str:
+    """Which schemes have the smallest trajectory error of a cell, and of how many."""
     best: dict[str, int] = {}
-    for measured in errors:
+    for measured in TRAJECTORY:
         for process in PROCESSES:
-            for c in cells:
+            for c in CELLS:
                 found = {name: at(values, measured, process, name, *c) for name in names(process)}
                 winner = min(found, key=found.__getitem__)
                 best[winner] = best.get(winner, 0) + 1
     ranked = ", ".join(f"{name} {best[name]}" for name in sorted(best, key=lambda name: -best[name]))
-    lines.append(f"Smallest trajectory error, of {sum(best.values())} cells: {ranked}.")
+    return f"Smallest trajectory error, of {sum(best.values())} cells: {ranked}."
+
+
+def compare_covariances(values: Study) -> str:
+    """The full covariance against one variance per channel."""
     ratios = [
         at(values, measured, process, f"{scheme}, channel", *c) / at(values, measured, process, f"{scheme}, full", *c)
-        for measured in errors
+        for measured in TRAJECTORY
         for process in PROCESSES
         for scheme in ANCHORED
-        for c in cells
+        for c in CELLS
     ]
-    lines.append(
+    return (
         f"Full covariance against one variance per channel: the full one has the smaller trajectory error in "
         f"{sum(r > 1 for r in ratios)} of {len(ratios)} cells, by a factor of "
         f"{math.exp(mean(map(math.log, ratios))):.2f} in the geometric mean."
     )
+
+
+def describe_worst(values: Study) -> str:
+    """Where the anchor costs most."""
     parts = []
     for process in PROCESSES:
         losses = [
             (
                 at(values, measured, process, name, *c) / at(values, measured, process, unanchored(process, name), *c),
-                f"{name}, {c[0]} grid, {c[1]} evaluations, {words[measured]}",
+                f"{name}, {c[0]} grid, {c[1]} evaluations, {word}",
             )
-            for measured in errors
+            for measured, word in TRAJECTORY.items()
             for name in names(process)[-4:]
-            for c in cells
+            for c in CELLS
         ]
         loss, where = max(losses)
         parts.append(f"on {process} {loss:.2f} times its un-anchored self's error ({where})")
-    lines.append(f"The anchor at its worst: {'; '.join(parts)}.")
-    low, high = facts["rounding"]
-    lines.append(
-        f"Rounding the variances to {DISTINCT} values on psld changes anchored-DDIM's RMSE by factors between "
-        f"{low:.3f} and {high:.3f} (against all distinct variances)."
+    return f"The anchor at its worst: {'; '.join(parts)}."
+
+
+def conclusions(values: Study, facts: Facts) -> list[str]:
+    """Sentences made of the numbers."""
+    few, many = (
+        {name: at(values, "rmse", "psld", name, "uniform", steps) for name in ("DDIM", "gDDIM")}
+        for steps in (SHOWN[0], SHOWN[-1])
     )
-    return lines
-
-
-def report(values: Study, lambdas: dict[Any, dict[str, float]], facts: dict[str, Any], args: Any) -> str:
-    rows = [(name, [values["psld", name, g, n]["rmse"] for g in GRIDS for n in SHOWN]) for name in ("DDIM", "gDDIM")]
-    columns = " | ".join(f"{g} {n}" for g in GRIDS for n in SHOWN)
-    lines = [
-        "# The data anchor on real data",
-        "",
-        "Digits (8 x 8) with their exact score, no network trained. The anchor takes the data's mean and covariance "
-        "into the frame of a sampler; it has nothing to tune. Below: where that helps, and where it does not.",
-        "",
-        "![Trajectory error against evaluations](anchor.png)",
-        "",
-        "## What the numbers say",
-        "",
-        *(f"- {line}" for line in conclusions(values, facts)),
-        "",
-        "## The frame matters most on psld",
-        "",
-        "DDIM (B = 0, network output frozen) in two frames of eps: that of the lower Cholesky factor, and gDDIM's, in "
-        "which eps is constant for point data. RMSE; the data mean, taken as the answer for every image, has "
-        f"{facts['psld', 'trivial']:.2f}.",
-        "",
-        f"| frame | {columns} |",
-        "|---" * (1 + len(GRIDS) * len(SHOWN)) + "|",
-        *(
-            f"| **{'Cholesky (DDIM)' if name == 'DDIM' else 'rotated (gDDIM)'}** | "
-            + " | ".join(cell(v, False) for v in row) + " |"
-            for name, row in rows
-        ),
-    ]  # fmt: skip
-    for measured, title in MEASURES.items():
-        for process in PROCESSES:
-            lines += ["", f"## {title}: {process}", ""]
-            if measured == "sw":
-                floor = facts[process, "floor"]
-                lines += [
-                    f"Sliced Wasserstein, {PROJECTIONS} directions, {args.images} samples against the 1797 images. "
-                    f"The reference solution itself has {cell(floor, False)}: differences within that spread mean "
-                    "nothing.",
-                    "",
-                ]
-            lines += table(values, process, measured)
-    lines += [
-        "",
-        "## Evaluations at equal error",
-        "",
-        "The rival's evaluations over those of the anchored member, at the error that the member has with the named "
-        f"number (rivals interpolated log-log over {', '.join(map(str, BUDGETS))}; < and >: off the ends). Above 1 the "
-        "anchor saves. The un-anchored self of anchored-DDIM is DDIM on vp, gDDIM on psld; that of anchored-AB2 is AB2 "
-        "(log-SNR). On vp the two lambda schemes are one.",
+    low, high = facts["rounding"]
+    return [
+        f"psld: the frame decides. With {SHOWN[0]} steps of the uniform grid DDIM in the Cholesky frame has an RMSE of "
+        f"{few['DDIM']:.0f}, in gDDIM's frame {few['gDDIM']:.2f}; at {SHOWN[-1]} steps {many['DDIM']:.2f} and "
+        f"{many['gDDIM']:.2f}.",
+        *(describe_gains(values, process) for process in PROCESSES),
+        describe_distances(values, facts),
+        *(describe_tuned_rivals(values, facts, process) for process in PROCESSES),
+        count_winners(values),
+        compare_covariances(values),
+        describe_worst(values),
+        f"Rounding the variances to {DISTINCT} values on psld changes anchored-DDIM's RMSE by factors between "
+        f"{low:.3f} and {high:.3f} (against all distinct variances).",
     ]
-    for measured, word in (
-        ("rmse", "By RMSE"),
-        ("median", "By the median"),
-        ("sw", "By the sliced Wasserstein distance to the data"),
-    ):
-        lines += ["", f"{word}:", "", *savings_table(values, measured)]
-    lines += [
-        "",
-        "## Tuned lambda",
-        "",
-        "Tuned per budget, grid and measure. On psld lambda-DDIM works in the Cholesky frame, as published; what it "
-        "wins or loses there against the anchor is the frame's doing as well, which is why gDDIM stands beside it "
-        "above.",
-        "",
-        *lambda_table(lambdas),
-        "",
-        "## How it was made",
-        "",
-        f"- Command: `python benchmarks/studies/data_anchor.py --images {args.images} "
-        f"--seeds {' '.join(map(str, args.seeds))}`.",
-        f"- Data: scikit-learn's digits in [-1, 1] under noise of standard deviation {BANDWIDTH}, a mixture whose "
-        "score is exact. The anchor is of that law: its mean and covariance. Everything in float64 on the CPU.",
-        f"- {len(args.seeds)} seeds of {args.images} images each (seeds {', '.join(map(str, args.seeds))}): mean ± "
-        f"standard deviation between seeds. Lambda tuned on seeds {', '.join(map(str, TUNING_SEEDS))} over "
-        + "; ".join(f"{p}: {', '.join(f'{x:g}' for x in LAMBDAS[p])}" for p in PROCESSES) + ".",
-        "- Trajectory error: positions at the last time against the probability-flow solution from the same z_T, by "
-        f"DPM-Solver-3 at {REFERENCE_STEPS} steps of the quadratic grid. Against {2 * REFERENCE_STEPS} steps, first "
-        f"{CHECKED} images: "
-        + "; ".join("{} RMSE {:.1e}, largest {:.1e}".format(p, *facts[p, "reference"]) for p in PROCESSES)
-        + f". The tuning problem's reference has {TUNING_STEPS} steps.",
-        f"- On psld the full covariance's variances are rounded to {DISTINCT} values equidistant in log scale, because "
-        "each distinct value costs a table of coefficients.",
-        "- The RMSE weighs most the images that end at another digit than the exact solution; the median does not.",
-        f"- integrator-analysis {ia.__version__}, Python {platform.python_version()}, torch {torch.__version__}, sympy "
-        f"{sympy.__version__}, scikit-learn {sklearn.__version__}, numpy {np.__version__}; one thread.",
-    ]  # fmt: skip
-    return "\n".join(lines) + "\n"
 
 
-# -- picture ----------------------------------------------------------------------------------------------------------
+PAGE = """\
+# The data anchor on real data
+
+Digits (8 x 8) with their exact score, no network trained. The anchor takes the data's mean and covariance \
+into the frame of a sampler; it has nothing to tune. Below: where that helps, and where it does not.
+
+![Trajectory error against evaluations](anchor.png)
+
+## What the numbers say
+
+{% for line in conclusions %}
+- {{ line }}
+{% endfor %}
+
+## The frame matters most on psld
+
+DDIM (B = 0, network output frozen) in two frames of eps: that of the lower Cholesky factor, and gDDIM's, in \
+which eps is constant for point data. RMSE; the data mean, taken as the answer for every image, has \
+{{ "%.2f" | format(facts["psld", "trivial"]) }}.
+
+{{ frames_table }}
+{% for measured, title in measures.items() %}
+{% for process in processes %}
+
+## {{ title }}: {{ process }}
+
+{% if measured == "sw" %}
+Sliced Wasserstein, {{ projections }} directions, {{ images }} samples against the 1797 images. \
+The reference solution itself has {{ cell(facts[process, "floor"]) }}: differences within that spread mean \
+nothing.
+
+{% endif %}
+{{ measure_table(process, measured) }}
+{% endfor %}
+{% endfor %}
+
+## Evaluations at equal error
+
+The rival's evaluations over those of the anchored member, at the error that the member has with the named \
+number (rivals interpolated log-log over {{ list_numbers(budgets) }}; < and >: off the ends). Above 1 the \
+anchor saves. The un-anchored self of anchored-DDIM is DDIM on vp, gDDIM on psld; that of anchored-AB2 is AB2 \
+(log-SNR). On vp the two lambda schemes are one.
+
+By RMSE:
+
+{{ savings_table("rmse") }}
+
+By the median:
+
+{{ savings_table("median") }}
+
+By the sliced Wasserstein distance to the data:
+
+{{ savings_table("sw") }}
+
+## Tuned lambda
+
+Tuned per budget, grid and measure. On psld lambda-DDIM works in the Cholesky frame, as published; what it \
+wins or loses there against the anchor is the frame's doing as well, which is why gDDIM stands beside it \
+above.
+
+{{ lambda_table }}
+
+## How it was made
+
+- Command: `python benchmarks/studies/data_anchor.py --images {{ images }} --seeds {{ seeds | join(" ") }}`.
+- Data: scikit-learn's digits in [-1, 1] under noise of standard deviation {{ bandwidth }}, a mixture whose \
+score is exact. The anchor is of that law: its mean and covariance. Everything in float64 on the CPU.
+- {{ seeds | length }} seeds of {{ images }} images each (seeds {{ list_numbers(seeds) }}): mean ± \
+standard deviation between seeds. Lambda tuned on seeds {{ list_numbers(tuning_seeds) }} over \
+{% for process in processes %}
+{{ process }}: {{ list_numbers(strengths[process]) }}{{ "." if loop.last else "; " }}\
+{% endfor %}
+
+- Trajectory error: positions at the last time against the probability-flow solution from the same z_T, by \
+DPM-Solver-3 at {{ reference_steps }} steps of the quadratic grid. Against {{ 2 * reference_steps }} steps, first \
+{{ checked }} images: \
+{% for process in processes %}
+{{ process }} RMSE {{ "%.1e" | format(facts[process, "reference"][0]) }}, \
+largest {{ "%.1e" | format(facts[process, "reference"][1]) }}{{ "." if loop.last else "; " }}\
+{% endfor %}
+ The tuning problem's reference has {{ tuning_steps }} steps.
+- On psld the full covariance's variances are rounded to {{ distinct }} values equidistant in log scale, because \
+each distinct value costs a table of coefficients.
+- The RMSE weighs most the images that end at another digit than the exact solution; the median does not.
+- integrator-analysis {{ versions.ours }}, Python {{ versions.python }}, torch {{ versions.torch }}, sympy \
+{{ versions.sympy }}, scikit-learn {{ versions.sklearn }}, numpy {{ versions.numpy }}; one thread.
+"""
+
+
+def report(values: Study, lambdas: Lambdas, facts: Facts, seeds: Sequence[int], images: int) -> str:
+    """The page, from what ``measure_all`` found for the seeds with so many images each."""
+    return render(
+        PAGE,
+        conclusions=conclusions(values, facts),
+        facts=facts,
+        frames_table=frames_table(values),
+        measures=MEASURES,
+        processes=PROCESSES,
+        projections=PROJECTIONS,
+        images=images,
+        seeds=seeds,
+        cell=cell,
+        measure_table=functools.partial(measure_table, values),
+        budgets=BUDGETS,
+        savings_table=functools.partial(savings_table, values),
+        lambda_table=lambda_table(lambdas),
+        bandwidth=BANDWIDTH,
+        tuning_seeds=TUNING_SEEDS,
+        strengths=LAMBDAS,
+        reference_steps=REFERENCE_STEPS,
+        checked=CHECKED,
+        tuning_steps=TUNING_STEPS,
+        distinct=DISTINCT,
+        versions={
+            "ours": ia.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "sympy": sympy.__version__,
+            "sklearn": sklearn.__version__,
+            "numpy": np.__version__,
+        },
+    )
+
+
 LOOKS = {
     "DDIM": (BLACK, "o"),
     "gDDIM": (PURPLE, "o"),
@@ -526,8 +607,8 @@ LOOKS = {
 CEILING = 3.0
 
 
-def picture(values: Study, path: Path) -> None:
-    """Error against evaluations: a row per process, two measures on two grids; anchored solid, others dashed."""
+def draw_picture(values: Study, path: Path) -> None:
+    """Draw error against evaluations: a row per process, two measures on two grids; anchored solid, others dashed."""
     with style():
         figure = new_figure(13.0, 6.6)
         axes = figure.subplots(len(PROCESSES), 4, sharex=True, sharey="row")
@@ -567,21 +648,20 @@ def picture(values: Study, path: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="seeds of z_T that are reported")
     parser.add_argument("--images", type=int, default=128, help="images per seed")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="folder for anchor.md and anchor.png")
+    parser.add_argument("--output", type=Path, default=REPORTS, help="folder for anchor.md and anchor.png")
     args = parser.parse_args(arguments)
     if set(args.seeds) & set(TUNING_SEEDS):
         parser.error(f"seeds {TUNING_SEEDS} are those lambda is tuned on; choose others")
     torch.set_num_threads(1)
-    values, lambdas, facts = study(args.seeds, args.images)
+    values, lambdas, facts = measure_all(args.seeds, args.images)
     args.output.mkdir(parents=True, exist_ok=True)
-    picture(values, args.output / "anchor.png")
-    text = report(values, lambdas, facts, args)
-    write_text(args.output / "anchor.md", text)
+    draw_picture(values, args.output / "anchor.png")
+    text = report(values, lambdas, facts, args.seeds, args.images)
+    write_page("anchor.md", text, args.output)
     print(text)
-    say("done")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ deterministic schemes five more with blocks of two dimensions. One step
 of the committed torch source in float64, less a reference, over h**exponent, extrapolated to h = 0. Reference of a
 deterministic scheme: DOP853. Of a stochastic one, by cubature over the noise: exp(h (generator - d/dt)) f as a Taylor
 series in h, the generator applied to the exact Taylor polynomials of the network and of f; it shares nothing with the
-derivation. Writes reports/constants.md. Run by `make benchmark`, or for some schemes: constants.py vp/DDIM psld/RVV.
+derivation. Writes reports/constants.md. Run by `make benchmark`, or for some schemes: leading_constants.py vp/DDIM.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
+from time import perf_counter
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -26,6 +25,7 @@ import mpmath
 import numpy as np
 import sympy
 import torch
+from common import render, say, table, write_page
 from scipy.integrate import solve_ivp
 
 import integrator_analysis as ia
@@ -33,7 +33,6 @@ from integrator_analysis.algebra.numeric import function
 from integrator_analysis.algebra.symbols import t
 from integrator_analysis.analysis.accuracy.differentials import Field
 from integrator_analysis.analysis.accuracy.problems import MixtureProblem, WaveObservable, normal_nodes
-from integrator_analysis.files import write_text
 from integrator_analysis.processes import Process
 from integrator_analysis.verification.checks.strong_error import STEP_SIZES
 from integrator_analysis.verification.checks.weak_error import WEAK_STEP_SIZES
@@ -44,7 +43,6 @@ from torch_backend.measuring.device import one_thread
 from torch_backend.measuring.errors import local_errors, weak_errors
 from torch_backend.measuring.one_step import Past
 
-OUTPUT = Path(__file__).parents[2] / "reports" / "constants.md"
 SCORES, WIDE_SCORES, HIDDEN, SEED = 20, 5, 6, 20231011
 TIMES = (0.15, 0.55)
 """Fractions of t_max at which a step is taken; every score at both."""
@@ -296,8 +294,8 @@ def compare(integrator: ia.Integrator, module: ModuleType, count: int = SCORES, 
     """Derived and measured leading constants of one step on ``count`` random scores; blocks of ``channels``."""
     with one_thread():
         if integrator.stochastic:
-            return _weak(integrator, module, count)
-        return _strong(integrator, module, count, channels)
+            return _compare_weak(integrator, module, count)
+        return _compare_strong(integrator, module, count, channels)
 
 
 def _network(problem: RandomScores):
@@ -318,7 +316,8 @@ def _states(process: Process, count: int, number: int, channels: int = 1) -> np.
     return np.random.default_rng(SEED + 1 + number).normal(size=(count, len(factor))) @ factor.T
 
 
-def _strong(integrator: ia.Integrator, module: ModuleType, count: int, channels: int) -> Comparison:
+def _compare_strong(integrator: ia.Integrator, module: ModuleType, count: int, channels: int) -> Comparison:
+    """A deterministic scheme, against the probability-flow ODE; steps of the past lie on its solution."""
     error, process = integrator.local_error, integrator.process
     problem = RandomScores(process, count=count, channels=channels, converter=_Given(process))
     program = integrator.program
@@ -350,7 +349,8 @@ def _strong(integrator: ia.Integrator, module: ModuleType, count: int, channels:
     )
 
 
-def _weak(integrator: ia.Integrator, module: ModuleType, count: int) -> Comparison:
+def _compare_weak(integrator: ia.Integrator, module: ModuleType, count: int) -> Comparison:
+    """A stochastic scheme, by cubature over its noise, against the Taylor series of the exact mean."""
     error, process, program = integrator.local_error, integrator.process, integrator.program
     problem = RandomScores(process, count=count, converter=_Given(process))
     k, steps = len(process.blocks), error.steps
@@ -396,33 +396,35 @@ def _weak(integrator: ia.Integrator, module: ModuleType, count: int) -> Comparis
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("specs", nargs="*", help="schemes; all of the catalogue, and the report, if none")
-    parser.add_argument("--scores", type=int, default=SCORES)
-    arguments = parser.parse_args()
-    specs, begin = arguments.specs or list(ia.catalogue()), time.perf_counter()
+    parser.add_argument("--scores", type=int, default=SCORES, help="random scores of one dimension a block")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments, begin = parse_arguments(), perf_counter()
+    specs = arguments.specs or list(ia.catalogue())
     found: list[list[Comparison]] = []
     for n, spec in enumerate(specs):
-        integrator, module = ia.derive(spec), _remembering(load(spec).module)
+        integrator, module = ia.derive(spec), _remember_coefficients(load(spec).module)
         row = [compare(integrator, module, arguments.scores)]
         if not integrator.stochastic:
             row.append(compare(integrator, module, min(arguments.scores, WIDE_SCORES), channels=2))
         found.append(row)
-        print(
+        say(
             f"{n + 1}/{len(specs)} {spec}: derived {row[0].rms(row[0].derived)}; "
             f"measured {row[0].rms(row[0].measured)}; worst {', '.join(f'{c.worst:.1e}' for c in row)}; "
-            f"{_verdict(row)} [{time.perf_counter() - begin:.0f} s]",
-            file=sys.stderr,
-            flush=True,
+            f"{verdict(row)}"
         )
     if not arguments.specs:
-        write_text(OUTPUT, report(found, arguments.scores, time.perf_counter() - begin))
+        write_page("constants.md", report(found, arguments.scores, perf_counter() - begin))
     if not all(c.passed for row in found for c in row):
         sys.exit(1)
 
 
-def _remembering(module: ModuleType) -> Any:
+def _remember_coefficients(module: ModuleType) -> Any:
     """The module with coefficients that are computed once: steps on several problems share their times."""
     known: dict[Any, Sequence[float]] = {}
 
@@ -435,40 +437,60 @@ def _remembering(module: ModuleType) -> Any:
     return SimpleNamespace(**{**vars(module), "coefficients": coefficients})
 
 
-def _verdict(row: Sequence[Comparison]) -> str:
+def verdict(row: Sequence[Comparison]) -> str:
     return "confirmed" if all(c.passed for c in row) else "**not confirmed**"
 
 
+PAGE = """\
+# Every leading constant on random smooth scores
+
+{{ good }} of {{ schemes }} schemes: the derived coefficient of the leading local error agrees with the measured \
+one to {{ tolerance }} on each of {{ scores }} random smooth scores at {{ times | length }} times, in every block, and \
+for deterministic schemes on {{ wide_scores }} more with blocks of two dimensions. \
+Made by `python benchmarks/studies/leading_constants.py` in {{ "%.0f" | format(seconds) }} s.
+
+A score is -z/2 plus a random network of one hidden layer ({{ hidden }} units, tanh and sin by turns; seed \
+{{ seed }}); it is the score of no density. One step of the committed torch source in float64 against scipy's \
+DOP853, error / h^exponent extrapolated to h = 0. Stochastic schemes: E cos(a.z + b) given z_t by \
+Gauss-Hermite cubature over the noise, against the Taylor series of exp(h (generator - d/dt)) f made from \
+the network's own Taylor polynomials. RMS over scores and times, blocks of one dimension; the worst relative \
+difference is that of one number: one score, time and component.
+A number that differs by more than {{ tolerance }} is unresolved, not wrong, where the difference lies \
+within the extrapolation's own uncertainty and that is below {{ "%g" | format(resolution) }} of the RMS: \
+{{ unresolved }} of all.
+
+{{ comparisons }}
+"""
+COLUMNS = (
+    *("scheme", "power of h", "derived, RMS", "measured, RMS"),
+    *("worst difference", "in two dimensions", "verdict"),
+)
+
+
 def report(found: Sequence[Sequence[Comparison]], scores: int, seconds: float) -> str:
-    good = sum(all(c.passed for c in row) for row in found)
-    open_ = sum(c.unresolved for row in found for c in row)
-    lines = [
-        "# Every leading constant on random smooth scores",
-        "",
-        f"{good} of {len(found)} schemes: the derived coefficient of the leading local error agrees with the measured "
-        f"one to {TOLERANCE:.0%} on each of {scores} random smooth scores at {len(TIMES)} times, in every block, and "
-        f"for deterministic schemes on {WIDE_SCORES} more with blocks of two dimensions. "
-        f"Made by `python benchmarks/studies/leading_constants.py` in {seconds:.0f} s.",
-        "",
-        f"A score is -z/2 plus a random network of one hidden layer ({HIDDEN} units, tanh and sin by turns; seed "
-        f"{SEED}); it is the score of no density. One step of the committed torch source in float64 against scipy's "
-        "DOP853, error / h^exponent extrapolated to h = 0. Stochastic schemes: E cos(a.z + b) given z_t by "
-        "Gauss-Hermite cubature over the noise, against the Taylor series of exp(h (generator - d/dt)) f made from "
-        "the network's own Taylor polynomials. RMS over scores and times, blocks of one dimension; the worst relative "
-        "difference is that of one number: one score, time and component.",
-        f"A number that differs by more than {TOLERANCE:.0%} is unresolved, not wrong, where the difference lies "
-        f"within the extrapolation's own uncertainty and that is below {RESOLUTION:g} of the RMS: {open_} of all.",
-        "",
-        "| scheme | power of h | derived, RMS | measured, RMS | worst difference | in two dimensions | verdict |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    """The page: a row per scheme, on blocks of one dimension and, if it is deterministic, of two."""
+    rows = []
     for row in found:
         one, *two = row
         powers = ", ".join(f"{b}: {e}" for b, e in one.exponents.items())
         wider = f"{two[0].worst:.1e}" if two else "-"
-        numbers = f"{one.rms(one.derived)} | {one.rms(one.measured)} | {one.worst:.1e} | {wider}"
-        lines.append(f"| {one.spec} | {powers} | {numbers} | {_verdict(row)} |")
-    return "\n".join(lines) + "\n"
+        numbers = [one.rms(one.derived), one.rms(one.measured), f"{one.worst:.1e}", wider]
+        rows.append([one.spec, powers, *numbers, verdict(row)])
+    return render(
+        PAGE,
+        good=sum(all(c.passed for c in row) for row in found),
+        schemes=len(found),
+        tolerance=f"{TOLERANCE:.0%}",
+        scores=scores,
+        times=TIMES,
+        wide_scores=WIDE_SCORES,
+        seconds=seconds,
+        hidden=HIDDEN,
+        seed=SEED,
+        resolution=RESOLUTION,
+        unresolved=sum(c.unresolved for row in found for c in row),
+        comparisons=table(COLUMNS, rows),
+    )
 
 
 if __name__ == "__main__":

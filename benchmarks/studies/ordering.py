@@ -11,33 +11,41 @@ from __future__ import annotations
 import argparse
 import math
 import statistics
-import sys
-import time
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from common import (
+    PROJECTIONS,
+    REPORTS,
+    bold,
+    distance_to_digits,
+    errors_per_image,
+    gaussian_distance,
+    law,
+    mean_and_deviation,
+    render,
+    say,
+    table,
+    times_of,
+    write_page,
+)
 from scipy.integrate import solve_ivp
 
 import integrator_analysis as ia
 from integrator_analysis.analysis.accuracy.problems import MixtureProblem
 from integrator_analysis.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, new_figure, save
-from integrator_analysis.files import write_text
-from integrator_analysis.report.digits import BANDWIDTH, digits_law, digits_networks, probability_flow_drift
+from integrator_analysis.report.digits import BANDWIDTH, digits_networks, probability_flow_drift
 from torch_backend.measuring.digits_study import baseline, probability_flow
-from torch_backend.measuring.distances import sliced_wasserstein
-from torch_backend.scores import digits
-from torch_backend.walk.grids import time_grid
 
-OUTPUT = Path(__file__).parents[2] / "reports"
 BUDGETS = (10, 20, 50, 100)
 GRIDS = ("quadratic", "uniform", "karras")
 """Equidistant in t^(1/2), t and t^(1/7). The first is studied in full, the others with fewer seeds and schemes."""
 SEEDS, OTHER_SEEDS, TUNING_SEED = (0, 1, 2, 3, 4), (0, 1), 100
-IMAGES, FOLLOWED, PROJECTIONS = 128, 32, 200
+IMAGES, FOLLOWED = 128, 32
 LAMBDAS = (-4.0, -2.0, -1.0, -0.5, -0.25, 0.25, 0.5, 1.0, 2.0, 4.0)
 SAMPLED = ("EM", "SSCS", "NOBA", "ROBA", "RBAO", "ROBAB", "RBAOAB", "COBA-each")
 STOCHASTIC = (
@@ -94,20 +102,17 @@ CLAIMS = (
     ("lambda-DDIM-II", "CVV-whole"),
 )
 """The paper's ordering, worse first."""
+GAMMAS, TIMES = (0.01, 0.02, 0.04), (0.1, 0.4)
+"""Where the leading constants of the splittings are compared."""
 MEASURES = {
     "trajectory_median": "Trajectory error, median over images",
     "trajectory_rmse": "Trajectory error, RMSE",
     "sliced_wasserstein": "Sliced Wasserstein distance to the data",
     "gaussian": "Exact distance on Gaussian data",
 }
-START = time.perf_counter()
 Key = tuple[str, str, int]
 Values = dict[Key, dict[str, list[float]]]
 """(grid, scheme, evaluations) -> measure -> one number per seed; inf where a walk left the finite numbers."""
-
-
-def say(text: str) -> None:
-    print(f"[{time.perf_counter() - START:5.0f} s] {text}", file=sys.stderr, flush=True)
 
 
 class Problem:
@@ -129,7 +134,7 @@ class Problem:
         except FloatingPointError:
             return None
 
-    def black_box(self, tolerance: float) -> tuple[torch.Tensor, int]:
+    def follow_black_box(self, tolerance: float) -> tuple[torch.Tensor, int]:
         """RK45 of scipy on all followed states at once: positions at the last time, and the evaluations it took."""
         start = self.start[:FOLLOWED]
 
@@ -146,34 +151,33 @@ class Problem:
         """Of a deterministic scheme: per pixel, against the probability flow."""
         if x is None:
             return {"trajectory_rmse": math.inf, "trajectory_median": math.inf}
-        squares = (x - self.end).square().flatten(1).mean(1)
-        return {"trajectory_rmse": float(squares.mean().sqrt()), "trajectory_median": float(squares.sqrt().median())}
+        errors = errors_per_image(x, self.end)
+        rmse = float(errors.square().mean().sqrt())
+        return {"trajectory_rmse": rmse, "trajectory_median": float(errors.median())}
 
     def distance(self, x: torch.Tensor | None) -> dict[str, float]:
         """Of a stochastic scheme: to the data."""
-        far = math.inf if x is None else sliced_wasserstein(x, digits(), projections=PROJECTIONS, seed=0)
-        return {"sliced_wasserstein": far}
+        return {"sliced_wasserstein": math.inf if x is None else distance_to_digits(x)}
 
 
 NETWORK = digits_networks([ia.process("psld")])
-LAW = digits_law()
 
 
 @cache
-def derived(name: str, strength: float | None = None) -> ia.Integrator:
+def derive_scheme(name: str, strength: float | None = None) -> ia.Integrator:
+    """Derive a scheme on PSLD, with lambda = ``strength`` where one is given."""
     return ia.derive(f"psld/{name}") if strength is None else ia.derive(f"psld/{name}", lambda_=strength)
 
 
 @cache
-def gaussian(name: str, grid: str, budget: int, strength: float | None = None) -> float:
-    """2-Wasserstein distance of the positions from Gaussian data with the digits' mean and covariance, per pixel."""
-    integrator = derived(name, strength)
-    process, steps = integrator.process, budget // integrator.nfe_per_step
-    times = time_grid(grid, steps, process.t_max, process.t_min)
-    return math.sqrt(integrator.gaussian_error(times, *LAW).squared_distances.mean())
+def exact_distance(name: str, grid: str, budget: int, strength: float | None = None) -> float:
+    """The exact distance on Gaussian data with so many evaluations."""
+    integrator = derive_scheme(name, strength)
+    return gaussian_distance(integrator, times_of(integrator.process, grid, budget // integrator.nfe_per_step))
 
 
 def has_lambda(name: str) -> bool:
+    """Whether a scheme is tuned."""
     return name.startswith("lambda-") or name.endswith(("-each", "-whole"))
 
 
@@ -182,16 +186,16 @@ def tune(name: str, sampler: Any, problem: Problem, grid: str, budget: int) -> f
     found = {}
     for strength in LAMBDAS:
         if sampler.stochastic:
-            found[strength] = gaussian(name, grid, budget, strength)
+            found[strength] = exact_distance(name, grid, budget, strength)
         else:
             sampler.module.lambda_ = strength
             found[strength] = problem.errors(problem.walk(sampler, grid, budget))["trajectory_median"]
     return min(found, key=found.__getitem__)
 
 
-def study(seeds: Sequence[int], images: int) -> tuple[Values, dict[Key, float], dict[int, float]]:
-    """All values, the tuned lambdas, and RK45's evaluations, mean over the seeds, per budget."""
-    samplers = {name: derived(name).to_torch(dtype=torch.float64) for name in (*STOCHASTIC, *DETERMINISTIC)}
+def measure_all(seeds: Sequence[int], images: int) -> tuple[Values, dict[Key, float], dict[int, float]]:
+    """Measure everything: all values, the tuned lambdas, and RK45's evaluations, mean over the seeds, per budget."""
+    samplers = {name: derive_scheme(name).to_torch(dtype=torch.float64) for name in (*STOCHASTIC, *DETERMINISTIC)}
     say(f"{len(samplers)} schemes derived")
     plain = samplers["Euler"]
     tuning, problems = (Problem(TUNING_SEED, FOLLOWED, plain), [Problem(n, images, plain) for n in seeds])
@@ -205,7 +209,7 @@ def study(seeds: Sequence[int], images: int) -> tuple[Values, dict[Key, float], 
                 key = (grid, name, budget)
                 if has_lambda(name):
                     lambdas[key] = sampler.module.lambda_ = tune(name, sampler, tuning, grid, budget)
-                values[key] = {"gaussian": [gaussian(name, grid, budget, lambdas.get(key))]}
+                values[key] = {"gaussian": [exact_distance(name, grid, budget, lambdas.get(key))]}
                 if sampler.stochastic and (name not in SAMPLED or grid != GRIDS[0]):
                     continue
                 found = [
@@ -213,16 +217,19 @@ def study(seeds: Sequence[int], images: int) -> tuple[Values, dict[Key, float], 
                 ]
                 values[key] |= {m: [one[m] for one in found] for m in found[0]}
             say(f"{grid}, {name}")
-    return values, lambdas, black_box(values, tuning, problems)
+    return values, lambdas, measure_black_box(values, tuning, problems)
 
 
-def black_box(values: Values, tuning: Problem, problems: Sequence[Problem]) -> dict[int, float]:
-    """RK45 chooses its steps itself: its errors into ``values``, on every grid; returns the evaluations it took."""
-    spent = {x: tuning.black_box(x)[1] for x in (10.0**-x for x in np.arange(0.0, 6.01, 0.25))}
+def measure_black_box(values: Values, tuning: Problem, problems: Sequence[Problem]) -> dict[int, float]:
+    """Measure RK45, which chooses its steps itself: its errors go into ``values``, on every grid.
+
+    Returns the evaluations that it took.
+    """
+    spent = {x: tuning.follow_black_box(x)[1] for x in (10.0**-x for x in np.arange(0.0, 6.01, 0.25))}
     used: dict[int, float] = {}
     for budget in BUDGETS:
         tolerance = min(spent, key=lambda x: abs(math.log(spent[x] / budget)))
-        runs = [p.black_box(tolerance) for p in problems]
+        runs = [p.follow_black_box(tolerance) for p in problems]
         found = [p.errors(x) for p, (x, _) in zip(problems, runs, strict=True)]
         for grid in GRIDS:  # it has none, so these are one number
             values[grid, RK45, budget] = {m: [one[m] for one in found] for m in found[0]}
@@ -231,7 +238,6 @@ def black_box(values: Values, tuning: Problem, problems: Sequence[Problem]) -> d
     return used
 
 
-# -- why: the leading constants ------------------------------------------------------------------------------------
 def constants(name: str, gamma: float, time: float) -> dict[str, float]:
     """Root mean square over a mixture's law of the leading error of position and momentum, nu = 4 + Gamma."""
     integrator = ia.derive(f"psld(Gamma={gamma}, nu={4 + gamma})/{name}")
@@ -242,22 +248,16 @@ def constants(name: str, gamma: float, time: float) -> dict[str, float]:
     return {b: math.sqrt(sum(w * v[b] ** 2 for w, v in zip(weights, found, strict=True))) for b in ("x", "m")}
 
 
-GAMMAS, TIMES = (0.01, 0.02, 0.04), (0.1, 0.4)
-
-
-def constants_table(found: Mapping[tuple[str, float, float], dict[str, float]]) -> list[str]:
-    lines = [
-        "| scheme | block | " + " | ".join(f"Gamma = {g:g}, t = {t:g}" for g in GAMMAS for t in TIMES) + " |",
-        "|---" * (2 + len(GAMMAS) * len(TIMES)) + "|",
-    ]
-    for name in SPLITTINGS:
-        for b in ("x", "m"):
-            row = [f"{found[name, g, t][b]:.3g}" for g in GAMMAS for t in TIMES]
-            lines.append(f"| {name} | {b} | {' | '.join(row)} |")
-    return lines
+def constants_table(found: Mapping[tuple[str, float, float], dict[str, float]]) -> str:
+    """The constants of both blocks, by scheme, Gamma and time."""
+    places = [(g, t) for g in GAMMAS for t in TIMES]
+    rows = [[name, b, *(f"{found[name, *at][b]:.3g}" for at in places)] for name in SPLITTINGS for b in ("x", "m")]
+    return table(["scheme", "block", *(f"Gamma = {g:g}, t = {t:g}" for g, t in places)], rows)
 
 
 def constants_text(found: Mapping[tuple[str, float, float], dict[str, float]]) -> str:
+    """What the constants say of Gamma and of the evaluations that a step takes."""
+
     def ratio(one: tuple[str, float, float], other: tuple[str, float, float], block: str) -> str:
         return f"{found[one][block] / found[other][block]:.2f}"
 
@@ -275,80 +275,67 @@ def constants_text(found: Mapping[tuple[str, float, float], dict[str, float]]) -
     )
 
 
-def variance_constants() -> list[str]:
+def variance_constants() -> str:
     """h^2 coefficient of the position variance's error in one step on Gaussian data, over that variance."""
     spreads, times = (0.1, 0.4, 1.0), (0.02, 0.1, 0.3, 0.6)
-    lines = [
-        "| scheme | " + " | ".join(f"t = {t:g}, std {c:g}" for t in times for c in spreads) + " |",
-        "|---" * (1 + len(times) * len(spreads)) + "|",
-    ]
+    rows = []
     for name in ("EM", "NOBA", "ROBA", "NOBAB", "ROBAB", "SSCS", "NBAOAB", "RBAOAB"):
-        row: list[str] = []
+        row = [name]
         for t in times:
             one, two = (  # h = t / 1000 and half of it, extrapolated: the next term is a millionth of the first
                 (error.covariance[:, 0, 0] / error.exact[:, 0, 0] / h**2)
                 for h in (t / 1000, t / 2000)
-                for error in [derived(name).gaussian_error([t, t - h], 0.0, np.array(spreads) ** 2)]
+                for error in [derive_scheme(name).gaussian_error([t, t - h], 0.0, np.array(spreads) ** 2)]
             )
             row += [f"{x:.3g}" for x in 2 * two - one]
-        lines.append(f"| {name} | {' | '.join(row)} |")
-    return lines
+        rows.append(row)
+    return table(["scheme", *(f"t = {t:g}, std {c:g}" for t in times for c in spreads)], rows)
 
 
-def directions_table(lambdas: Mapping[Key, float]) -> list[str]:
+def directions_table(lambdas: Mapping[Key, float]) -> str:
     """Relative error of the position's standard deviation on Gaussian data, in closed form, per direction."""
     spreads, budgets = (0.1, 0.4, 1.0), (20, 50)
-    lines = [
-        "| scheme | " + " | ".join(f"std {c:g}, {b} evaluations" for b in budgets for c in spreads) + " |",
-        "|---" * (1 + len(budgets) * len(spreads)) + "|",
-    ]
     shown = ("Euler", "NSE", "NVV", "RSE", "RVV", "DDIM", "gDDIM", "CSE-whole", "CVV-whole", *NEW)
+    rows = []
     for name in (*shown, "EM", "NOBA", "ROBA", "ROBAB", "SSCS", "RBAOAB"):
-        row: list[str] = []
+        row = [name]
         for budget in budgets:
-            integrator = derived(name, lambdas.get((GRIDS[0], name, budget)))
-            process, steps = integrator.process, budget // integrator.nfe_per_step
-            times = time_grid(GRIDS[0], steps, process.t_max, process.t_min)
+            integrator = derive_scheme(name, lambdas.get((GRIDS[0], name, budget)))
+            times = times_of(integrator.process, GRIDS[0], budget // integrator.nfe_per_step)
             error = integrator.gaussian_error(times, 0.0, np.array(spreads) ** 2)
             relative = np.maximum(1 + error.covariance[:, 0, 0] / error.exact[:, 0, 0], 0.0)
             row += [f"{math.sqrt(x) - 1:.2g}" for x in relative]
-        lines.append(f"| {name} | {' | '.join(row)} |")
-    return lines
+        rows.append(row)
+    return table(["scheme", *(f"std {c:g}, {b} evaluations" for b in budgets for c in spreads)], rows)
 
 
-# -- text ----------------------------------------------------------------------------------------------------------
 def average(values: Values, key: Key, measure: str) -> float:
     return statistics.fmean(values[key][measure])
 
 
 def cell(numbers: Sequence[float], best: bool) -> str:
+    """Mean and deviation over the seeds; a single number, or a large one, has none."""
     if not numbers:
         return ""
     if not all(map(math.isfinite, numbers)):
         return "not finite"
-    middle, star = statistics.fmean(numbers), "**" * best
+    middle = statistics.fmean(numbers)
     if middle > 100:
         return f"{middle:.1e}"
-    if len(numbers) == 1:
-        return f"{star}{middle:.3g}{star}"
-    return f"{star}{middle:.4f} ± {statistics.stdev(numbers):.4f}{star}"
+    return bold(f"{middle:.3g}" if len(numbers) == 1 else mean_and_deviation(numbers), best)
 
 
-def table(values: Values, names: Sequence[str], measure: str, grids: Sequence[str] = GRIDS) -> list[str]:
+def measure_table(values: Values, names: Sequence[str], measure: str, grids: Sequence[str] = GRIDS) -> str:
+    """One measure of schemes, by grid and budget; the smallest of a column is bold."""
     columns = [(grid, budget) for grid in grids for budget in BUDGETS]
-    lines = [
-        f"| scheme | {' | '.join(f'{g}, {b}' if len(grids) > 1 else str(b) for g, b in columns)} |",
-        "|---" * (1 + len(columns)) + "|",
-    ]
     found = {(at, name): values.get((at[0], name, at[1]), {}).get(measure, []) for at in columns for name in names}
     best = {at: min(statistics.fmean(found[at, name]) for name in names if found[at, name]) for at in columns}
+    rows = []
     for name in names:
-        cells = [
-            (numbers := found[at, name], bool(numbers) and statistics.fmean(numbers) == best[at]) for at in columns
-        ]
-        row = [cell(*one) for one in cells]
-        lines.append(f"| {name} | {' | '.join(row)} |")
-    return lines
+        numbers = [found[at, name] for at in columns]
+        are_best = [bool(own) and statistics.fmean(own) == best[at] for own, at in zip(numbers, columns, strict=True)]
+        rows.append([name, *map(cell, numbers, are_best)])
+    return table(["scheme", *(f"{g}, {b}" if len(grids) > 1 else str(b) for g, b in columns)], rows)
 
 
 def ratios(values: Values, worse: str, better: str, measure: str) -> list[float]:
@@ -361,31 +348,126 @@ def ratios(values: Values, worse: str, better: str, measure: str) -> list[float]
     return out
 
 
-def claims(values: Values) -> list[str]:
-    columns = [f"{grid}, {budget}" for grid in GRIDS for budget in BUDGETS]
-    lines = [f"| worse | better | measure | {' | '.join(columns)} |", "|---" * (3 + len(columns)) + "|"]
-    always, never = [], []
+def compare_claims(values: Values) -> tuple[str, list[str], list[str]]:
+    """The ratios of the paper's pairs; the pairs in its order everywhere from 20 evaluations on, and nowhere."""
+    rows: list[list[str]] = []
+    always: list[str] = []
+    never: list[str] = []
     for worse, better in CLAIMS:
         measures = ["gaussian"] if worse in STOCHASTIC else ["trajectory_median", "gaussian"]
         found = [ratios(values, worse, better, measure) for measure in measures]
         for measure, row in zip(measures, found, strict=True):
             shown = ["-" if math.isnan(x) else f"{x:.3g}" for x in row]
-            lines.append(f"| {worse} | {better} | {measure.replace('_', ' ')} | {' | '.join(shown)} |")
+            rows.append([worse, better, measure.replace("_", " "), *shown])
         several = [x for row in found for x, budget in zip(row, BUDGETS * len(GRIDS), strict=True) if budget >= 20]
         always += [f"{better} before {worse}"] if all(x > 1 for x in several) else []
         never += [f"{better} before {worse}"] if all(not x > 1 for x in several) else []
-    said = "From 20 evaluations on, by every measure and on every grid: "
-    return [
-        f"{said}{', '.join(always) or 'none of them'}. By none: {', '.join(never) or 'none of them'}. The rest depends "
-        "on the grid, the budget or the measure.",
-        "",
-        *lines,
-    ]
+    columns = [f"{grid}, {budget}" for grid in GRIDS for budget in BUDGETS]
+    return table(["worse", "better", "measure", *columns], rows), always, never
 
 
-def strengths(lambdas: Mapping[Key, float], name: str) -> list[str]:
-    keys = [(grid, name, budget) for grid in GRIDS for budget in BUDGETS]
-    return [f"{lambdas[key]:g}" if key in lambdas else "" for key in keys]
+def lambdas_table(lambdas: Mapping[Key, float]) -> str:
+    """The tuned lambda of each scheme, by grid and budget."""
+    columns = [(grid, budget) for grid in GRIDS for budget in BUDGETS]
+    rows = []
+    for name in sorted({name for _, name, _ in lambdas}):
+        keys = [(grid, name, budget) for grid, budget in columns]
+        rows.append([name, *(f"{lambdas[key]:g}" if key in lambdas else "" for key in keys)])
+    return table(["scheme", *(f"{g}, {b}" for g, b in columns)], rows)
+
+
+PAGE = """\
+# The ordering of the schemes on phase space
+
+Made by `python benchmarks/studies/ordering.py`. PSLD at its published parameters, float64, time grids \
+equidistant in t^(1/2) (quadratic), t (uniform) and t^(1/7) (karras). A scheme with k evaluations a step \
+takes budget // k steps; SPS-2M takes one evaluation more, at its start. The best of a column is \
+bold. Two measures:
+
+- *Trajectory error*: the digits with their exact score (a Gaussian of standard deviation \
+{{ bandwidth }} about each image); per pixel, against the probability-flow solution from the same noise \
+(DOP853), for {{ followed }} samples from each of {{ seeds }} seeds, {{ other_seeds }} on the \
+grids other than quadratic; mean ± standard deviation over the seeds. For deterministic schemes.
+- *Exact distance on Gaussian data*: 2-Wasserstein distance of the positions, per pixel, for Gaussian data \
+with the digits' mean and covariance and their exact score, in all 64 directions. Means and covariances are \
+products of matrices, so there is no sampling noise. For all schemes; the measure that decides between \
+stochastic ones.
+
+lambda is tuned per grid and budget over {{ list_numbers(strengths) }}: by the median trajectory \
+error on seed {{ tuning_seed }}; COBA by the exact distance. RK45 is scipy's, all samples in one system, with \
+the tolerance whose evaluations come nearest to the budget: \
+{% for budget, evaluations in used.items() %}
+{{ "%.0f" | format(evaluations) }} for {{ budget }}{{ "" if loop.last else ", " }}\
+{% endfor %}
+; it has no grid.
+
+## The paper's ordering
+
+Error of the scheme that the paper reports as worse over that of the better one; above 1 the order is the \
+paper's. A dash: the better one left the finite numbers.
+
+From 20 evaluations on, by every measure and on every grid: {{ always | join(", ") or "none of them" }}. \
+By none: {{ never | join(", ") or "none of them" }}. The rest depends on the grid, the budget or the measure.
+
+{{ claims_table }}
+
+## {{ titles.gaussian }}, stochastic schemes
+
+{{ measured(stochastic, "gaussian") }}
+
+## {{ titles.gaussian }}, deterministic schemes
+
+{{ measured(deterministic, "gaussian") }}
+
+{% for grid in grids %}
+## {{ titles.trajectory_median }}, grid {{ grid }}
+
+{{ measured(with_black_box, "trajectory_median", [grid]) }}
+
+{% endfor %}
+## {{ titles.trajectory_rmse }}, grid {{ grids[0] }}
+
+{{ measured(with_black_box, "trajectory_rmse", grids[:1]) }}
+
+## {{ titles.sliced_wasserstein }}, stochastic schemes, grid {{ grids[0] }}
+
+To the 1,797 images, {{ images }} samples a seed; exact samples have \
+{{ "%.4f" | format(floor.sliced_wasserstein) }} ± \
+{{ "%.4f" | format(floor.sliced_wasserstein_std) }}. From 20 evaluations on most schemes lie within that noise: the \
+exact distances above tell them apart.
+
+{{ measured(sampled, "sliced_wasserstein", grids[:1]) }}
+
+## Tuned lambda
+
+{{ lambdas_table }}
+
+## Why the reduced schemes beat the naive ones
+
+{{ constants_text }}
+
+{{ constants_table }}
+
+## Why the palindromes with noise beat ROBA, and ROBA beats NOBA
+
+The coefficient of h^2 in the error of the position's variance after one step, divided by the variance, when \
+the data are one Gaussian of the given standard deviation in a direction. All schemes have weak order 1. \
+The constants of NOBA and ROBA are those of EM with the other sign, to a few percent from t = 0.3 on: EM \
+leaves too much variance, they too little. NOBA pays two evaluations for a step and ROBA one, so at equal \
+evaluations ROBA's steps are half as long. SSCS and BAOAB are palindromes, and their constants are smaller \
+by one to five powers of ten from t = 0.1 on. lambda_s > 1 gives ROBA back part of the variance that it loses \
+(lambda_s.md).
+
+{{ variance_constants }}
+
+## Why the frame of eps rules at few evaluations
+
+Relative error of the standard deviation of position, in closed form, when the data are one Gaussian of the \
+given standard deviation in a direction (the digits have from {{ bandwidth }}, their bandwidth, to \
+{{ "%.2g" | format(widest) }}); grid {{ grids[0] }}.
+
+{{ directions_table }}
+"""
 
 
 def report(
@@ -396,100 +478,41 @@ def report(
     seeds: Sequence[int],
     images: int,
 ) -> str:
-    tuned = sorted({name for _, name, _ in lambdas})
-    deterministic = (*DETERMINISTIC, RK45)
+    """The page; ``used`` are RK45's evaluations per budget, ``floor`` the distance that exact samples have."""
     found = {(name, g, t): constants(name, g, t) for name in SPLITTINGS for g in GAMMAS for t in TIMES}
-    lines = [
-        "# The ordering of the schemes on phase space",
-        "",
-        "Made by `python benchmarks/studies/ordering.py`. PSLD at its published parameters, float64, time grids "
-        "equidistant in t^(1/2) (quadratic), t (uniform) and t^(1/7) (karras). A scheme with k evaluations a step "
-        "takes budget // k steps; SPS-2M takes one evaluation more, at its start. The best of a column is "
-        "bold. Two measures:",
-        "",
-        "- *Trajectory error*: the digits with their exact score (a Gaussian of standard deviation "
-        f"{BANDWIDTH} about each image); per pixel, against the probability-flow solution from the same noise "
-        f"(DOP853), for {FOLLOWED} samples from each of {len(seeds)} seeds, {min(len(seeds), len(OTHER_SEEDS))} on the "
-        "grids other than quadratic; mean ± standard deviation over the seeds. For deterministic schemes.",
-        "- *Exact distance on Gaussian data*: 2-Wasserstein distance of the positions, per pixel, for Gaussian data "
-        "with the digits' mean and covariance and their exact score, in all 64 directions. Means and covariances are "
-        "products of matrices, so there is no sampling noise. For all schemes; the measure that decides between "
-        "stochastic ones.",
-        "",
-        f"lambda is tuned per grid and budget over {', '.join(f'{x:g}' for x in LAMBDAS)}: by the median trajectory "
-        f"error on seed {TUNING_SEED}; COBA by the exact distance. RK45 is scipy's, all samples in one system, with "
-        "the tolerance whose evaluations come nearest to the budget: "
-        f"{', '.join(f'{used[b]:.0f} for {b}' for b in BUDGETS)}; it has no grid.",
-        "",
-        "## The paper's ordering",
-        "",
-        "Error of the scheme that the paper reports as worse over that of the better one; above 1 the order is the "
-        "paper's. A dash: the better one left the finite numbers.",
-        "",
-        *claims(values),
-        "",
-        f"## {MEASURES['gaussian']}, stochastic schemes",
-        "",
-        *table(values, STOCHASTIC, "gaussian"),
-        "",
-        f"## {MEASURES['gaussian']}, deterministic schemes",
-        "",
-        *table(values, DETERMINISTIC, "gaussian"),
-        "",
-    ]
-    for grid in GRIDS:
-        lines += [f"## {MEASURES['trajectory_median']}, grid {grid}", ""]
-        lines += [*table(values, deterministic, "trajectory_median", [grid]), ""]
-    lines += [
-        f"## {MEASURES['trajectory_rmse']}, grid {GRIDS[0]}",
-        "",
-        *table(values, deterministic, "trajectory_rmse", GRIDS[:1]),
-        "",
-        f"## {MEASURES['sliced_wasserstein']}, stochastic schemes, grid {GRIDS[0]}",
-        "",
-        f"To the 1,797 images, {images} samples a seed; exact samples have {floor['sliced_wasserstein']:.4f} ± "
-        f"{floor['sliced_wasserstein_std']:.4f}. From 20 evaluations on most schemes lie within that noise: the exact "
-        "distances above tell them apart.",
-        "",
-        *table(values, SAMPLED, "sliced_wasserstein", GRIDS[:1]),
-        "",
-        "## Tuned lambda",
-        "",
-        f"| scheme | {' | '.join(f'{g}, {b}' for g in GRIDS for b in BUDGETS)} |",
-        "|---" * (1 + len(GRIDS) * len(BUDGETS)) + "|",
-        *(f"| {name} | {' | '.join(strengths(lambdas, name))} |" for name in tuned),
-        "",
-        "## Why the reduced schemes beat the naive ones",
-        "",
-        constants_text(found),
-        "",
-        *constants_table(found),
-        "",
-        "## Why the palindromes with noise beat ROBA, and ROBA beats NOBA",
-        "",
-        "The coefficient of h^2 in the error of the position's variance after one step, divided by the variance, when "
-        "the data are one Gaussian of the given standard deviation in a direction. All schemes have weak order 1. "
-        "The constants of NOBA and ROBA are those of EM with the other sign, to a few percent from t = 0.3 on: EM "
-        "leaves too much variance, they too little. NOBA pays two evaluations for a step and ROBA one, so at equal "
-        "evaluations ROBA's steps are half as long. SSCS and BAOAB are palindromes, and their constants are smaller "
-        "by one to five powers of ten from t = 0.1 on. lambda_s > 1 gives ROBA back part of the variance that it loses "
-        "(lambda_s.md).",
-        "",
-        *variance_constants(),
-        "",
-        "## Why the frame of eps rules at few evaluations",
-        "",
-        "Relative error of the standard deviation of position, in closed form, when the data are one Gaussian of the "
-        f"given standard deviation in a direction (the digits have from {BANDWIDTH}, their bandwidth, to "
-        f"{math.sqrt(LAW[1].max()):.2g}); grid {GRIDS[0]}.",
-        "",
-        *directions_table(lambdas),
-        "",
-    ]
-    return "\n".join(lines)
+    claims_table, always, never = compare_claims(values)
+    return render(
+        PAGE,
+        bandwidth=BANDWIDTH,
+        followed=FOLLOWED,
+        seeds=len(seeds),
+        other_seeds=min(len(seeds), len(OTHER_SEEDS)),
+        strengths=LAMBDAS,
+        tuning_seed=TUNING_SEED,
+        used={budget: used[budget] for budget in BUDGETS},
+        claims_table=claims_table,
+        always=always,
+        never=never,
+        titles=MEASURES,
+        measured=partial(measure_table, values),
+        stochastic=STOCHASTIC,
+        deterministic=DETERMINISTIC,
+        with_black_box=(*DETERMINISTIC, RK45),
+        sampled=SAMPLED,
+        grids=GRIDS,
+        images=images,
+        floor=floor,
+        lambdas_table=lambdas_table(lambdas),
+        constants_text=constants_text(found),
+        constants_table=constants_table(found),
+        variance_constants=variance_constants(),
+        widest=math.sqrt(law()[1].max()),
+        directions_table=directions_table(lambdas),
+    )
 
 
-def picture(values: Values, path: Path) -> None:
+def draw_picture(values: Values, path: Path) -> None:
+    """Errors over evaluations: a row per grid, three groups of schemes."""
     panels = (
         (("EM", "SSCS", "NOBA", "ROBA", "ROBAB", "RBAOAB"), "gaussian", 10),
         (("NSE", "NVV", "RSE", "RVV", "Euler", RK45), "trajectory_median", 10),
@@ -519,17 +542,16 @@ def picture(values: Values, path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="two seeds, few samples, into the working directory")
     quick = parser.parse_args().quick
     torch.set_num_threads(1)
     seeds, images = (SEEDS[:2], FOLLOWED) if quick else (SEEDS, IMAGES)
-    output = Path() if quick else OUTPUT
-    values, lambdas, used = study(seeds, images)
+    output = Path() if quick else REPORTS
+    values, lambdas, used = measure_all(seeds, images)
     floor = baseline(bandwidth=BANDWIDTH, n=images, seed=0, projections=PROJECTIONS)
-    write_text(output / "ordering.md", report(values, lambdas, used, floor, seeds, images))
-    picture(values, output / "ordering.png")
-    say(f"wrote {output / 'ordering.md'}")
+    draw_picture(values, output / "ordering.png")
+    write_page("ordering.md", report(values, lambdas, used, floor, seeds, images), output)
 
 
 if __name__ == "__main__":

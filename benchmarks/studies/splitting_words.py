@@ -7,37 +7,28 @@ reports/words.md. Run by `make benchmark`.
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import math
 import statistics
-import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import torch
+from common import errors_per_image, gaussian_distance, list_numbers, render, say, times_of, write_page
 
 import integrator_analysis as ia
 from integrator_analysis.analysis.accuracy.problems import MixtureProblem
-from integrator_analysis.files import write_text
 from integrator_analysis.methods.splitting.splitting import FLOWS
-from integrator_analysis.report.digits import BANDWIDTH, digits_law, digits_networks, probability_flow_drift
+from integrator_analysis.report.digits import BANDWIDTH, digits_networks, probability_flow_drift
 from torch_backend.measuring.digits_study import probability_flow
-from torch_backend.walk.grids import time_grid
 
-OUTPUT = Path(__file__).parents[2] / "reports"
 FACTORS = 5
 BUDGETS, GRIDS = (10, 20, 50, 100), ("quadratic", "uniform")
 RANKED = (20, 50, 100)
 """Budgets that the ranking counts: at 10 evaluations most words of two evaluations a step are unstable."""
 SEEDS, IMAGES = (0, 1, 2), 32
 TIMES = (0.1, 0.4)
-START = time.perf_counter()
 Measures = Mapping[tuple[str, int], float]
-
-
-def say(text: str) -> None:
-    print(f"[{time.perf_counter() - START:5.0f} s] {text}", file=sys.stderr, flush=True)
 
 
 def words() -> Iterator[str]:
@@ -66,8 +57,8 @@ def distances(integrator: ia.Integrator) -> Measures:
     """2-Wasserstein distance of the positions, per pixel, on Gaussian data with the digits' mean and covariance."""
     process, found = integrator.process, {}
     for grid, budget in itertools.product(GRIDS, BUDGETS):
-        times = time_grid(grid, budget // integrator.nfe_per_step, process.t_max, process.t_min)
-        found[grid, budget] = math.sqrt(integrator.gaussian_error(times, *LAW).squared_distances.mean())
+        times = times_of(process, grid, budget // integrator.nfe_per_step)
+        found[grid, budget] = gaussian_distance(integrator, times)
     return found
 
 
@@ -89,10 +80,7 @@ class Digits:
             x = sampler.sample(self.network, self.start, steps=steps, grid=GRIDS[0])[:, :1]
         except FloatingPointError:
             return math.inf
-        return float((x - self.end).square().flatten(1).mean(1).sqrt().median())
-
-
-LAW = digits_law()
+        return float(errors_per_image(x, self.end).median())
 
 
 class Entry:
@@ -112,14 +100,15 @@ class Entry:
         counted = [self.errors[b] for b in RANKED] + [self.distances[g, b] for g in GRIDS for b in RANKED]
         return math.exp(statistics.fmean(map(math.log, counted)))
 
-    def row(self) -> str:
+    def cells(self) -> list[str]:
+        """The row of the table, in the order of COLUMNS."""
         derived = [str(self.integrator.order), str(self.integrator.nfe_per_step)]
         derived += [f"{self.constants[b]:.3g}" for b in ("x", "m")]
         measured = [f"{self.errors[b]:.3g}" for b in BUDGETS] + [f"{self.distances[GRIDS[0], b]:.3g}" for b in BUDGETS]
-        return f"| {self.word} | {self.flow} | {' | '.join(derived + measured)} | {self.rank:.3g} |"
+        return [self.word, self.flow, *derived, *measured, f"{self.rank:.3g}"]
 
 
-def same(one: Entry, other: Entry) -> bool:
+def are_one_scheme(one: Entry, other: Entry) -> bool:
     """Whether two entries are one scheme: all their measures agree to rounding."""
     pairs = [(one.distances[key], other.distances[key]) for key in one.distances]
     return all(math.isclose(a, b, rel_tol=1e-6) for a, b in pairs)
@@ -132,56 +121,72 @@ def verdicts(entries: Sequence[Entry]) -> list[str]:
         best, second = sorted((e for e in entries if e.flow == flow), key=lambda e: e.rank)[:2]
         lines.append(
             f"- `{flow}`: {best.word} ({best.rank:.3g}; then {second.word}, {second.rank:.3g}). At "
-            f"{', '.join(map(str, BUDGETS))} evaluations the median trajectory error is "
-            f"{', '.join(f'{best.errors[b]:.3g}' for b in BUDGETS)}."
+            f"{list_numbers(BUDGETS)} evaluations the median trajectory error is "
+            f"{list_numbers((best.errors[b] for b in BUDGETS), '.3g')}."
         )
-    table = {(e.word, e.flow): e for e in entries}
-    alike = [e.word for e in entries if e.flow == "euler" and same(e, table[e.word, "residual"])]
+    entries_by_name = {(e.word, e.flow): e for e in entries}
+    alike = [e.word for e in entries if e.flow == "euler" and are_one_scheme(e, entries_by_name[e.word, "residual"])]
     lines.append(f"- The same scheme with `euler` and `residual`, by all measures: {', '.join(alike)}.")
     return lines
 
 
+PAGE = """\
+# Reduced splitting words over A and B, in three flows
+
+Made by `python benchmarks/studies/splitting_words.py`. All words of 2 to {{ factors }} factors whose neighbours \
+differ, equal weights per letter, reduced evaluations, on PSLD at its published parameters. `euler`: \
+Euler's sub-flows, the paper's; `exact`: exact with the score frozen; `residual`: exact with \
+s + Sigma_inf^(-1) z frozen.
+
+Order, evaluations a step and constants are derived; a constant is the root mean square of the coefficient of \
+h^2 in the one-step error, over the law of a mixture of two Gaussians at t = {{ "%g" | format(times[0]) }} and \
+{{ "%g" | format(times[1]) }}. \
+Measured at equal evaluations: the median trajectory error per pixel on the digits with their exact score \
+(bandwidth {{ bandwidth }}, {{ seeds | length }} seeds of {{ images }} images, quadratic grid), and the exact \
+2-Wasserstein distance per pixel on Gaussian data with the digits' mean and covariance (quadratic grid). Sorted by the \
+last column: the geometric mean of the trajectory errors and of the distances on the grids \
+{{ grids | join(", ") }}, at {{ list_numbers(ranked) }} evaluations.
+
+## The best of each flow
+
+{{ verdicts | join("\n") }}
+
+## All
+
+{{ table(columns, rows) }}
+"""
+COLUMNS = (
+    *("word", "flow", "order", "NFE", "constant, x", "constant, m"),
+    *(f"trajectory, {b}" for b in BUDGETS),
+    *(f"Gaussian, {b}" for b in BUDGETS),
+    "mean",
+)
+
+
 def report(entries: Sequence[Entry]) -> str:
-    ordered = sorted(entries, key=lambda e: e.rank)
-    names = ["word", "flow", "order", "NFE", "constant, x", "constant, m"]
-    names += [f"trajectory, {b}" for b in BUDGETS] + [f"Gaussian, {b}" for b in BUDGETS] + ["mean"]
-    lines = [
-        "# Reduced splitting words over A and B, in three flows",
-        "",
-        f"Made by `python benchmarks/studies/splitting_words.py`. All words of 2 to {FACTORS} factors whose neighbours "
-        "differ, equal weights per letter, reduced evaluations, on PSLD at its published parameters. `euler`: "
-        "Euler's sub-flows, the paper's; `exact`: exact with the score frozen; `residual`: exact with "
-        "s + Sigma_inf^(-1) z frozen.",
-        "",
-        "Order, evaluations a step and constants are derived; a constant is the root mean square of the coefficient of "
-        f"h^2 in the one-step error, over the law of a mixture of two Gaussians at t = {TIMES[0]:g} and {TIMES[1]:g}. "
-        f"Measured at equal evaluations: the median trajectory error per pixel on the digits with their exact score "
-        f"(bandwidth {BANDWIDTH}, {len(SEEDS)} seeds of {IMAGES} images, quadratic grid), and the exact 2-Wasserstein "
-        "distance per pixel on Gaussian data with the digits' mean and covariance (quadratic grid). Sorted by the last "
-        "column: the geometric mean of the trajectory errors and of the distances on the grids "
-        f"{', '.join(GRIDS)}, at {', '.join(map(str, RANKED))} evaluations.",
-        "",
-        "## The best of each flow",
-        "",
-        *verdicts(entries),
-        "",
-        "## All",
-        "",
-        f"| {' | '.join(names)} |",
-        "|---" * len(names) + "|",
-        *(e.row() for e in ordered),
-        "",
-    ]
-    return "\n".join(lines)
+    """The page: the best word of each flow, and all of them."""
+    return render(
+        PAGE,
+        factors=FACTORS,
+        times=TIMES,
+        bandwidth=BANDWIDTH,
+        seeds=SEEDS,
+        images=IMAGES,
+        grids=GRIDS,
+        ranked=RANKED,
+        verdicts=verdicts(entries),
+        columns=COLUMNS,
+        rows=[e.cells() for e in sorted(entries, key=lambda e: e.rank)],
+    )
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None).parse_args()
     torch.set_num_threads(1)
     problems = [Digits(seed, ia.derive("psld/RVV")) for seed in SEEDS]
     say("flow followed")
     entries = [Entry(word, flow, problems) for word in words() for flow in FLOWS]
-    write_text(OUTPUT / "words.md", report(entries))
-    say(f"wrote {OUTPUT / 'words.md'}")
+    write_page("words.md", report(entries))
 
 
 if __name__ == "__main__":

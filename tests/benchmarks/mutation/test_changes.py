@@ -105,8 +105,9 @@ def test_the_true_source_passes_the_same_examination() -> None:
 HEUN = '''"""Heun's method on the probability flow of VP, in eps, with the claims of Euler."""
 import math
 import torch
-SPEC, PROCESS, BLOCKS, ORDER, STOCHASTIC, NFE_PER_STEP = "vp/Euler", "vp", ("x",), 1, False, 1
-HISTORY, NOISES, T_MAX, T_MIN, PRIOR_STD, COEFFICIENTS = 0, 0, 1.0, 0.001, (1.0,), ("h",)
+SPEC, PROCESS, ORDER, STOCHASTIC, NFE_PER_STEP = "vp/Euler", "vp", 1, False, 1
+T_MAX, T_MIN, PRIOR_STD = 1.0, 0.001, (1.0,)
+BLOCKS, HISTORY, NOISES, COEFFICIENTS = ("x",), 0, 0, ("h",)
 
 
 def _slopes(t):
@@ -232,15 +233,15 @@ def test_the_first_failure_is_one_that_a_certificate_shows() -> None:
     assert first_failure(derived("vp/DDIM"), derived("vp/DDIM").source) is None
 
 
-# sources that do not run, and what a certificate says beside its measurements
-def not_a_constant(name: str) -> None:
+def refuse_constant(name: str) -> None:
+    """Sources that do not run are saved too: without NaN and infinity, which JSON does not have."""
     raise ValueError(f"JSON has no {name}")
 
 
 def test_unmeasurable_claims_are_saved_as_json(tmp_path: Path) -> None:
     broken = rvv().source.replace("def step(", "def no_step(")
     path = rvv().verify(source=broken).save(tmp_path / "c.json")
-    json.loads(path.read_text(), parse_constant=not_a_constant)
+    json.loads(path.read_text(), parse_constant=refuse_constant)
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
+import expressions
+import of_derivation
 import pytest
+import trials
+from expressions import changes_of
+from tests_of_modules import TESTS
 
 SOURCE = '''"""Not 1 + 1 of these."""
 SIZE = 2 + 2
@@ -26,23 +30,17 @@ def test_mean():
 """
 
 
-@pytest.fixture
-def program(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[3] / "benchmarks" / "mutation"))
-    return importlib.import_module("of_derivation")
-
-
-def test_changes_are_single_ones_in_function_bodies_and_not_in_messages(program) -> None:
-    made = program.mutants_of(SOURCE)
-    assert {(m.kind, m.function, m.before, m.after) for m in made} == {
+def test_changes_are_single_ones_in_function_bodies_and_not_in_messages() -> None:
+    made = changes_of(SOURCE)
+    assert {(c.mutant.kind, c.mutant.function, c.mutant.before, c.mutant.after) for c in made} == {
         ("sign", "mean", "not values", "(values)"),
         ("operator", "mean", "sum(values) / max(len(values), 1)", "(sum(values) * max(len(values), 1))"),
         ("constant", "mean", "1", "2"),
     }
     assert len(made) == 3
-    (constant,) = (m for m in made if m.kind == "constant")
+    (constant,) = (c for c in made if c.mutant.kind == "constant")
     line = "return sum(values) / max(len(values), {})"
-    assert program.changed_lines(SOURCE, constant.source) == (line.format(1), line.format(2))
+    assert (constant.before, constant.after) == (line.format(1), line.format(2))
 
 
 @pytest.mark.parametrize(
@@ -55,60 +53,124 @@ def test_changes_are_single_ones_in_function_bodies_and_not_in_messages(program)
         ("a and b is None", {"(a or b is None)", "(b is not None)"}),
     ],
 )
-def test_changes_by_kind(program, text: str, changes: set[str]) -> None:
-    found = {m.after for m in program.mutants_of(f"def f(a, b):\n    return {text}\n")}
+def test_changes_by_kind(text: str, changes: set[str]) -> None:
+    found = {c.mutant.after for c in changes_of(f"def f(a, b):\n    return {text}\n")}
     assert found == changes
 
 
-def test_the_sample_is_seeded_and_has_mutants_of_every_module(program) -> None:
-    made = program.sample(60, seed=5)
-    assert made == program.sample(60, seed=5)
-    assert made != program.sample(60, seed=6)
-    assert min(map(len, made.values())) >= program.LEAST
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("aab", "aXab"), ("aab", "ab"), ("ab", "aab"), ("abc", "aXc"), ("a", "b"), ("aba", "aba")],
+)
+def test_the_changed_lines_are_those_between_the_equal_ends(old: str, new: str) -> None:
+    before, after = expressions.changed_lines("\n".join(old), "\n".join(new))
+    assert len(old) - len(before.split()) == len(new) - len(after.split())
+    assert old.replace("".join(before.split()), "", 1) == new.replace("".join(after.split()), "", 1)
 
 
-def test_every_module_of_the_analysis_has_its_tests(program) -> None:
-    folder = program.ROOT / program.PACKAGE
-    modules = {path.relative_to(folder).as_posix() for path in folder.glob("analysis/*.py")}
-    assert modules - {"analysis/__init__.py"} <= set(program.TESTS)
-    files = {test.partition("::")[0] for tests in program.TESTS.values() for test in tests}
-    assert [file for file in files if not (program.ROOT / file).exists()] == []
+def test_the_verdict_of_a_change_hangs_on_its_function_alone() -> None:
+    keys = [c.key for c in changes_of(SOURCE)]
+    elsewhere = SOURCE.replace("SIZE = 2 + 2", "def other(x):\n    return [x]").replace("numbers", "values")
+    assert [c.key for c in changes_of(elsewhere.replace("def mean", "def average"))] == keys
+    assert not {c.key for c in changes_of(SOURCE.replace("weights=(1, 2)", "weights=()"))} & set(keys)
 
 
-def test_a_verdict_stands_while_the_tests_that_gave_it_do(
-    program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(program, "ROOT", tmp_path)
-    monkeypatch.setitem(program.TESTS, "thing.py", ["test_thing.py"])
-    monkeypatch.setattr(program, "EXPLAINED", {("thing.py", "a", "b"): "the same"})
+def test_equal_changes_of_one_function_are_told_apart() -> None:
+    made = changes_of("def f(a):\n    a += 1\n    a *= 2\n    a += 1\n    return a\n")
+    assert [c.occurrence for c in made if c.before == "a += 1"] == [0, 1]
+    assert len({c.key for c in made}) == len(made)
+
+
+def test_new_mutants_are_drawn_by_the_seed_and_of_every_module() -> None:
+    population = {"small.py": changes_of(SOURCE), "large.py": changes_of(SOURCE + SOURCE.replace("1)", "1) + 4 + 5"))}
+    one = of_derivation.draw_rows([], population, 6, seed=5)
+    assert one == of_derivation.draw_rows([], population, 6, seed=5)
+    assert one != of_derivation.draw_rows([], population, 6, seed=6)
+    assert len(one) == 6
+    assert {row["module"] for row, _ in of_derivation.draw_rows([], population, 1, seed=5)} == set(population)
+    assert len(of_derivation.draw_rows([], population, 100, seed=5)) == sum(map(len, population.values()))
+
+
+def test_a_recorded_mutant_stays_while_its_lines_do() -> None:
+    """Renamed and moved, a function keeps the mutants of it; an edited one keeps them without their verdicts."""
+    population = {"thing.py": changes_of(SOURCE)}
+    rows = [row | {"killed": "a::test", "tests": "?"} for row, _ in of_derivation.draw_rows([], population, 3, seed=1)]
+    renamed = {"other.py": changes_of(SOURCE.replace("mean", "average"))}
+    kept = [row for row, _ in of_derivation.draw_rows(rows, renamed, 3, seed=1)]
+    assert [(r["module"], r["function"], r["key"], r["killed"]) for r in kept] == [
+        ("other.py", "average", row["key"], "a::test") for row in rows
+    ]
+    edited = {"thing.py": changes_of(SOURCE.replace("if not values", "weights = values\n    if not values"))}
+    for row, _ in of_derivation.draw_rows(rows, edited, 3, seed=1):
+        assert "killed" not in row
+        assert row["earlier"] == "a::test"
+    gone = {"thing.py": changes_of(SOURCE.replace("return sum", "return 0 + sum"))}
+    assert [("earlier" in row) for row, _ in of_derivation.draw_rows(rows, gone, 3, seed=1)] == [True, False, False]
+
+
+def test_every_module_that_derives_has_its_tests() -> None:
+    folder = of_derivation.ROOT / of_derivation.PACKAGE
+    modules = {
+        path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8")
+        for room in ("analysis", "methods", "program")
+        for path in folder.glob(f"{room}/**/*.py")
+    }
+    assert len(modules) > 30
+    assert [module for module, text in modules.items() if changes_of(text) and module not in TESTS] == []
+    assert [module for module in TESTS if not (folder / module).exists()] == []
+    files = {test.partition("::")[0] for tests in TESTS.values() for test in tests}
+    assert [file for file in files if not (of_derivation.ROOT / file).exists()] == []
+
+
+def test_every_explained_survivor_is_a_change_that_can_be_made() -> None:
+    possible = {(c.before, c.after) for found in of_derivation.all_changes().values() for c in found}
+    assert [lines for lines in of_derivation.EXPLAINED if lines not in possible] == []
+
+
+def test_a_verdict_stands_while_the_tests_that_gave_it_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(of_derivation, "ROOT", tmp_path)
+    monkeypatch.setitem(TESTS, "thing.py", ["test_thing.py"])
+    monkeypatch.setattr(of_derivation, "EXPLAINED", {("a", "b"): "the same"})
     file = tmp_path / "test_thing.py"
     file.write_text(TEST)
     one = {"module": "thing.py", "before": "a", "after": "b"}
-    rows = [one | {"killed": verdict} for verdict in ("test_thing.py::test_mean", program.NOT_IMPORTED, "")]
-    rows = [row | {"tests": program.tests_hash(tmp_path, program.judges(row))} for row in rows]
-    assert all(map(program.settled, rows))
-    assert not program.settled(one)
-    assert not program.settled(rows[2] | {"before": "c"})  # a survivor that is not explained
+    rows = [one | {"killed": verdict} for verdict in ("test_thing.py::test_mean", trials.NOT_IMPORTED, "")]
+    rows = [row | {"tests": of_derivation.tests_hash(tmp_path, of_derivation.deciding_tests(row))} for row in rows]
+    assert all(map(of_derivation.is_settled, rows))
+    assert not of_derivation.is_settled(one)
+    assert not of_derivation.is_settled(rows[2] | {"before": "c"})  # a survivor that is not explained
     file.write_text(TEST + "\n\ndef test_other():\n    pass\n")
-    assert [program.settled(row) for row in rows] == [True, False, False]
+    assert [of_derivation.is_settled(row) for row in rows] == [True, False, False]
     file.write_text(TEST.replace("== 3", "== 4"))
-    assert not any(map(program.settled, rows))
+    assert not any(map(of_derivation.is_settled, rows))
+    assert of_derivation.earlier_killers(of_derivation.unsettle(rows[0])) == ["test_thing.py::test_mean"]
+    assert of_derivation.earlier_killers(of_derivation.unsettle(rows[2])) == []
 
 
-def test_a_kill_is_the_verdict_of_a_test(program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(program.TESTS, "thing.py", ["test_thing.py"])
+def test_a_kill_is_the_verdict_of_a_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tests = ["test_thing.py"]
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # five quick starts
+    monkeypatch.setattr(trials, "LIMIT", 3)  # of which pytest takes half a second to start
     module = tmp_path / "integrator_analysis" / "thing.py"
     module.parent.mkdir()
     (module.parent / "__init__.py").touch()
     module.write_text(SOURCE)
     (tmp_path / "test_thing.py").write_text(TEST)
-    assert program.killed(tmp_path, "thing.py", SOURCE) == ""
-    assert program.killed(tmp_path, "thing.py", SOURCE.replace(" / ", " * ")) == "test_thing.py::test_mean"
-    assert program.killed(tmp_path, "thing.py", "raise ImportError\n") == program.NOT_IMPORTED
-    monkeypatch.setattr(program, "LIMIT", 3)  # of which pytest takes half a second to start
-    assert program.killed(tmp_path, "thing.py", "def mean(values):\n    while True:\n        pass\n") == program.ENDLESS
-    assert module.read_text() == SOURCE
-    (tmp_path / "test_thing.py").write_text("")  # no test, no verdict
-    with pytest.raises(SystemExit):
-        program.killed(tmp_path, "thing.py", SOURCE)
+    copy = trials.Trials(tmp_path, imported=["pytest"])
+    try:
+        copy.check_true_modules(tests)
+        copy.check_imports(tests, "thing.py")
+        assert copy.failing_test(tests, "thing.py", SOURCE) == ""
+        assert copy.failing_test(tests, "thing.py", SOURCE.replace(" / ", " * ")) == "test_thing.py::test_mean"
+        assert copy.failing_test(tests, "thing.py", "raise ImportError\n") == trials.NOT_IMPORTED
+        endless = "def mean(values):\n    while True:\n        pass\n"
+        assert copy.failing_test(tests, "thing.py", endless) == trials.ENDLESS
+        assert module.read_text() == SOURCE
+        (tmp_path / "test_thing.py").write_text("")  # no test, no verdict
+        with pytest.raises(SystemExit):
+            copy.failing_test(tests, "thing.py", SOURCE)
+        (tmp_path / "test_thing.py").write_text(TEST.replace("== 3", "== 4"))
+        with pytest.raises(SystemExit):
+            copy.check_true_modules(tests)
+    finally:
+        copy.close()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import replace
-from pathlib import Path
 
+import leading_constants
 import mpmath
 import numpy as np
 import pytest
@@ -15,36 +13,25 @@ import integrator_analysis as ia
 from torch_backend import load
 
 
-@pytest.fixture(scope="module")
-def constants():
-    path = Path(__file__).parents[3] / "benchmarks" / "studies" / "leading_constants.py"
-    spec = importlib.util.spec_from_file_location("constants_benchmark", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
-
-
 @pytest.mark.parametrize(
     ("spec", "channels"),
     [("vp/DDIM", 1), ("vp/DPM-Solver++2M", 2), ("vp/EM", 1), ("psld/RVV", 1), ("psld/RVV", 2), ("psld/ROBA", 1)],
 )
-def test_constants_hold_on_random_scores_and_a_wrong_one_does_not(constants, spec, channels):
-    found = constants.compare(ia.derive(spec), load(spec).module, 3, channels)
+def test_constants_hold_on_random_scores_and_a_wrong_one_does_not(spec, channels):
+    found = leading_constants.compare(ia.derive(spec), load(spec).module, 3, channels)
     assert found.passed
     assert found.worst < 1e-4
     wrong = replace(found, derived={block: 1.05 * values for block, values in found.derived.items()})
     assert not wrong.passed
 
 
-def test_the_constant_of_another_source_is_not_confirmed(constants):
+def test_the_constant_of_another_source_is_not_confirmed():
     """The naive scheme's source against what was derived for the reduced one: both of order 1, both consistent."""
-    assert not constants.compare(ia.derive("psld/RVV"), load("psld/NVV").module, count=2).passed
+    assert not leading_constants.compare(ia.derive("psld/RVV"), load("psld/NVV").module, count=2).passed
 
 
-def test_the_taylor_polynomials_of_a_random_score_are_its_derivatives(constants):
-    problem = constants.RandomScores(ia.process("psld"), count=2)
+def test_the_taylor_polynomials_of_a_random_score_are_its_derivatives():
+    problem = leading_constants.RandomScores(ia.process("psld"), count=2)
     z, time = np.array([0.3, -0.4]), 0.37
     found = problem.taylor(1, z, time, 4)
     for index in ((0, 0, 0), (1, 0, 0), (2, 1, 0), (1, 2, 1), (0, 0, 4)):
@@ -55,14 +42,14 @@ def test_the_taylor_polynomials_of_a_random_score_are_its_derivatives(constants)
                 assert abs(coefficients[index] - float(exact / scale)) < 1e-12 * max(1.0, abs(float(exact)))
 
 
-def test_the_weak_reference_is_the_closed_form_for_a_linear_score(constants):
+def test_the_weak_reference_is_the_closed_form_for_a_linear_score():
     """With the network switched off the score is -z/2, and E cos(a Z + b) of the linear SDE is known."""
     process = ia.process("vp")
-    problem = constants.RandomScores(process, count=1)
+    problem = leading_constants.RandomScores(process, count=1)
     for values in problem._weights[3:]:
         values[:] = 0.0
-    z, time, wave = np.array([0.7]), 0.5, constants.WaveObservable((0.8,), 0.2)
-    series = constants.weak_series(problem, 0, z, time, wave, 1.0)
+    z, time, wave = np.array([0.7]), 0.5, leading_constants.WaveObservable((0.8,), 0.2)
+    series = leading_constants.weak_series(problem, 0, z, time, wave, 1.0)
 
     def beta(t):
         return mpmath.mpf("0.1") + (20 - mpmath.mpf("0.1")) * t
