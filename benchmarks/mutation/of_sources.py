@@ -140,7 +140,7 @@ def renew_lines(record: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("specs", nargs="*", help="schemes; all of the catalogue if none")
+    parser.add_argument("specs", nargs="*", help="schemes; all of the catalogue if none, and only then a page is written")
     parser.add_argument("--count", type=int, default=COUNT, help="mutants per scheme")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--jobs", type=int, default=1, help="processes")
@@ -162,7 +162,8 @@ def main() -> None:
         sys.exit(130)
     write_record(RECORD, found.values())
     ordered = [found[spec] for spec in chosen]
-    write_section("sources", page_of(ordered, ROUNDING))
+    if not arguments.specs:
+        write_section("sources", page_of(ordered, ROUNDING))
     sys.exit(bool(find_survivors(ordered)))
 
 
