@@ -140,7 +140,7 @@ def renew_lines(record: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("specs", nargs="*", help="schemes; all of the catalogue if none, and only then a page is written")
+    parser.add_argument("specs", nargs="*", help="schemes; all, and a new page, if none")
     parser.add_argument("--count", type=int, default=COUNT, help="mutants per scheme")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--jobs", type=int, default=1, help="processes")
