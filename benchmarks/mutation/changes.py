@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["KINDS", "Mutant", "edited", "mutants"]
+__all__ = ["KINDS", "Mutant", "mutants", "replace_node"]
 
 FACTS = ("ORDER", "NFE_PER_STEP", "HISTORY", "NOISES", "T_MAX", "T_MIN", "PRIOR_STD", "STOCHASTIC")
 COEFFICIENT = re.compile(r"(decay|coupling|weight|noise|skip|scale)_\w+")
@@ -279,7 +279,7 @@ def mutants(source: str, count: int, seed: int) -> list[Mutant]:
             node, after = edits.pop(generator.randrange(len(edits)))
             if not edits:
                 del sites[kind][function]
-            made = edited(source, kind, function, node, after)
+            made = replace_node(source, kind, function, node, after)
             if made.source != source:
                 found.setdefault(made.source, made)
     return list(found.values())
@@ -308,7 +308,7 @@ def _places(tree: ast.Module) -> Iterator[_Place]:
         yield _Place(function.name, body, frozenset(bound - {"_"}), blocks)
 
 
-def edited(source: str, kind: str, function: str, node: ast.AST, after: str) -> Mutant:
+def replace_node(source: str, kind: str, function: str, node: ast.AST, after: str) -> Mutant:
     """The mutant in which ``after`` takes the place of ``node``, an expression of ``source`` as parsed."""
     lines = source.splitlines(keepends=True)
     starts = [0]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from expressions import KINDS
-from jinja2 import Environment, StrictUndefined
+from jinja2 import StrictUndefined, Template
 from trials import ENDLESS, LIMIT, NOT_IMPORTED
 
 __all__ = ["page_of"]
@@ -74,8 +74,8 @@ def page_of(rows: Sequence[Row], places: Mapping[str, int], seed: int, explain: 
         numbers = (len(own), killed, explained, len(own) - killed - explained - waiting, waiting)
         return " | ".join(map(str, numbers))
 
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
-    return environment.from_string(PAGE).render(
+    page = Template(PAGE, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+    return page.render(
         rows=rows,
         judged=judged,
         dead=dead,

@@ -42,7 +42,8 @@ def step_distance(first: ModuleType, second: ModuleType, seed: int, steps: int =
         for known in range(history + 1):
             try:
                 both = [
-                    _everything(module, network, z, start, end, past[:known], noise, kept) for module in (first, second)
+                    _collect_outputs(module, network, z, start, end, past[:known], noise, kept)
+                    for module in (first, second)
                 ]
                 unit = max(1.0, *map(abs, coefficient_row(first, start, end, past[:known])))
                 apart = float(max(((a - b).abs() / a.abs().clamp(min=unit)).max() for a, b in zip(*both, strict=True)))
@@ -54,7 +55,7 @@ def step_distance(first: ModuleType, second: ModuleType, seed: int, steps: int =
     return worst
 
 
-def _everything(
+def _collect_outputs(
     module: ModuleType,
     network: Network,
     z: Tensor,
@@ -64,13 +65,15 @@ def _everything(
     noise: Tensor,
     kept: list[Tensor],
 ) -> list[Tensor]:
-    """What a module says of one step: the new state, what it keeps, the log-SNR, and rows that read less."""
+    """All that a module says of one step: the new state, what it keeps, the log-SNR, and rows that read less."""
     result = call_step(module, network, z, start, end, times, noise, list(kept))
     shown = [*result] if module.HISTORY else [result]
-    rows = [module.coefficients(start, end, times, read) for read in range(len(times))] if reads(module) else []
+    rows = (
+        [module.coefficients(start, end, times, read) for read in range(len(times))] if takes_read_count(module) else []
+    )
     return [*shown, torch.tensor([module.log_snr(start)], dtype=torch.float64), *map(torch.tensor, rows)]
 
 
-def reads(module: ModuleType) -> bool:
+def takes_read_count(module: ModuleType) -> bool:
     """Whether the coefficients take, beside past times, how many of them the step reads: a predictor-corrector."""
     return "read" in inspect.signature(module.coefficients).parameters

@@ -57,8 +57,8 @@ EXPLAINED: Mapping[tuple[str, str], str] = {
         "if count - 1 not in self._found and (count >= 1):",
     ): "It expands anew for a count of one, and keeps nothing of it.",
     (
-        "knots = range(math.floor(first), math.ceil(last) - 1, -1) if process.tables else () # where the clock has a kink",  # noqa: E501
-        "knots = range(math.floor(first), math.ceil(last) - 1, -2) if process.tables else () # where the clock has a kink",  # noqa: E501
+        "knots = range(math.floor(first), math.ceil(last) - 1, -1) if process.tables else ()",
+        "knots = range(math.floor(first), math.ceil(last) - 1, -2) if process.tables else ()",
     ): "DOP853 then finds every second kink itself, by shorter steps: on ddpm the answer moves by 4e-11.",
     (
         "score = (shares * pulls).sum(axis=0) / shares.sum(axis=0) * spreads.max()",
@@ -66,8 +66,8 @@ EXPLAINED: Mapping[tuple[str, str], str] = {
     ): "The unit of the score in the test that ends the refinement: another weight of its powers, to the "
     "same tolerance.",
     (
-        "tolerance = 1e-7 if abs(unit.imag) < 1e-3 else 1e-10 # a double eigenvalue is known to half the digits",
-        "tolerance = 1e-7 if (not (abs(unit.imag) < 0.001)) else 1e-10 # a double eigenvalue is known to half the digits",  # noqa: E501
+        "tolerance = 1e-7 if abs(unit.imag) < 1e-3 else 1e-10",
+        "tolerance = 1e-7 if (not (abs(unit.imag) < 0.001)) else 1e-10",
     ): "A tolerance: crossings are found by root finding, and rounding of radii is met neither way in the "
     "schemes that are tried.",
     (

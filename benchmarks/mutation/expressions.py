@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from changes import Mutant, edited
+from changes import Mutant, replace_node
 
 __all__ = ["KINDS", "Change", "changed_lines", "changes_of"]
 
+COMMENT = re.compile(r"(^|\s+)# [^'\"]*$")
+"""A comment without quotes: with some, the sign may stand in a text."""
 SWAPS: dict[type, type] = {
     ast.Add: ast.Sub,
     ast.Sub: ast.Add,
@@ -78,7 +81,7 @@ def changes_of(source: str) -> list[Change]:
     seen: Counter[tuple[str, ...]] = Counter()
     for function, place in places(ast.parse(source)):
         for kind, node, after in alternatives(place):
-            mutant = edited(source, kind, function.name, node, after)
+            mutant = replace_node(source, kind, function.name, node, after)
             lines = changed_lines(source, mutant.source)
             same = (kind, function.name, *lines)
             found.append(Change(mutant, *lines, text_without_docstring(function), seen[same]))
@@ -133,13 +136,18 @@ def _is_negated_by_another_kind(test: ast.expr) -> bool:
 
 
 def changed_lines(source: str, mutant: str) -> tuple[str, str]:
-    """The lines in which the two differ, in one line each."""
+    """The lines in which the two differ, in one line each, comments aside."""
     old, new = source.splitlines(), mutant.splitlines()
     shorter = min(len(old), len(new))
     head = next((n for n in range(shorter) if old[n] != new[n]), shorter)
     tail = next((n for n in range(shorter - head) if old[-1 - n] != new[-1 - n]), shorter - head)
     before, after = (lines[head : len(lines) - tail] for lines in (old, new))
-    return " ".join(" ".join(before).split()), " ".join(" ".join(after).split())
+    return join_lines(before), join_lines(after)
+
+
+def join_lines(lines: Iterable[str]) -> str:
+    """The lines in one, without the comments at their ends and with single spaces."""
+    return " ".join(" ".join(COMMENT.sub("", line) for line in lines).split())
 
 
 def text_without_docstring(function: ast.FunctionDef) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from changes import KINDS
-from jinja2 import Environment, StrictUndefined
+from jinja2 import StrictUndefined, Template
 
 __all__ = ["find_survivors", "page_of"]
 
@@ -73,8 +73,8 @@ def page_of(records: Sequence[Mapping[str, Any]], rounding: float) -> str:
         caught = sum(row["claim"] is not None for row in own)
         return " | ".join(map(str, (len(own), same, caught, len(own) - same - caught)))
 
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
-    return environment.from_string(PAGE).render(
+    page = Template(PAGE, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+    return page.render(
         records=records,
         rows=rows,
         changed=changed,

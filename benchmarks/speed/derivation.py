@@ -8,6 +8,7 @@ reports/benchmarks/derivation.md. Run by `make benchmark`.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -16,10 +17,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 os.environ["INTEGRATOR_ANALYSIS_CACHE"] = ""
 START = time.process_time()
 
+import jinja2  # noqa: E402
 import sympy  # noqa: E402
 
 import integrator_analysis as ia  # noqa: E402
@@ -31,6 +34,24 @@ IMPORTED = time.process_time() - START
 ROOT = Path(__file__).parents[2]
 OUTPUT = ROOT / "reports" / "benchmarks" / "derivation.md"
 BAB = "psld/RVV"
+
+
+class Row(NamedTuple):
+    """Seconds of a scheme's parts, and those that were expected of its local error."""
+
+    spec: str
+    lowering: float
+    error: float
+    text: float
+    radius: float
+    source: float
+    expected: float
+
+    @property
+    def derivation(self) -> float:
+        """All but the torch source."""
+        return self.lowering + self.error + self.text + self.radius
+
 
 WARM = """
 import json, time
@@ -47,38 +68,40 @@ print(json.dumps([imported, rows]))
 """
 
 
-def seconds(action: Callable[[], object]) -> float:
+def measure_seconds(action: Callable[[], object]) -> float:
+    """CPU seconds of a call."""
     start = time.process_time()
     action()
     return time.process_time() - start
 
 
-def cold() -> tuple[list[tuple], dict[str, list]]:
-    """Per scheme: the times, with the time that was expected of the expansion; and what was found."""
+def measure_cold() -> tuple[list[Row], dict[str, list[Any]]]:
+    """Derive the catalogue in this process: the times of every scheme, and what was found."""
     rows, found = [], {}
     for spec in ia.catalogue():
         made: list[ia.Integrator] = []
-        lowering = seconds(lambda spec=spec, made=made: made.append(ia.derive(spec)))
+        lowering = measure_seconds(lambda spec=spec, made=made: made.append(ia.derive(spec)))
         (i,) = made
-        error = seconds(lambda i=i: i.local_error)
-        text = seconds(lambda i=i: i.local_error.text())
-        radius = seconds(lambda i=i: i.spectral_radius)
-        source = seconds(lambda i=i: i.source)
+        error = measure_seconds(lambda i=i: i.local_error)
+        text = measure_seconds(lambda i=i: i.local_error.text())
+        radius = measure_seconds(lambda i=i: i.spectral_radius)
+        source = measure_seconds(lambda i=i: i.source)
         top = max(i.local_error.exponents.values())
         expected = sum(expected_seconds(i.program, n) for n in range(1 + i.stochastic, top + 1))
-        rows.append((spec, lowering, error, text, radius, source, expected))
+        rows.append(Row(spec, lowering, error, text, radius, source, expected))
         found[spec] = [i.order, i.nfe_per_step, dict(i.local_error.text()), i.spectral_radius]
     return rows, found
 
 
-def warm(folder: str) -> tuple[float, dict]:
-    """(seconds of the import, per scheme seconds and facts) of a new process."""
+def measure_warm(folder: str) -> tuple[float, dict[str, list[Any]]]:
+    """Derive the catalogue in a new process: seconds of the import, and per scheme seconds and facts."""
     environment = os.environ | {"INTEGRATOR_ANALYSIS_CACHE": folder, "PYTHONPATH": str(ROOT)}
     run = subprocess.run([sys.executable, "-c", WARM], env=environment, capture_output=True, text=True, check=True)
-    return tuple(json.loads(run.stdout))
+    imported, rows = json.loads(run.stdout)
+    return imported, rows
 
 
-def plain(order: int) -> dict[str, sympy.Expr]:
+def expand_plainly(order: int) -> dict[str, sympy.Expr]:
     """The coefficient of h**order in the local error of RVV, with sympy's undefined functions, diff and subs."""
     h, x, m, t, gamma, nu, mass = sympy.symbols("h x m t Gamma nu M")
     s_x, s_m, beta = (sympy.Function(name) for name in ("s_x", "s_m", "beta"))
@@ -102,54 +125,85 @@ def plain(order: int) -> dict[str, sympy.Expr]:
     return {k: sympy.expand((taylor[k] - exact[k]) / sympy.factorial(order)) for k in exact}
 
 
+PAGE = """\
+# Derivation of the catalogue, cold and warm
+
+{{ rows | length }} schemes, CPU seconds of one process with one thread. Cold, without a cache: order, leading \
+constant and stability of every scheme take {{ "%.1f" | format(rows | sum(attribute="derivation")) }} s \
+(lowering {{ "%.1f" | format(rows | sum(attribute="lowering")) }}, \
+local error {{ "%.1f" | format(rows | sum(attribute="error")) }}, \
+its text {{ "%.1f" | format(rows | sum(attribute="text")) }}, \
+stability {{ "%.1f" | format(rows | sum(attribute="radius")) }}); \
+torch source takes {{ "%.1f" | format(rows | sum(attribute="source")) }} s more, the import \
+{{ "%.1f" | format(cold_import) }} s. \
+The slowest is {{ slowest.spec }}, with {{ "%.1f" | format(slowest.derivation) }} s.
+
+Warm, a new process that finds all of it on disk: {{ "%.2f" | format(warm.values() | sum) }} s, after an import of \
+{{ "%.1f" | format(warm_import) }} s. The \
+facts are compared with the cold ones before this page is written.
+
+## The same Taylor job in plain sympy
+
+Local error of {{ bab }} (a BAB word), coefficient of h^n for a general score s(x, m, t): here in rooted trees, \
+all coefficients up to h^n; there by sympy.Function, diff and subs, that of h^n alone.
+
+| n | here | plain sympy | ratio |
+|---|---|---|---|
+{% for n, ours, theirs in jobs %}
+| {{ n }} | {{ "%.3f" | format(ours) }} | {{ "%.2f" | format(theirs) }} | {{ "%.0f" | format(theirs / ours) }} |
+{% endfor %}
+
+## Scheme by scheme
+
+Stability is the spectral radius of one step of t_max/10 from t_max/2 for a score eigenvalue of -2. Expected \
+is what the estimate of `analysis/accuracy/cost.py` says of the local error.
+
+| scheme | lowering | local error | (expected) | text | stability | torch source | warm |
+|---|---|---|---|---|---|---|---|
+{% for row in rows %}
+| {{ row.spec }} | {{ "%.3f" | format(row.lowering) }} | {{ "%.3f" | format(row.error) }} \
+| {{ "%.2f" | format(row.expected) }} | {{ "%.3f" | format(row.text) }} | {{ "%.3f" | format(row.radius) }} \
+| {{ "%.3f" | format(row.source) }} | {{ "%.4f" | format(warm[row.spec]) }} |
+{% endfor %}
+"""
+
+
+def page_of(
+    rows: list[Row],
+    warm: dict[str, float],
+    warm_import: float,
+    jobs: list[tuple[int, float, float]],
+    cold_import: float,
+) -> str:
+    """The page: ``warm`` are seconds by scheme, ``jobs`` of each power of h the seconds here and in plain sympy."""
+    page = jinja2.Template(PAGE, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+    slowest = max(rows, key=lambda row: row.derivation)
+    return page.render(
+        rows=rows, warm=warm, warm_import=warm_import, jobs=jobs, cold_import=cold_import, slowest=slowest, bab=BAB
+    )
+
+
 def main() -> None:
-    rows, found = cold()
+    argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None).parse_args()
+    rows, found = measure_cold()
     with tempfile.TemporaryDirectory() as folder:
-        warm(folder)
-        imported, kept = warm(folder)
+        measure_warm(folder)
+        imported, kept = measure_warm(folder)
     if {spec: facts for spec, (_, facts) in kept.items()} != found:
         raise SystemExit("what is found on disk is not what is derived")
     program = ia.derive(BAB).program
-    jobs = [(n, seconds(lambda n=n: strong_difference(program, n)), seconds(lambda n=n: plain(n))) for n in (2, 3, 4)]
-
-    totals = [sum(row[k] for row in rows) for k in range(1, 6)]
-    slowest = max(rows, key=lambda row: sum(row[1:5]))
-    warmed = sum(value for value, _ in kept.values())
-    lines = [
-        "# Derivation of the catalogue, cold and warm",
-        "",
-        f"{len(rows)} schemes, CPU seconds of one process with one thread. Cold, without a cache: order, leading "
-        f"constant and stability of every scheme take {sum(totals[:4]):.1f} s (lowering {totals[0]:.1f}, local error "
-        f"{totals[1]:.1f}, its text "
-        f"{totals[2]:.1f}, stability {totals[3]:.1f}); torch source takes {totals[4]:.1f} s more, the import "
-        f"{IMPORTED:.1f} s. The slowest is {slowest[0]}, with {sum(slowest[1:5]):.1f} s.",
-        "",
-        f"Warm, a new process that finds all of it on disk: {warmed:.2f} s, after an import of {imported:.1f} s. The "
-        "facts are compared with the cold ones before this page is written.",
-        "",
-        "## The same Taylor job in plain sympy",
-        "",
-        f"Local error of {BAB} (a BAB word), coefficient of h^n for a general score s(x, m, t): here in rooted trees, "
-        "all coefficients up to h^n; there by sympy.Function, diff and subs, that of h^n alone.",
-        "",
-        "| n | here | plain sympy | ratio |",
-        "|---|---|---|---|",
-        *(f"| {n} | {ours:.3f} | {theirs:.2f} | {theirs / ours:.0f} |" for n, ours, theirs in jobs),
-        "",
-        "## Scheme by scheme",
-        "",
-        "Stability is the spectral radius of one step of t_max/10 from t_max/2 for a score eigenvalue of -2. Expected "
-        "is what the estimate of `analysis/cost.py` says of the local error.",
-        "",
-        "| scheme | lowering | local error | (expected) | text | stability | torch source | warm |",
-        "|---|---|---|---|---|---|---|---|",
+    jobs = [
+        (
+            n,
+            measure_seconds(lambda n=n: strong_difference(program, n)),
+            measure_seconds(lambda n=n: expand_plainly(n)),
+        )
+        for n in (2, 3, 4)
     ]
-    for spec, lowering, error, text, radius, source, expected in rows:
-        cells = (f"{lowering:.3f}", f"{error:.3f}", f"{expected:.2f}", f"{text:.3f}", f"{radius:.3f}", f"{source:.3f}")
-        lines.append(f"| {spec} | {' | '.join(cells)} | {kept[spec][0]:.4f} |")
+    page = page_of(rows, {spec: value for spec, (value, _) in kept.items()}, imported, jobs, IMPORTED)
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-    write_text(OUTPUT, "\n".join(lines) + "\n")
-    print("\n".join(lines))
+    write_text(OUTPUT, page)
+    print(page)
 
 
 if __name__ == "__main__":

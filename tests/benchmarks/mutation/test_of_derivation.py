@@ -30,6 +30,12 @@ def test_mean():
 """
 
 
+@pytest.fixture(scope="module")
+def possible() -> dict[str, list[expressions.Change]]:
+    """Every change of every module in TESTS."""
+    return of_derivation.all_changes()
+
+
 def test_changes_are_single_ones_in_function_bodies_and_not_in_messages() -> None:
     made = changes_of(SOURCE)
     assert {(c.mutant.kind, c.mutant.function, c.mutant.before, c.mutant.after) for c in made} == {
@@ -66,6 +72,13 @@ def test_the_changed_lines_are_those_between_the_equal_ends(old: str, new: str) 
     before, after = expressions.changed_lines("\n".join(old), "\n".join(new))
     assert len(old) - len(before.split()) == len(new) - len(after.split())
     assert old.replace("".join(before.split()), "", 1) == new.replace("".join(after.split()), "", 1)
+
+
+def test_comments_are_no_part_of_a_change() -> None:
+    plain = changes_of("def f(a):\n    return a + 'x # y'\n")
+    remarked = changes_of("def f(a):\n    return a + 'x # y'  # the end\n")
+    assert [c.key for c in plain] == [c.key for c in remarked]
+    assert plain[0].before == "return a + 'x # y'"
 
 
 def test_the_verdict_of_a_change_hangs_on_its_function_alone() -> None:
@@ -108,23 +121,21 @@ def test_a_recorded_mutant_stays_while_its_lines_do() -> None:
     assert [("earlier" in row) for row, _ in of_derivation.draw_rows(rows, gone, 3, seed=1)] == [True, False, False]
 
 
-def test_every_module_that_derives_has_its_tests() -> None:
+def test_every_module_that_derives_has_its_tests(possible: dict[str, list[expressions.Change]]) -> None:
     folder = of_derivation.ROOT / of_derivation.PACKAGE
-    modules = {
-        path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8")
-        for room in ("analysis", "methods", "program")
-        for path in folder.glob(f"{room}/**/*.py")
-    }
+    rooms = [folder / room for room in ("analysis", "methods", "program")]
+    modules = {path.relative_to(folder).as_posix(): path for room in rooms for path in room.rglob("*.py")}
     assert len(modules) > 30
-    assert [module for module, text in modules.items() if changes_of(text) and module not in TESTS] == []
-    assert [module for module in TESTS if not (folder / module).exists()] == []
+    others = {module: path.read_text(encoding="utf-8") for module, path in modules.items() if module not in TESTS}
+    assert [module for module, text in others.items() if changes_of(text)] == []
+    assert [module for module, found in possible.items() if not found] == []
     files = {test.partition("::")[0] for tests in TESTS.values() for test in tests}
     assert [file for file in files if not (of_derivation.ROOT / file).exists()] == []
 
 
-def test_every_explained_survivor_is_a_change_that_can_be_made() -> None:
-    possible = {(c.before, c.after) for found in of_derivation.all_changes().values() for c in found}
-    assert [lines for lines in of_derivation.EXPLAINED if lines not in possible] == []
+def test_every_explained_survivor_is_a_change_that_can_be_made(possible: dict[str, list[expressions.Change]]) -> None:
+    lines = {(c.before, c.after) for found in possible.values() for c in found}
+    assert [own for own in of_derivation.EXPLAINED if own not in lines] == []
 
 
 def test_a_verdict_stands_while_the_tests_that_gave_it_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
