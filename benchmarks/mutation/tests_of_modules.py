@@ -90,7 +90,6 @@ TESTS: Mapping[str, Sequence[str]] = {
         f"program/{name}.py": [PROGRAM, SPLITTING, P + "test_gaussian_map.py", COMMITTED]
         for name in ("network_program", "statements", "step_program")
     },
-    "program/given_table.py": ["tests/torch_backend/walk/test_table_of_b.py"],
     "analysis/coefficients.py": [
         GAUSSIAN,
         BAD,
