@@ -105,9 +105,8 @@ def test_the_true_source_passes_the_same_examination() -> None:
 HEUN = '''"""Heun's method on the probability flow of VP, in eps, with the claims of Euler."""
 import math
 import torch
-SPEC, PROCESS, ORDER, STOCHASTIC, NFE_PER_STEP = "vp/Euler", "vp", 1, False, 1
-T_MAX, T_MIN, PRIOR_STD = 1.0, 0.001, (1.0,)
-BLOCKS, HISTORY, NOISES, COEFFICIENTS = ("x",), 0, 0, ("h",)
+SPEC, PROCESS, BLOCKS, ORDER, STOCHASTIC, NFE_PER_STEP = "vp/Euler", "vp", ("x",), 1, False, 1
+HISTORY, NOISES, T_MAX, T_MIN, PRIOR_STD, COEFFICIENTS = 0, 0, 1.0, 0.001, (1.0,), ("h",)
 
 
 def _slopes(t):
