@@ -178,7 +178,9 @@ def unsettle(row: Row) -> Row:
 def earlier_killers(row: Row) -> list[str]:
     """The tests that killed the mutant the last time: of a test with parameters, the cases that are the module's."""
     test = row.get("earlier", "")
-    if "::" not in test or not (ROOT / test.partition("::")[0]).exists():
+    file, _, name = test.partition("::")
+    # A doctest is named by its module and function, a test by its function.
+    if not name or not (ROOT / file).exists() or name.rpartition(".")[2] not in (ROOT / file).read_text("utf-8"):
         return []
     return [own for own in TESTS[row["module"]] if own.startswith(f"{test}[")] or [test]
 

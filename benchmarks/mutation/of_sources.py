@@ -29,6 +29,7 @@ from sources_page import find_survivors, page_of
 import integrator_analysis as ia
 from integrator_analysis.verification.bench import SEED
 from integrator_analysis.verification.certify import first_failure
+from torch_backend import load
 from torch_backend.measuring.device import one_thread
 from torch_backend.source import body_hash, module_from_source
 
@@ -61,7 +62,7 @@ def judge(integrator: ia.Integrator, mutant: Mutant) -> dict[str, Any]:
         "line": mutant.line,
         "before": mutant.before,
         "after": mutant.after,
-        "moved": moved if math.isfinite(moved) else None,
+        "moved": float(f"{moved:.1e}") if math.isfinite(moved) else None,  # the other digits are the machine's
         "equivalent": equivalent,
         "claim": None if failed is None else _describe_failure(ends) if raises else failed.name,
     }
@@ -94,11 +95,15 @@ def _measure_distance(integrator: ia.Integrator, mutant: Mutant) -> float:
         return step_distance(true, module_from_source(mutant.source, "mutants_changed"), SEED)
 
 
+def make_mutants(spec: str, source: str, count: int, seed: int) -> list[Mutant]:
+    """The mutants of one scheme. Their seed is the scheme's own: another scheme more or less changes none."""
+    return mutants(source, count, seed ^ zlib.crc32(spec.encode()))
+
+
 def judge_scheme(spec: str, count: int, seed: int) -> dict[str, Any]:
-    """Judge the mutants of one scheme. Their seed is the scheme's own: another scheme more or less changes none."""
+    """Judge the mutants of one scheme."""
     integrator = ia.derive(spec)
-    made = mutants(integrator.source, count, seed ^ zlib.crc32(spec.encode()))
-    rows = [judge(integrator, mutant) for mutant in made]
+    rows = [judge(integrator, mutant) for mutant in make_mutants(spec, integrator.source, count, seed)]
     return {"spec": spec, "body": body_hash(integrator.source), "count": count, "seed": seed, "rows": rows}
 
 
@@ -112,22 +117,30 @@ def judge_schemes(specs: Sequence[str], count: int, seed: int, jobs: int) -> Ite
         yield from pool.map(work, specs)
 
 
+def read_committed(spec: str) -> str:
+    """The source of a scheme in torch_backend/generated, which a test keeps up to date."""
+    return Path(load(spec).module.__file__).read_text(encoding="utf-8")
+
+
 def is_current(record: dict[str, Any] | None, spec: str, count: int, seed: int) -> bool:
-    """Whether a kept record is of the source in torch_backend/generated, which a test keeps up to date.
+    """Whether a kept record is of the source as it is committed.
 
     A record with a survivor is not: the claims may have become sharper.
     """
-    from torch_backend import load
-
     if record is None or (record["count"], record["seed"]) != (count, seed) or find_survivors([record]):
         return False
-    module = load(spec).module
-    return bool(record["body"] == body_hash(Path(module.__file__).read_text(encoding="utf-8")))
+    return bool(record["body"] == body_hash(read_committed(spec)))
+
+
+def renew_lines(record: dict[str, Any]) -> dict[str, Any]:
+    """A kept record with the lines of today's source: its header may have become longer or shorter."""
+    made = make_mutants(record["spec"], read_committed(record["spec"]), record["count"], record["seed"])
+    return record | {"rows": [row | {"line": m.line} for row, m in zip(record["rows"], made, strict=True)]}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("specs", nargs="*", help="schemes; all of the catalogue if none")
+    parser.add_argument("specs", nargs="*", help="schemes; all, and a new page, if none")
     parser.add_argument("--count", type=int, default=COUNT, help="mutants per scheme")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--jobs", type=int, default=1, help="processes")
@@ -136,6 +149,7 @@ def main() -> None:
     count, seed = arguments.count, arguments.seed
     found = {record["spec"]: record for record in read_record(RECORD)}
     todo = [spec for spec in chosen if not is_current(found.get(spec), spec, count, seed)]
+    found |= {spec: renew_lines(found[spec]) for spec in chosen if spec not in todo}
     say(f"{len(chosen) - len(todo)} of {len(chosen)} schemes are judged already")
     try:
         for n, record in enumerate(judge_schemes(todo, count, seed, arguments.jobs), start=1):
@@ -146,8 +160,10 @@ def main() -> None:
     except KeyboardInterrupt:
         say("interrupted; what was judged is kept, the same command goes on from there")
         sys.exit(130)
+    write_record(RECORD, found.values())
     ordered = [found[spec] for spec in chosen]
-    write_section("sources", page_of(ordered, ROUNDING))
+    if not arguments.specs:
+        write_section("sources", page_of(ordered, ROUNDING))
     sys.exit(bool(find_survivors(ordered)))
 
 

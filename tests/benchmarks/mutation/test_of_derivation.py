@@ -154,8 +154,20 @@ def test_a_verdict_stands_while_the_tests_that_gave_it_do(tmp_path: Path, monkey
     assert [of_derivation.is_settled(row) for row in rows] == [True, False, False]
     file.write_text(TEST.replace("== 3", "== 4"))
     assert not any(map(of_derivation.is_settled, rows))
-    assert of_derivation.earlier_killers(of_derivation.unsettle(rows[0])) == ["test_thing.py::test_mean"]
-    assert of_derivation.earlier_killers(of_derivation.unsettle(rows[2])) == []
+
+
+def test_what_killed_before_is_tried_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(of_derivation, "ROOT", tmp_path)
+    monkeypatch.setitem(TESTS, "thing.py", ["test_thing.py::test_cases[one]", "test_thing.py::test_cases[two]"])
+    file = tmp_path / "test_thing.py"
+    file.write_text(TEST)
+    row = of_derivation.unsettle({"module": "thing.py", "killed": "test_thing.py::test_mean", "tests": "?"})
+    assert of_derivation.earlier_killers(row) == ["test_thing.py::test_mean"]
+    assert of_derivation.earlier_killers(row | {"earlier": ""}) == []
+    file.write_text(TEST.replace("test_mean", "test_other"))
+    assert of_derivation.earlier_killers(row) == []
+    file.write_text(TEST.replace("test_mean", "test_cases"))
+    assert of_derivation.earlier_killers(row | {"earlier": "test_thing.py::test_cases"}) == TESTS["thing.py"]
 
 
 def test_a_kill_is_the_verdict_of_a_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
