@@ -130,7 +130,7 @@ def test_estimating_orders_needs_no_torch():
 
 
 def test_the_public_face_is_lazy():
-    assert torch_backend.__all__ == ["Sampler", "load"]
+    assert torch_backend.__all__ == ["Sampler", "load", "load_kernel", "module_from_source"]
     assert torch_backend.Sampler is sampler.Sampler
     assert "load" in dir(torch_backend)
     with pytest.raises(AttributeError, match="no attribute 'Smapler'"):

@@ -34,8 +34,14 @@ SPECS = [
 
 
 @pytest.fixture(scope="module")
-def sources() -> dict[str, str]:
-    return generated_sources()
+def integrators() -> dict[str, ia.Integrator]:
+    """The catalogue, each scheme derived once for all tests of this file."""
+    return {spec: ia.derive(spec) for spec in ia.catalogue()}
+
+
+@pytest.fixture(scope="module")
+def sources(integrators: dict[str, ia.Integrator]) -> dict[str, str]:
+    return generated_sources(integrators)
 
 
 def test_the_committed_folder_is_what_the_catalogue_derives(sources: dict[str, str]) -> None:
@@ -100,15 +106,17 @@ def test_a_header_is_short(text: str) -> None:
 def test_an_account_without_room_gives_way_to_a_pointer() -> None:
     i = ia.derive("psld/RVV")
     long = replace(i.program, account=tuple(f"Sentence {n} of a long account. " * 8 for n in range(12)))
-    lines = header(i.spec, "a test", "a test", long, i.local_error, ("order",), 1, "").splitlines()
+    lines = header(i.spec, "a test", "a test", long, i.network_program, i.local_error, ("order",), 1, "").splitlines()
     assert len(lines) == 40
     assert "...: the whole account is printed by `integrator-analysis derive psld/RVV`." in lines
     assert lines[-1].startswith("Body hash:")
 
 
 @pytest.mark.parametrize("spec", list(ia.catalogue()))
-def test_a_header_states_at_most_six_differentials_and_counts_the_others(spec: str) -> None:
-    error = ia.derive(spec).local_error
+def test_a_header_states_at_most_six_differentials_and_counts_the_others(
+    spec: str, integrators: dict[str, ia.Integrator]
+) -> None:
+    error = integrators[spec].local_error
     printed = errors_to_print(error)
     assert sum(len(p.terms) for p in printed.values()) <= 6
     text = " ".join(HEADERS[module_name(spec)].split())
