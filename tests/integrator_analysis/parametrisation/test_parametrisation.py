@@ -256,11 +256,16 @@ class Phase:
     drift: Matrix
     diffusion: Matrix
 
+    @cache  # noqa: B019 (two processes in all)
+    def propagator(self, time: Number) -> Matrix:
+        """exp(F t), which signal and covariance both need at every node of the angle's integral."""
+        return mpmath.expm(self.drift * time)
+
     def signal(self, time: Number) -> Matrix:
-        return mpmath.expm(self.drift * time)[:, 0]
+        return self.propagator(time)[:, 0]
 
     def covariance(self, time: Number) -> Matrix:
-        mass, e = mpmath.mpf("0.25"), mpmath.expm(self.drift * time)
+        mass, e = mpmath.mpf("0.25"), self.propagator(time)
         limit = mpmath.diag([1, mass])
         return limit + e * (mpmath.diag([0, mpmath.mpf("0.04") * mass]) - limit) * e.T
 
