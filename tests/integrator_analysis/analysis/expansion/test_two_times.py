@@ -118,3 +118,13 @@ def test_lagrange_polynomials_are_one_at_their_own_position_and_zero_at_the_othe
         for m, x in enumerate(positions):
             total = sum((c * x**n for n, c in enumerate(row)), jets.constant(0))
             assert jets.normal(total) == jets.constant(int(j == m))
+
+
+def test_the_spread_of_noise_that_reaches_position_through_momentum_has_its_closed_form() -> None:
+    """z' = -[[0, -1], [0, 0]] z with unit noise in m: C = [[h^3/3, h^2/2], [h^2/2, h]], so h/2 and h^3/12 are left."""
+    flow = LinearFlow.named(("x", "m"), sympy.Matrix([[0, -1], [0, 0]]), sympy.zeros(2, 2), 0)
+    jets = ring(flow.with_spread(("x", "m"), sympy.diag(0, 1)))
+    first, slope, second = (call.func(T, S) for call in flow.with_spread(("x", "m"), sympy.diag(0, 1)).spread)
+    for call, exact in ((second, H), (first, H**3 / 12)):
+        assert same(coefficients(jets, jets.expand(call), T, T), exact)
+    assert abs(coefficients(jets, jets.expand(slope), T, T)[1]) == sympy.Rational(1, 2)
