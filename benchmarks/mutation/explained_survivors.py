@@ -74,5 +74,10 @@ EXPLAINED: Mapping[tuple[str, str], str] = {
         "last, after, n = 0, 1, 1",
         "last, after, n = 1, 1, 1",
     ): "n = 1 is tried first: if it is not stable last becomes 1, and if all are, the answer is 1 either way.",
+    (
+        'return sympy.Matrix(k, k, lambda i, j: sympy.Symbol(f"B_{i}{j}", real=True))',
+        'return sympy.Matrix(k, k, lambda i, j: sympy.Symbol(f"B_{i}{j}", real=False))',
+    ): "An assumption that only lets sympy simplify: every reader takes the symbols from here, and the printed "
+    "coefficients of a table of B are the same.",
 }
 """By the changed lines, before and after."""
