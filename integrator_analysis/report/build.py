@@ -68,8 +68,11 @@ def build_report(
     """Write the report into ``output``; returns whether every claim of every scheme was verified.
 
     ``specs`` limits what is verified and shown; None is the whole catalogue. Nothing outside ``output`` is written,
-    unless ``renewed`` names a checkout: its kept certificates, table and pictures are then brought up to date.
+    unless ``renewed`` names a checkout: its kept certificates, table and pictures are then brought up to date
+    if every claim holds. Raises InputError for a checkout together with ``specs``.
     """
+    if renewed is not None and specs is not None:
+        raise ia.InputError("what a checkout keeps is renewed from the whole catalogue; leave specs out")
     output.mkdir(parents=True, exist_ok=True)
     run = ReportRun(output, console)
     with run.stage("derive"):
@@ -92,10 +95,12 @@ def build_report(
         write_text(output / "catalogue.md", catalogue_table(run.integrators, run.certificates))
         write_text(output / "claims.md", claims_table(list(run.certificates.values())))
     write_text(output / "index.html", render_page(run))
-    if renewed is not None:
+    failed = [spec for spec, certificate in run.certificates.items() if not certificate.passed]
+    if renewed is not None and failed:
+        console.print("  a claim failed: nothing that the checkout keeps was renewed")
+    elif renewed is not None:
         for path in renew(renewed, output, run.integrators, run.certificates):
             console.print(f"  renewed {path.relative_to(renewed)}")
-    failed = [spec for spec, certificate in run.certificates.items() if not certificate.passed]
     console.print(
         f"{len(run.certificates) - len(failed)} of {len(run.certificates)} schemes verified: {output / 'index.html'}"
     )

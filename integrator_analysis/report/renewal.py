@@ -156,7 +156,9 @@ def _power_of_ten(difference: float) -> str:
 
     >>> [_power_of_ten(value) for value in (3e-9, 2e-5, 1e-4)]
     ['1e-06', '1e-04', '1e-04']
+    >>> _power_of_ten(math.inf), _power_of_ten(math.nan)  # a claim that failed, a constant that was not measured
+    ('inf', '-')
     """
-    if math.isnan(difference):
-        return "-"
+    if not math.isfinite(difference):
+        return "-" if math.isnan(difference) else "inf"
     return f"{10.0 ** math.ceil(math.log10(max(difference, LEAST_DIFFERENCE)) - 1e-9):.0e}"

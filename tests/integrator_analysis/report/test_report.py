@@ -55,6 +55,26 @@ def test_a_failing_claim_fails_the_report(tmp_path: Path, monkeypatch: pytest.Mo
     assert "what failed" in page
 
 
+def test_what_a_checkout_keeps_is_renewed_from_the_whole_catalogue_alone(tmp_path: Path) -> None:
+    with pytest.raises(build.ia.InputError, match="whole catalogue"):
+        build.build_report(tmp_path / "report", Console(quiet=True), ("vp/DDIM",), renewed=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_renewed_where_a_claim_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stages are left out: what is tested comes after them."""
+    (failed,) = _failing(["vp/DDIM"])
+    monkeypatch.setattr(build.ia, "catalogue", lambda: ["vp/DDIM"])
+    monkeypatch.setattr(build, "FEATURED", ("vp/DDIM",))
+    monkeypatch.setattr(build, "differences", lambda *_: [])
+    monkeypatch.setattr(build, "_verify", lambda run: run.certificates.update({"vp/DDIM": failed}))
+    monkeypatch.setattr(build, "draw_analysis", lambda *_: {})
+    monkeypatch.setattr(build, "_sample_digits", lambda run: None)
+    monkeypatch.setattr(build, "render_page", lambda run: "")
+    monkeypatch.setattr(build, "renew", lambda *_: pytest.fail("renewed"))
+    assert not build.build_report(tmp_path / "report", Console(quiet=True), renewed=tmp_path)
+
+
 def _failing(specs: Sequence[str], **_: object) -> Iterator[build.Certificate]:
     for spec in specs:
         certificate = build.ia.verify(spec)
