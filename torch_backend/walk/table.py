@@ -21,13 +21,15 @@ def tabulate(
     history: int = 0,
     mends: bool = False,
     lower_order_final: bool = False,
+    to_zero: bool = False,
 ) -> Tensor:
     """The scheme's coefficients on a grid: a float64 CPU tensor of shape ``(n_steps, n_coefficients)``.
 
     ``coefficients(t, s)`` gives the numbers of the step from time t to s < t. A multistep scheme, with ``history``,
     also takes the start times of that many earlier steps, newest first. With ``lower_order_final`` a step reads at most
-    as many of them as steps follow it. A predictor-corrector, which ``mends``, takes that number as an argument of its
-    own: it first corrects the step before, and that one read more. Raises ValueError for times that ``check_times``
+    as many of them as steps follow it; with ``to_zero`` a step to no noise, which has order one and no row, follows the
+    last. A predictor-corrector, which ``mends``, takes the number of steps that follow as an argument of its own: it
+    first corrects the step before, and that one read more. Raises ValueError for times that ``check_times``
     refuses, for a coefficient that is not finite or does not exist, and for ``lower_order_final`` without ``history``.
     """
     walk = check_times(times)
@@ -36,7 +38,7 @@ def tabulate(
     rows = []
     # The past of step i: starts of at most ``history`` steps before it, newest first; ``left`` steps follow.
     for i, (t, s) in enumerate(pairwise(walk)):
-        past, left = walk[max(0, i - history) : i][::-1], len(walk) - 2 - i
+        past, left = walk[max(0, i - history) : i][::-1], len(walk) - 2 - i + to_zero
         read: tuple[object, ...] = (past,) if history else ()
         if lower_order_final:
             read = (past[: left + 2], left) if mends else (past[:left],)
@@ -58,7 +60,11 @@ def tabulate(
 
 
 def tabulate_scheme(
-    scheme: Scheme, times: Iterable[float], lower_order_final: bool = False, B: object = None
+    scheme: Scheme,
+    times: Iterable[float],
+    lower_order_final: bool = False,
+    B: object = None,
+    to_zero: bool = False,
 ) -> Tensor:
     """The coefficients of a scheme on a grid, (n_steps, n_coefficients); ``B`` for one that takes it at every step.
 
@@ -82,7 +88,24 @@ def tabulate_scheme(
         raise ValueError(f"{facts.spec} takes no B; leave it out")
     if lower_order_final and facts.primed:
         raise ValueError(f"{facts.spec} reads an earlier evaluation in every step; leave lower_order_final out")
-    return tabulate(coefficients, walk, facts.history, facts.mends, lower_order_final)
+    return tabulate(coefficients, walk, facts.history, facts.mends, lower_order_final, to_zero)
+
+
+FEW_STEPS = 15
+"""Below this number of steps diffusers lowers the order of a multistep scheme's final steps by default."""
+
+
+def lowers_final_order(scheme: Scheme, steps: int, wanted: bool | None = None) -> bool:
+    """Whether a walk of so many ``steps``, a step to no noise included, ends with steps of lower order.
+
+    ``wanted`` decides where it is not None. Otherwise the answer is the default of diffusers' schedulers: yes for a
+    predictor-corrector (UniPCMultistepScheduler), for other multistep schemes below 15 steps
+    (DPMSolverMultistepScheduler), and no for a scheme that reads no earlier steps or cannot do without them.
+    """
+    facts = facts_of(scheme)
+    if wanted is not None:
+        return wanted
+    return bool(facts.history) and not facts.primed and (facts.mends or steps < FEW_STEPS)
 
 
 def priming_row(scheme: Scheme, walk: Sequence[float]) -> Tensor | None:
