@@ -17,7 +17,11 @@ __all__ = ["check_schedulable", "class_name", "scheduler_module"]
 TEXT = "export/exported_text/"
 IMAGES = (*WALK, TEXT + "prediction.py", TEXT + "stages.py", TEXT + "scheduler_engine.py")
 KINDS = {
-    "vp": ((*IMAGES, TEXT + "scheduler_table.py"), "TableScheduler", ""),
+    "vp": (
+        (*IMAGES, *(f"{TEXT}{name}.py" for name in ("counterparts", "config_keys", "scheduler_table"))),
+        "TableScheduler",
+        "",
+    ),
     "flow": ((*IMAGES, TEXT + "scheduler_flow.py"), "FlowScheduler", ""),
 }
 PHASE = (*WALK, "networks/conditions.py", TEXT + "scheduler_phase.py"), "PhaseSpaceScheduler", ', "PhaseSpacePipeline"'

@@ -32,6 +32,18 @@ def falls(walk: Sequence[float], high: float, low: float) -> bool:
     return bool(walk) and walk[0] <= high and walk[-1] >= low and all(a > b for a, b in pairwise(walk))
 
 
+def shorten(values: Sequence[float]) -> str:
+    """A list of numbers for an error message: all of up to six, else the first three, the last and how many.
+
+    >>> shorten([3.0, 1.5]), shorten(range(1000))
+    ('[3, 1.5]', '[0, 1, 2, ..., 999] (1000 numbers)')
+    """
+    shown = [f"{value:.6g}" for value in values]
+    if len(shown) <= 6:
+        return f"[{', '.join(shown)}]"
+    return f"[{', '.join(shown[:3])}, ..., {shown[-1]}] ({len(shown)} numbers)"
+
+
 @dataclass
 class SchemeSchedulerOutput(BaseOutput):
     """``prev_sample``: the state for the next evaluation; ``pred_original_sample``: x_0 as predicted by this one."""
