@@ -5,11 +5,12 @@ Exported schedulers carry this text.
 """
 
 import math
-from collections.abc import Mapping
-from importlib import import_module
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
+
+from torch_backend.export.exported_text.beta_sigmas import beta_sigmas
 
 
 class Habits(NamedTuple):
@@ -88,15 +89,13 @@ def spaced(spacing: str, n: int, count: int, offset: int, habits: Habits) -> lis
         return [float(count - 1 - i) for i in range(n)]
     more = int(habits.leaves_last)
     if spacing == "linspace":
-        walk = np.linspace(0, count - 1, n + more)[::-1][:n]
-        walk = walk.round() if habits.rounds else walk
-    elif spacing == "leading":
-        walk = np.arange(n - 1 + more, more - 1, -1) * (count // (n + more)) + offset
-        walk = walk - max(0, int(walk[0]) - (count - 1))
-    else:
-        walk = np.arange(n, 0, -1) * (count / n)
-        walk = walk.round() - 1
-    return [float(k) for k in walk]
+        laid = np.linspace(0, count - 1, n + more)[::-1][:n]
+        return [float(k) for k in (laid.round() if habits.rounds else laid)]
+    if spacing == "trailing":
+        return [float(k) for k in (np.arange(n, 0, -1) * (count / n)).round() - 1]
+    ratio = count // (n + more)
+    beyond = max(0, (n - 1 + more) * ratio + offset - (count - 1))
+    return [float((n - 1 - i + more) * ratio + offset - beyond) for i in range(n)]
 
 
 def karras_sigmas(n: int, high: float, low: float) -> np.ndarray:
@@ -109,16 +108,7 @@ def exponential_sigmas(n: int, high: float, low: float) -> np.ndarray:
     return np.exp(np.linspace(math.log(high), math.log(low), n))
 
 
-def beta_sigmas(n: int, high: float, low: float) -> np.ndarray:
-    """``n`` values from ``high`` to ``low`` at quantiles of the beta distribution (0.6, 0.6), arXiv 2407.12173.
-
-    Raises ImportError without scipy, which diffusers needs there too.
-    """
-    quantiles = import_module("scipy.special").betaincinv(0.6, 0.6, 1 - np.linspace(0, 1, n))
-    return np.asarray(low + quantiles * (high - low))
-
-
-SIGMAS = {
+SIGMAS: Mapping[str, Callable[[int, float, float], Iterable[float]]] = {
     "use_karras_sigmas": karras_sigmas,
     "use_exponential_sigmas": exponential_sigmas,
     "use_lu_lambdas": exponential_sigmas,  # diffusers' exponent of Lu et al., 2206.00927, is 1

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from torch_backend.export.exported_text.config_keys import check_config
 from torch_backend.export.exported_text.counterparts import HABITS, SIGMAS, SPACINGS, counterpart, spaced
-from torch_backend.export.exported_text.prediction import alpha_sigma
 from torch_backend.export.exported_text.scheduler_engine import SchemeScheduler, falls, shorten
+from torch_backend.networks.prediction import alpha_sigma
 from torch_backend.walk.grids import time_grid
 from torch_backend.walk.validation import unknown_name_message
 
