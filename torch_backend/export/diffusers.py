@@ -7,8 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from torch_backend.export.exported_text.counterparts import counterpart
 from torch_backend.export.exported_text.stages import check_starts_with_evaluation
 from torch_backend.export.text import WALK, check_certified, header, importable_name, join, pieces
+from torch_backend.scheme import SchemeFacts
 from torch_backend.source import facts_of_source
 from torch_backend.walk.table import tabulate
 
@@ -45,7 +47,7 @@ FACE = '''
 class {name}({base}):
     """{spec}: {summary}
 
-    {kind} {order_of_accuracy} for a general smooth network; {nfe} evaluation(s), hence time-step entries, per step.
+    {kind} {order_of_accuracy} for a general smooth network; {nfe} evaluation(s), hence time-step entries, per step.{grid}
     """
 
     __doc__ += {base}.__doc__ or ""
@@ -93,6 +95,15 @@ def check_schedulable(source: str) -> None:
     check_starts_with_evaluation(facts, t, s, row)
 
 
+def _counterpart_in_words(facts: SchemeFacts) -> str:
+    """The paragraph of a class's docstring that names the scheme's counterpart, for schemes on a table of betas."""
+    if facts.process != "vp":
+        return ""
+    name, same = counterpart(facts.spec, facts.history, facts.nfe_per_step)
+    what = "makes the same steps" if same else "is the nearest to it"
+    return f"\n    Its counterpart in diffusers is {name}, which {what}: time steps and ending are those."
+
+
 def scheduler_module(source: str, certificate: Mapping[str, Any], file: str | None = None) -> str:
     """The text of the exported file: header, loop, scheduler, the certified scheme, the scheme's scheduler class.
 
@@ -114,6 +125,7 @@ def scheduler_module(source: str, certificate: Mapping[str, Any], file: str | No
         kind="Weak order" if facts.stochastic else "Order",
         order_of_accuracy=facts.order,
         nfe=facts.nfe_per_step,
+        grid=_counterpart_in_words(facts),
         more=more,
     )
     needs = (PHASE_NEEDS if more else NEEDS).format(module=importable_name(file, facts.spec), name=name)
