@@ -137,8 +137,7 @@ class FlowScheduler(SchemeScheduler):
     all are stretched. ``use_karras_sigmas``, ``use_exponential_sigmas``, ``use_beta_sigmas``: the same ends, and
     between them sigma equidistant in its seventh root, in its logarithm, or as beta quantiles.
     ``invert_sigmas``: the network is told 1000 (1 - sigma) and returns x_0 - noise. ``prediction_type``:
-    flow_prediction, the velocity noise - x_0, or sample, epsilon. ``lower_order_final``: whether the final steps of a
-    multistep scheme have lower order; None as in diffusers.
+    flow_prediction, the velocity noise - x_0, or sample, epsilon. ``lower_order_final``: see below.
 
     Sigmas are by default those of the scheduler of diffusers whose place the scheme takes, ``COUNTERPARTS``. Schemes
     that have no step from sigma = 1, and networks that return epsilon, which says nothing of x_0 there, begin at
@@ -169,7 +168,7 @@ class FlowScheduler(SchemeScheduler):
         prediction_type: str = "flow_prediction",
         clip_sample: bool = False,
         clip_sample_range: float = 1.0,
-        lower_order_final: bool | None = None,
+        lower_order_final: bool = True,
     ) -> None:
         self._check_settings()
         self._check_flow_settings()
@@ -294,7 +293,8 @@ class FlowScheduler(SchemeScheduler):
             raise ValueError(f"num_inference_steps = {num_inference_steps!r}, but {len(walk)} sigmas or time steps")
         times = walk if times is None else times
         highest = self._highest[len(times) > 1]
-        if times[0] > highest:  # and above the second time, which fine grids have beyond it too
+        own = sigmas is None and timesteps is None  # a counterpart's first sigma is kept wherever a step begins there
+        if times[0] > highest and not (own and times[0] < 1):  # above the second time, which may lie beyond it too
             second = times[1] if len(times) > 1 else 0.0
             times[0] = max(highest, (times[0] + second) / 2)
         self._timesteps_of = None
