@@ -23,7 +23,6 @@ from torch_backend.scheme import SchemeFacts
 from torch_backend.walk.table import lowers_final_order, tabulate
 from torch_backend.walk.validation import usable_device
 
-
 Generators = torch.Generator | Sequence[torch.Generator] | None
 """What draws noise: one generator for the batch, a list with one per sample, or, with None, torch's own."""
 
@@ -240,7 +239,7 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
             return expected
         if done and self.scheme.history:
             raise ValueError(f"all {len(self._entries)} time steps are done; call set_timesteps to begin again")
-        if self.scheme.history or expected % self.order and not done:
+        if self.scheme.history or (expected % self.order and not done):
             why = f"{self.scheme.spec} reads earlier steps" if self.scheme.history else "the step is not done"
             raise ValueError(
                 f"time step {value:g} is out of order, {self._entries[expected]:g} comes next and {why}; "
