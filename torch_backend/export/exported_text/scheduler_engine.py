@@ -17,8 +17,8 @@ from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from torch_backend.export.exported_text.prediction import PREDICTIONS, from_state
 from torch_backend.export.exported_text.stages import evaluation_times, resume
+from torch_backend.networks.prediction import PREDICTIONS, from_state
 from torch_backend.scheme import SchemeFacts
 from torch_backend.walk.table import lowers_final_order, tabulate
 from torch_backend.walk.validation import usable_device

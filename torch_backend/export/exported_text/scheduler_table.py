@@ -18,8 +18,8 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 from torch import Tensor
 
-from torch_backend.export.exported_text.prediction import alpha_sigma
 from torch_backend.export.exported_text.scheduler_engine import SchemeScheduler, falls
+from torch_backend.networks.prediction import alpha_sigma
 from torch_backend.walk.grids import time_grid
 from torch_backend.walk.validation import unknown_name_message
 
