@@ -77,11 +77,6 @@ class SchemeFacts:
     """The data variance that the coefficients assume; None where they assume none. Anchored schemes take another."""
     takes_B: bool = False
     """Whether the coefficients take a matrix B for every step."""
-    grid: str = "uniform"
-    """The name of the grid that a walk takes by default."""
-    data_weights: Callable[[float], Sequence[float]] | None = None
-    """``data_weights(t)``: 2k numbers a, b, such that the predicted x_0 is sum a_i z_i + sum b_i output_i over the
-    blocks of the state and of what the network returns; None where a walk has no step to no noise."""
 
 
 Scheme = SchemeFacts | SchemeModule | ModuleType
@@ -117,6 +112,4 @@ def facts_of(scheme: Scheme) -> SchemeFacts:
         mends=getattr(scheme, "MENDS", False),
         variance=getattr(scheme, "VARIANCE", None),
         takes_B=hasattr(scheme, "B"),
-        grid=getattr(scheme, "GRID", "uniform"),
-        data_weights=getattr(scheme, "data_weights", None),
     )
