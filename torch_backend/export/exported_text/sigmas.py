@@ -28,7 +28,8 @@ class StraightPath(NamedTuple):
     """A model on x = (1 - sigma) x_0 + sigma c noise, and how a scheme of the process edm walks it.
 
     x / (1 - sigma) = x_0 + rho noise with rho = c sigma / (1 - sigma), exactly, and such is the state of that process
-    at the time rho: the noise which a stochastic scheme adds there is the right one. rho is infinite at sigma = 1: a walk from there begins at ``top``.
+    at the time rho: the noise which a stochastic scheme adds there is the right one. rho is infinite at sigma = 1: a
+    walk from there begins at ``top``.
     """
 
     noise_scale: float = 1.0
