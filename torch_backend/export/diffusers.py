@@ -18,7 +18,11 @@ TEXT = "export/exported_text/"
 SHARED = ("stages.py", "beta_sigmas.py", "scheduler_engine.py")
 IMAGES = (*WALK, "networks/prediction.py", *(TEXT + name for name in SHARED))
 KINDS = {
-    "vp": ((*IMAGES, TEXT + "scheduler_table.py"), "TableScheduler", ""),
+    "vp": (
+        (*IMAGES, *(f"{TEXT}{name}.py" for name in ("counterparts", "config_keys", "scheduler_table"))),
+        "TableScheduler",
+        "",
+    ),
     "flow": ((*IMAGES, TEXT + "scheduler_flow.py"), "FlowScheduler", ""),
 }
 PHASE = (*WALK, "networks/conditions.py", TEXT + "scheduler_phase.py"), "PhaseSpaceScheduler", ', "PhaseSpacePipeline"'
