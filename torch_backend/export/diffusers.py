@@ -23,7 +23,7 @@ KINDS = {
         "TableScheduler",
         "",
     ),
-    "flow": ((*IMAGES, TEXT + "scheduler_flow.py"), "FlowScheduler", ""),
+    "flow": ((*IMAGES, TEXT + "counterparts.py", TEXT + "scheduler_flow.py"), "FlowScheduler", ""),
 }
 PHASE = (*WALK, "networks/conditions.py", TEXT + "scheduler_phase.py"), "PhaseSpaceScheduler", ', "PhaseSpacePipeline"'
 """The modules whose text goes into the file, the base class, and what else the file offers."""

@@ -16,7 +16,7 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 import integrator_analysis as ia
-from torch_backend.export.exported_text.scheduler_flow import COUNTERPARTS, FlowScheduler, counterpart
+from torch_backend.export.exported_text.scheduler_flow import FlowScheduler, flow_counterpart
 from torch_backend.scheme import facts_of
 
 # numpy on tensors, in schedulers of diffusers
@@ -180,7 +180,7 @@ def test_default_sigmas_are_those_of_the_counterpart(scheme: str, name: str) -> 
             if scheme in ("DDIM", "UniPC-2"):  # they have no step from 1; UniPC of diffusers begins at 1 - 1e-6
                 due[0] = 1.0 if steps == 1 else 0.999
             torch.testing.assert_close(starts, due, rtol=1e-6, atol=1e-7)
-    assert COUNTERPARTS[scheme] == counterpart(ours.scheme) == name
+    assert flow_counterpart(ours.scheme)[0] == name
 
 
 def test_schemes_that_are_not_listed_are_taken_for_their_kind() -> None:
@@ -190,7 +190,7 @@ def test_schemes_that_are_not_listed_are_taken_for_their_kind() -> None:
         ("flow/RK4", "FlowMatchHeunDiscreteScheduler"),
         ("flow/DDIM", "FlowMatchEulerDiscreteScheduler"),
     ]:
-        assert counterpart(dataclasses.replace(scheduler_class(spec).scheme, spec="flow/mine")) == kind
+        assert flow_counterpart(dataclasses.replace(scheduler_class(spec).scheme, spec="flow/mine")) == (kind, False)
 
 
 def test_as_many_steps_as_in_training_go_to_the_last_time_of_training() -> None:
@@ -201,6 +201,18 @@ def test_as_many_steps_as_in_training_go_to_the_last_time_of_training() -> None:
         assert one.sigmas[-2].item() == pytest.approx(7 / 1006, rel=1e-6)
         assert one.sigmas[0] == 1
         assert len(one.sigmas[::1].unique()) == 1001
+
+
+def test_the_derived_spacing_is_the_grid_of_sampler_shifted() -> None:
+    for spec in (EULER, MULTISTEP):
+        one, sampler = scheduler(spec, shift=3.0, timestep_spacing="derived"), ia.derive(spec).to_torch()
+        one.set_timesteps(9)
+        own = torch.tensor(sampler.times(9), dtype=torch.float64)
+        torch.testing.assert_close(one.sigmas, (3 * own / (1 + 2 * own)).float())
+        one.set_timesteps(1)
+        assert len(one.timesteps) == 1
+    with pytest.raises(ValueError, match="'derived' or None is needed"):
+        scheduler(EULER, timestep_spacing="trailing")
 
 
 def test_one_step_goes_from_noise_to_data() -> None:
