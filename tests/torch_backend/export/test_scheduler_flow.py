@@ -16,7 +16,8 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 import integrator_analysis as ia
-from torch_backend.export.exported_text.scheduler_flow import FlowScheduler, flow_counterpart
+from torch_backend.export.exported_text.flow_counterparts import flow_counterpart
+from torch_backend.export.exported_text.scheduler_flow import FlowScheduler
 from torch_backend.scheme import facts_of
 
 # numpy on tensors, in schedulers of diffusers

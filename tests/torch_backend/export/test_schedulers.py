@@ -465,6 +465,11 @@ def test_a_saved_pipeline_comes_back_with_the_scheduler(scheduler_class: Any, un
     assert dict(again.scheduler.config)["clip_sample"]
 
 
+def test_the_docstring_names_the_counterpart(scheduler_class: Any) -> None:
+    assert "DDIMScheduler, which makes the same steps." in scheduler_class("vp/DDIM").__doc__
+    assert "FlowMatchHeunDiscreteScheduler, which makes the same steps." in scheduler_class("flow/Heun").__doc__
+
+
 def test_the_file_imports_torch_numpy_and_diffusers_only(scheduler_class: Any) -> None:
     for spec in ("vp/DDIM", "flow/Heun"):
         text = Path(sys.modules[scheduler_class(spec).__module__].__file__).read_text(encoding="utf-8")

@@ -1,11 +1,11 @@
 """The scheduler of a scheme on rectified flow for networks that return the velocity: config, shift, time steps.
 
-Knows the sigmas of diffusers' schedulers for flow matching, which are the scheme's times, and which of those schedulers
-a scheme stands in for. Exported schedulers carry this text.
+Knows the settings of diffusers' schedulers for flow matching, whose sigmas are the scheme's times. Exported schedulers
+carry this text.
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,87 +14,11 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
 from torch_backend.export.exported_text.counterparts import SIGMAS, SPACINGS
+from torch_backend.export.exported_text.flow_counterparts import SIGMAS_OF, flow_counterpart
 from torch_backend.export.exported_text.scheduler_engine import SchemeScheduler, falls
-from torch_backend.scheme import SchemeFacts
 from torch_backend.walk.sample_scheme import grid_of_steps
 from torch_backend.walk.table import tabulate
 from torch_backend.walk.validation import unknown_name_message
-
-EULER, HEUN = "FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"
-SINGLESTEP, MULTISTEP = "DPMSolverSinglestepScheduler", "DPMSolverMultistepScheduler"
-DEIS, UNIPC = "DEISMultistepScheduler", "UniPCMultistepScheduler"
-
-FLOW_COUNTERPARTS: Mapping[str, tuple[str, bool]] = {
-    "conjugate(predict=velocity)": (EULER, True),
-    "Euler": (EULER, False),
-    "DDIM": (EULER, True),
-    "DDIM-eta": (EULER, False),
-    "EM": (EULER, False),
-    "lambda-DDIM": (EULER, False),
-    "Heun": (HEUN, True),
-    "EDM-Heun": (HEUN, False),
-    "ERK2": (HEUN, False),
-    "RK4": (HEUN, False),
-    "DPM-Solver-2": (SINGLESTEP, False),
-    "DPM-Solver-3": (SINGLESTEP, False),
-    "DPM-Solver++2S": (SINGLESTEP, False),
-    "DPM-Solver++2M": (MULTISTEP, True),
-    "DPM-Solver++3M": (MULTISTEP, False),
-    "SDE-DPM-Solver++2M": (MULTISTEP, True),
-    "DEIS": (DEIS, False),
-    "UniPC": (UNIPC, True),
-    "UniPC-eps": (UNIPC, False),
-}
-"""Beginning of a scheme's name -> its counterpart in diffusers on flow, and whether that makes the same steps."""
-
-
-def flow_counterpart(facts: SchemeFacts) -> tuple[str, bool]:
-    """The scheduler of diffusers whose default sigmas on flow a scheme takes, and whether it makes the same steps.
-
-    A scheme that is not listed is taken for multistep where it reads earlier steps, for Heun where it has several
-    evaluations a step, and for Euler otherwise.
-    """
-    name = facts.spec.partition("/")[2]
-    for beginning in sorted(FLOW_COUNTERPARTS, key=len, reverse=True):
-        if name.startswith(beginning):
-            return FLOW_COUNTERPARTS[beginning]
-    if facts.history:
-        return (UNIPC if facts.mends else MULTISTEP), False
-    return (EULER if facts.nfe_per_step == 1 else HEUN), False
-
-
-def _as_euler(count: int, trained: int, shift: float, each: int) -> np.ndarray:
-    """Equal steps from 1 to the shifted 1/trained, or to 1/count where that is smaller.
-
-    diffusers goes to the shifted 1/trained always, and shifts once more, so that its walks of many steps end in one
-    step from far above 1/trained and do not converge.
-    """
-    return np.linspace(1.0, min(shift / (trained + shift - 1), 1 / count), count)
-
-
-def _as_dpm_solver(count: int, trained: int, shift: float, each: int) -> np.ndarray:
-    """Equal steps from 1 - 1/trained to 0, which is left out; an interval for every evaluation, one after the last."""
-    evaluations = (count - 1) * each + 1
-    return np.asarray((1 - 1 / trained) * (1 - np.arange(count) * each / evaluations))
-
-
-def _as_unipc(count: int, trained: int, shift: float, each: int) -> np.ndarray:
-    """Equal steps from 1 to 1/trained, which is left out."""
-    return np.linspace(1.0, 1 / trained, count + 1)[:-1]
-
-
-SIGMAS_OF: Mapping[str, Callable[[int, int, float, int], np.ndarray]] = {
-    EULER: _as_euler,
-    HEUN: _as_euler,
-    SINGLESTEP: _as_dpm_solver,
-    MULTISTEP: _as_dpm_solver,
-    DEIS: _as_dpm_solver,
-    UNIPC: _as_unipc,
-}
-"""Counterpart -> (number of steps, num_train_timesteps, shift, evaluations a step) -> sigmas, yet to be shifted.
-
-``shift`` is that of the config, 1 where it depends on the image.
-"""
 
 GRIDS_BETWEEN_ENDS = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas")
 """Settings, among those of ``SIGMAS``, that lay the shifted sigmas anew between the first and the last of them."""
@@ -135,7 +59,7 @@ class FlowScheduler(SchemeScheduler):
     1 - 1/num_train_timesteps instead, or half-way to the second time where that is later.
     """
 
-    _compatibles = [EULER, HEUN, SINGLESTEP, MULTISTEP, DEIS, UNIPC]  # noqa: RUF012
+    _compatibles = list(SIGMAS_OF)  # noqa: RUF012
     asked = "flow_prediction"
 
     @register_to_config

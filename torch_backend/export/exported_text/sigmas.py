@@ -138,11 +138,13 @@ def _draws(
     if isinstance(generators, Sequence) and len(generators) != len(x):
         raise ValueError(f"{len(generators)} seeds for a batch of {len(x)}; one for each sample is needed")
 
+    def drawn(shape: Sequence[int], generator: torch.Generator | None) -> Tensor:
+        return torch.randn(shape, generator=generator, device=x.device, dtype=x.dtype)
+
     def fresh(sigma: Tensor, sigma_next: Tensor) -> Tensor:
-        options = {"device": x.device, "dtype": x.dtype}
         if isinstance(generators, Sequence):
-            return torch.cat([torch.randn((1, *x.shape[1:]), generator=one, **options) for one in generators])
-        return torch.randn(x.shape, generator=generators, **options)
+            return torch.cat([drawn((1, *x.shape[1:]), one) for one in generators])
+        return drawn(x.shape, generators)
 
     source = fresh if noise_sampler is None else noise_sampler
     return lambda i: torch.stack([source(sigmas[i], sigmas[i + 1]) for _ in range(facts.noises)])
