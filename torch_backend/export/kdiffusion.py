@@ -12,7 +12,7 @@ from torch_backend.source import facts_of_source
 
 __all__ = ["check_on_sigmas", "sampler_function", "sampler_name"]
 
-TEXTS = (*WALK, "export/exported_text/prediction.py", "export/exported_text/sigmas.py")
+TEXTS = (*WALK, "networks/prediction.py", "export/exported_text/sigmas.py")
 """The modules whose text goes into the file, in an order in which each can run after those before it."""
 
 NEEDS = """Needs Python 3.11 and torch. With k-diffusion, as one of its samplers:

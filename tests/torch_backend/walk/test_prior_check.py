@@ -42,9 +42,7 @@ def test_a_network_that_counts_time_to_999_is_told_of() -> None:
     kernel = load_kernel("vp")
     network = GaussianScore(kernel, torch.zeros(64), torch.ones(64))
     z = torch.ones(4, 64)
-    with pytest.warns(
-        ImplausibleOutputWarning, match=r"vp/DDIM: .*at time 1, .* 0\.010\d, .*counts time.*0 \.\.\. 999"
-    ):
+    with pytest.warns(ImplausibleOutputWarning, match=r"vp/DDIM.* 0\.010\d, .*counts time.*0 \.\.\. 999"):
         judge(network(z, torch.full((4,), 1.0 / 999)))
 
 

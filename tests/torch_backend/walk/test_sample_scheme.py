@@ -127,9 +127,7 @@ def test_a_scheme_that_has_no_step_from_t_max_begins_just_below(ddim: SimpleName
 
 
 @pytest.mark.parametrize("kind", ["seed", "generator"])
-def test_one_seed_per_sample_makes_noise_independent_of_the_batch(
-    euler_maruyama: SimpleNamespace, kind: str
-) -> None:
+def test_one_seed_per_sample_makes_noise_independent_of_the_batch(euler_maruyama: SimpleNamespace, kind: str) -> None:
     sampler, network = Sampler(euler_maruyama, dtype=torch.float64), lambda z, t: torch.sin(z)
     z = sampler.prior(4, (2, 3), seed=[5, 6, 7, 8])
 
@@ -149,7 +147,7 @@ def test_one_seed_per_sample_makes_noise_independent_of_the_batch(
         sampler.prior(4, (2, 3), seed=[1, 2, 3])
 
 
-@pytest.mark.parametrize(("spec", "few", "many"), [("vp/DEIS-tAB2", True, False), ("vp/UniPC-2", True, True)])
+@pytest.mark.parametrize(("spec", "few", "many"), [("vp/DEIS-tAB2", True, False), ("vp/UniPC-3", True, True)])
 def test_the_final_order_is_lowered_by_default_as_in_diffusers(spec: str, few: bool, many: bool) -> None:
     """DPMSolverMultistep lowers it below 15 steps in all, UniPC always."""
     sampler = load(spec)

@@ -18,8 +18,8 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 from torch import Tensor
 
-from torch_backend.export.exported_text.prediction import alpha_sigma
 from torch_backend.export.exported_text.scheduler_engine import SchemeScheduler, falls
+from torch_backend.networks.prediction import alpha_sigma
 from torch_backend.walk.grids import time_grid
 from torch_backend.walk.validation import unknown_name_message
 
@@ -96,6 +96,7 @@ class TableScheduler(SchemeScheduler):
         use_exponential_sigmas: bool = False,
         final_sigmas_type: str = "zero",
         set_alpha_to_one: bool = True,
+        lower_order_final: bool = True,
     ) -> None:
         self._check_settings()
         self._keep_model_settings()

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_backend.export.exported_text.prediction import from_state
+from torch_backend.networks.prediction import from_state
 from torch_backend.scheme import Scheme, SchemeFacts, facts_of
 from torch_backend.walk.loop import integrate
 from torch_backend.walk.sample_scheme import PRIOR_STREAM
