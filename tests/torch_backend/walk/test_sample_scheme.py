@@ -80,11 +80,9 @@ def test_the_times_of_a_walk() -> None:
     assert times_of(times=[1.0, 0.5], end_at_zero=True) == times_of(times=[1.0, 0.5, 0.0]) == [0.5, 0.0]
     assert times_of(steps=4) == sampler.times(4)[1:]
     assert times_of(steps=4, end_at_zero=False) == sampler.times(4, end_at_zero=False)[1:]
-    for progress in ([], [(1, 2), (2, 2)]):
-        seen: list[tuple[int, int]] = []
-        if progress:
-            sampler.sample(network, z, steps=2, progress=lambda *now: seen.append(now))
-        assert seen == progress
+    seen: list[tuple[int, int]] = []
+    sampler.sample(network, z, steps=2, progress=lambda *now: seen.append(now))
+    assert seen == [(1, 2), (2, 2)]
 
 
 def test_a_grid_is_the_schemes_own_by_default(ddim: SimpleNamespace) -> None:
@@ -122,7 +120,7 @@ def test_a_scheme_that_has_no_step_from_t_max_begins_just_below(ddim: SimpleName
     assert Sampler(late).times(3, "log-SNR") == pytest.approx([0.999, 0.5, 0.001, 0.0])
     assert Sampler(from_one).times(3, "log-SNR") == pytest.approx([1.0, 0.5, 0.001, 0.0])
     assert Sampler(late).times(1) == [1.0, 0.0]
-    with pytest.raises(ValueError, match="from time 1.0 to 0.5, do not exist"):
+    with pytest.raises(ValueError, match=r"from time 1\.0 to 0\.5, do not exist"):
         Sampler(late).sample(lambda z, t: z, torch.ones(1, 1), times=[1.0, 0.5])
 
 
