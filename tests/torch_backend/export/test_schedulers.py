@@ -101,7 +101,7 @@ def test_every_member_takes_its_steps_on_the_table(spec: str, schedule: str) -> 
     class Scheduler(TableScheduler):
         scheme, order = facts_of(sampler.module), sampler.nfe_per_step
 
-    scheduler = Scheduler(beta_schedule=schedule)
+    scheduler = Scheduler(beta_schedule=schedule, lower_order_final=False)
     scheduler.set_timesteps(timesteps=[950, 700.5, 420, 111, 30, 4])
     bars = torch.cumprod(1 - scheduler.betas.double(), 0)
     times = [ratio_time(index, bars) for index in scheduler.timesteps[:: scheduler.order]]
@@ -275,6 +275,74 @@ def test_saved_and_loaded_it_samples_the_same(scheduler_class: Any, spec: str, t
         ends.append(drive(one, noise(2, 3), generator=torch.Generator().manual_seed(0)))
     assert all(torch.equal(end, ends[0]) for end in ends)
     assert len(copies[0]) == 500
+
+
+def test_a_time_step_out_of_order_is_honoured_without_a_past(scheduler_class: Any) -> None:
+    """In closed form: DDIM's step from 500 to the next entry, 400, from an output that is not used elsewhere."""
+    scheduler, x, eps = scheduler_class("vp/DDIM")(), noise(2, 3), noise(2, 3, seed=1)
+    scheduler.set_timesteps(timesteps=[900, 800, 700, 500, 400, 100])
+    (a_t, s_t), (a_s, s_s) = ((BARS[k].sqrt(), (1 - BARS[k]).sqrt()) for k in (500, 400))
+    expected = a_s * (x - s_t * eps) / a_t + s_s * eps
+    for _ in range(2):  # after the last entry too
+        scheduler.step(eps, 900, x)
+        for t in (500, 500.0, torch.tensor(500), torch.tensor([500.0, 500.0]), scheduler.timesteps[3]):
+            torch.testing.assert_close(scheduler.step(eps, t, x).prev_sample, expected, rtol=1e-12, atol=1e-12)
+            assert scheduler.step_index == 4
+        assert torch.equal(scheduler.step(eps, 400, x).prev_sample, scheduler.step(eps, 400, x).prev_sample)
+        scheduler.step(eps, 100, x)
+    scheduler.set_begin_index(2)
+    torch.testing.assert_close(scheduler.step(eps, 500, x).prev_sample, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_time_step_out_of_order_is_refused_with_a_past_or_inside_a_step(scheduler_class: Any) -> None:
+    x = noise(2, 3)
+    for spec, sentence in [("vp/DPM-Solver++2M", "reads earlier steps"), ("vp/EDM-Heun", "the step is not done")]:
+        scheduler = scheduler_class(spec)()
+        scheduler.set_timesteps(5, device="cpu")
+        begins = scheduler.timesteps[:: scheduler.order].tolist()
+        x = scheduler.step(x, begins[0], x).prev_sample
+        for wrong in (begins[3], begins[0] + 0.5, torch.tensor(begins[2])):
+            with pytest.raises(ValueError, match=f"out of order, {begins[1]:g} comes next and .*{sentence}"):
+                scheduler.step(x, wrong, x)
+        assert scheduler.step_index == 1
+        scheduler.step(x, float(begins[1]), x)  # the right one goes on
+    for differing in (torch.tensor([500, 400]), torch.tensor([])):
+        with pytest.raises(ValueError, match="different values; all samples make the same step"):
+            scheduler.step(x, differing, x)
+
+
+@pytest.mark.parametrize("spec", ["vp/DDIM", "vp/DDIM-eta"])
+def test_generators_are_one_per_sample(scheduler_class: Any, spec: str) -> None:
+    x, scheduler = noise(3, 4), scheduler_class(spec)()
+    scheduler.set_timesteps(4)
+    for kind in (list, tuple):
+        whole, parts = (kind(torch.Generator().manual_seed(k) for k in range(3)) for _ in range(2))
+        t = scheduler.timesteps[1]
+        found = scheduler.step(x, t, x, generator=whole).prev_sample
+        each = [scheduler.step(x[k : k + 1], t, x[k : k + 1], generator=parts[k]).prev_sample for k in range(3)]
+        assert torch.equal(found, torch.cat(each))
+        with pytest.raises(ValueError, match="2 generators for a batch of 3; one each is needed"):
+            scheduler.step(x, t, x, generator=whole[:2])
+
+
+@pytest.mark.parametrize("steps", [8, 16])
+@pytest.mark.parametrize(
+    ("spec", "name"), [("vp/DPM-Solver++2M", "DPMSolverMultistep"), ("vp/UniPC-2", "UniPCMultistep")]
+)
+def test_the_final_order_is_lowered_as_in_diffusers(scheduler_class: Any, spec: str, name: str, steps: int) -> None:
+    """True: DPM-Solver's below 15 steps only, UniPC's always. Seen where the walk ends above zero."""
+    ends, x = {}, noise(3, 5, dtype=torch.float32)
+    for lower in (True, False):
+        theirs = getattr(diffusers, f"{name}Scheduler")(
+            beta_start=1e-4, beta_end=0.02, timestep_spacing="trailing", lower_order_final=lower,
+            final_sigmas_type="sigma_min",
+        )  # fmt: skip
+        ours = scheduler_class(spec).from_config(theirs.config)
+        theirs.set_timesteps(steps), ours.set_timesteps(steps)
+        ends[lower] = drive(ours, x)
+        assert relative(ends[lower], drive(theirs, x)) < 2e-5
+    differ = relative(ends[True], ends[False])
+    assert differ == 0 if (name, steps) == ("DPMSolverMultistep", 16) else differ > 0.1
 
 
 def test_begin_in_the_middle_is_a_shorter_walk(scheduler_class: Any) -> None:
@@ -464,10 +532,11 @@ def test_bad_calls_are_one_sentence(scheduler_class: Any) -> None:
     table.set_begin_index(1)
     with pytest.raises(ValueError, match="begins no step"):
         table.step(x, table.timesteps[0], x)
-    table.set_timesteps(1)
-    x = table.step(x, table.timesteps[0], x).prev_sample
+    multistep = scheduler_class("vp/DPM-Solver++2M")()
+    multistep.set_timesteps(1)
+    x = multistep.step(x, multistep.timesteps[0], x).prev_sample
     with pytest.raises(ValueError, match="are done"):
-        table.step(x, table.timesteps[0], x)
+        multistep.step(x, multistep.timesteps[0], x)
 
 
 @pytest.mark.parametrize(

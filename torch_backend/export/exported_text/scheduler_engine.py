@@ -4,6 +4,7 @@ Knows the contract of diffusers and the facts of a scheme; knows neither a sched
 Exported schedulers carry this text.
 """
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,8 +20,11 @@ from torch import Tensor
 from torch_backend.export.exported_text.prediction import PREDICTIONS, from_state
 from torch_backend.export.exported_text.stages import evaluation_times, resume
 from torch_backend.scheme import SchemeFacts
-from torch_backend.walk.table import tabulate
+from torch_backend.walk.table import lowers_final_order, tabulate
 from torch_backend.walk.validation import usable_device
+
+Generators = torch.Generator | Sequence[torch.Generator] | None
+"""What draws noise: one generator for the batch, a list with one per sample, or, with None, torch's own."""
 
 
 def falls(walk: Sequence[float], high: float, low: float) -> bool:
@@ -44,6 +48,9 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
     ``set_timesteps``, and go to the sample's device with the first ``step``; later steps move nothing and wait for
     nothing. Between the entries of one step the scheduler keeps the state that it started from, as diffusers' Heun
     does. The last entry evaluates at the last time and returns the predicted x_0, which is the step to no noise.
+
+    ``lower_order_final``, as in diffusers: True lowers the order of a multistep scheme's last steps, a
+    predictor-corrector's always and another's in walks below 15 steps; with False no step's order is lowered.
     """
 
     scheme: SchemeFacts
@@ -58,6 +65,8 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
     _begin_index: int | None
     _times: list[float]
     _to_zero: bool
+    _stays: bool
+    _entries: list[float]
     _rows: Tensor
     _conversions: Tensor
     _tables: dict[tuple[torch.device, torch.dtype], tuple[Any, ...]]
@@ -108,28 +117,39 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
         self.num_inference_steps, self._step_index, self._begin_index = None, None, None
         self._tables, self._past, self._outputs = {}, [], []
 
-    def _lay_grid(self, times: Sequence[float], to_zero: bool, device: str | torch.device | None) -> None:
-        """Tabulate the walk over ``times``, which decrease; with ``to_zero`` an entry at the last time ends it."""
+    def _lay_grid(
+        self, times: Sequence[float], to_zero: bool, device: str | torch.device | None, stays: bool = False
+    ) -> None:
+        """Tabulate the walk over ``times``, which decrease.
+
+        With ``to_zero`` an entry at the last time ends it, which returns the predicted x_0; with ``stays`` an entry
+        there that leaves the state as it is, for walks whose last evaluation is due where they end.
+        """
         self._reset()
-        self._times, self._to_zero = list(times), to_zero
+        self._times, self._to_zero, self._stays = list(times), to_zero, stays
         self._rows = self._tabulate(0)
         ends = zip(pairwise(self._times), self._rows, strict=True)
         places = [time for (t, s), row in ends for time in evaluation_times(self.scheme, t, s, row)]
-        places += self._times[-1:] * to_zero
+        places += self._times[-1:] * (to_zero or stays)
         self._conversions = torch.tensor([self._conversion(t) for t in places], dtype=torch.float64)
         values = [self._timestep(t) for t in places]
         whole = all(value == int(value) for value in values)
         self.timesteps = torch.tensor(values, dtype=torch.int64 if whole else torch.float32)
+        self._entries = self.timesteps.tolist()
         if device is not None:
             self.timesteps = self.timesteps.to(usable_device(device))
-        self.num_inference_steps = len(self._times) - (not to_zero)
+        self.num_inference_steps = len(self._times) - 1 + (to_zero or stays)
 
     def _tabulate(self, first: int) -> Tensor:
         """The coefficients of the steps from number ``first`` on; the steps before it leave no past."""
-        walk = self._times[first:]
-        if len(walk) == 1 and self._to_zero:
+        walk, closes = self._times[first:], self._to_zero or self._stays
+        if len(walk) == 1 and closes:
             return torch.zeros(0, len(self.scheme.coefficient_names), dtype=torch.float64)
-        return tabulate(self.scheme.coefficients, walk, self.scheme.history)
+        # a config's True is the rule of diffusers, which looks at the number of steps
+        wanted = None if self.config.get("lower_order_final", True) else False
+        lower = lowers_final_order(self.scheme, len(self._times) - 1 + closes, wanted)
+        scheme = self.scheme
+        return tabulate(scheme.coefficients, walk, scheme.history, scheme.mends, lower, closes)
 
     def _conversion(self, t: float) -> tuple[float, ...]:
         """Three pairs (skip, scale), each for a value skip z + scale y at the scheme's time t.
@@ -143,33 +163,97 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
             *from_state("sample", self.asked, *at),
         )
 
+    def _value(self, timestep: float | Tensor) -> float:
+        """A time step as the number that ``timesteps`` would hold it as; reads it from its device.
+
+        Raises ValueError for a tensor whose entries, one per sample, are not all the same, or that has none.
+        """
+        if isinstance(timestep, Tensor) and timestep.numel() != 1:
+            values = set(timestep.flatten().tolist())
+            if len(values) != 1:
+                raise ValueError(
+                    f"timestep has shape {tuple(timestep.shape)} and {len(values)} different values; all samples make "
+                    "the same step, pass one time step"
+                )
+            timestep = values.pop()
+        timestep = float(timestep)
+        whole = self.timesteps.dtype == torch.int64
+        return timestep if whole else float(struct.unpack("f", struct.pack("f", timestep))[0])  # as a float32
+
+    def _entry_of_view(self, timestep: float | Tensor) -> int | None:
+        """The entry of ``timesteps`` that a tensor is a view of, as a loop over them gives; None for any other.
+
+        The tensor is not read: on a device that would wait for it.
+        """
+        schedule = self.timesteps
+        if not isinstance(timestep, Tensor) or timestep.dim() or timestep.dtype != schedule.dtype:
+            return None
+        if timestep.device != schedule.device:
+            return None
+        if timestep.untyped_storage().data_ptr() != schedule.untyped_storage().data_ptr():
+            return None
+        return int(timestep.storage_offset() - schedule.storage_offset())
+
     def index_for_timestep(self, timestep: float | Tensor, schedule_timesteps: Tensor | None = None) -> int:
         """The entry of ``timesteps`` with this value that begins a step of the scheme.
 
         Time steps occur twice where one step ends and the next begins. Raises ValueError where no step begins.
         """
-        schedule = (self.timesteps if schedule_timesteps is None else schedule_timesteps).cpu()
-        wanted = torch.as_tensor(timestep).cpu().to(schedule.dtype)
-        for index in (schedule == wanted).nonzero().flatten().tolist():
-            if index % self.order == 0:
-                return int(index)
-        raise ValueError(f"no step begins at time step {float(wanted):g}; pass an entry of timesteps[::order]")
+        schedule = self._entries if schedule_timesteps is None else schedule_timesteps.tolist()
+        view = self._entry_of_view(timestep)
+        if schedule_timesteps is None and view is not None and view % self.order == 0:
+            return view
+        wanted = self._value(timestep)
+        for index, entry in enumerate(schedule):
+            if entry == wanted and index % self.order == 0:
+                return index
+        raise ValueError(f"no step begins at time step {wanted:g}; pass an entry of timesteps[::order]")
 
-    def _first_entry(self, timestep: float | Tensor, sample: Tensor) -> int:
-        """The entry of ``timesteps`` that the walk begins with; sets the past that it begins without.
+    def _next_entry(self, timestep: float | Tensor, sample: Tensor) -> int:
+        """The entry of ``timesteps`` that this call goes on with; sets the past where it is not the expected one.
 
-        Raises ValueError where no step begins.
+        Expected is the entry after that of the call before, first of all the begin index. Another one is a step of
+        its own, which a scheme makes that reads no earlier step and is not inside a step; otherwise, and for a time
+        step that begins no step, raises ValueError.
         """
-        index = self.index_for_timestep(timestep) if self._begin_index is None else self._begin_index
-        first, stage = divmod(index, self.order)
-        if stage or not 0 <= index < len(self.timesteps):
-            raise ValueError(f"begin index {index} begins no step; multiples of {self.order} below {len(self)} do")
+        expected, begun = self._step_index, self._step_index is not None
+        if expected is None and self._begin_index is not None:
+            expected = self._begin_index
+            if expected % self.order or not 0 <= expected < len(self._entries):
+                raise ValueError(
+                    f"begin index {expected} begins no step; multiples of {self.order} below {len(self._entries)} do"
+                )
+        found = self._entry_of_view(timestep)
+        if found is None or found != expected:
+            found = self._entry_by_value(timestep, expected)
+        if not begun or found != expected:
+            self._begin_at(found // self.order, sample)
+        return found
+
+    def _entry_by_value(self, timestep: float | Tensor, expected: int | None) -> int:
+        """The entry that a time step's value names, the ``expected`` one if it can; ValueError where none may begin."""
+        if expected is None:
+            return self.index_for_timestep(timestep)
+        done, value = expected >= len(self._entries), self._value(timestep)
+        if not done and value == self._entries[expected]:
+            return expected
+        if done and self.scheme.history:
+            raise ValueError(f"all {len(self._entries)} time steps are done; call set_timesteps to begin again")
+        if self.scheme.history or (expected % self.order and not done):
+            why = f"{self.scheme.spec} reads earlier steps" if self.scheme.history else "the step is not done"
+            raise ValueError(
+                f"time step {value:g} is out of order, {self._entries[expected]:g} comes next and {why}; "
+                "call set_timesteps to begin again"
+            )
+        return self.index_for_timestep(timestep)
+
+    def _begin_at(self, first: int, sample: Tensor) -> None:
+        """Make step number ``first`` the first of the walk: it has no past."""
         if first and self.scheme.history:
             # A multistep scheme that begins in the middle has no past there: its rows are those of a first step.
             left_out = torch.zeros(first, self._rows.shape[1], dtype=torch.float64)
             self._rows, self._tables = torch.cat([left_out, self._tabulate(first)]), {}
         self._past = [torch.zeros_like(sample)] * self.scheme.history
-        return index
 
     def _tables_on(self, device: torch.device, dtype: torch.dtype) -> tuple[Any, ...]:
         """The rows, the ends of the steps and the conversions as 0-d tensors on a device, uploaded once."""
@@ -188,8 +272,8 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
         x_0 = x_0.clamp(-self.config.clip_sample_range, self.config.clip_sample_range)
         return skip_from_0 * z + scale_from_0 * x_0, x_0
 
-    def _check_step(self, model_output: Tensor, sample: Tensor, eta: float) -> None:
-        """Raise ValueError before ``set_timesteps``, for an eta, and for an output of another shape than the sample."""
+    def _check_step(self, model_output: Tensor, sample: Tensor, eta: float, generator: Generators) -> None:
+        """Raise ValueError before ``set_timesteps``, for an eta, and for an output or generators that do not fit."""
         if self.num_inference_steps is None:
             raise ValueError("no time steps yet; call set_timesteps before step")
         if eta:
@@ -199,6 +283,8 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
                 f"the network returned shape {tuple(model_output.shape)} for a sample of shape {tuple(sample.shape)}; "
                 "the same shape is needed, a predicted variance cut off"
             )
+        if isinstance(generator, list | tuple) and len(generator) != len(sample):
+            raise ValueError(f"{len(generator)} generators for a batch of {len(sample)}; one each is needed")
 
     def step(
         self,
@@ -207,27 +293,30 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
         sample: Tensor,
         eta: float = 0.0,
         use_clipped_model_output: bool | None = None,
-        generator: torch.Generator | list[torch.Generator] | None = None,
+        generator: Generators = None,
         return_dict: bool = True,
     ) -> SchemeSchedulerOutput | tuple[Tensor, Tensor]:
         """Go on with the network's output at ``sample`` and ``timestep``: to where the next evaluation is due.
 
-        ``timestep`` is read before the first step only, to find the entry it begins with; after that entries follow
-        each other. ``generator``, or a list with one for each sample, draws the noise of a stochastic scheme.
-        ``use_clipped_model_output`` is accepted for DDIMPipeline and changes nothing: with ``clip_sample`` the scheme
-        always uses the clipped output. The result has the sample's dtype; the step is made in float32, or in float64
-        where the sample is. Raises ValueError before ``set_timesteps``, after the last entry, and for an ``eta``.
+        A loop over ``timesteps`` passes them in order, and they are not read from the device. Any other time step is
+        read: where it begins a step, a scheme that reads no earlier steps makes that step; a multistep scheme refuses
+        it, as does any scheme inside a step of several evaluations. ``generator``, or a list with one for each sample,
+        draws the noise of a stochastic scheme. ``use_clipped_model_output`` is accepted for DDIMPipeline and changes
+        nothing: with ``clip_sample`` the scheme always uses the clipped output. The result has the sample's dtype; the
+        step is made in float32, or in float64 where the sample is. Raises ValueError before ``set_timesteps``, for
+        such a time step, for time steps that differ between samples, for another number of generators than samples,
+        for an output of another shape, and for an ``eta``.
         """
-        self._check_step(model_output, sample, eta)
+        self._check_step(model_output, sample, eta, generator)
         z = sample.to(torch.float64 if sample.dtype == torch.float64 else torch.float32)
-        if self._step_index is None:
-            self._step_index = self._first_entry(timestep, z)
+        self._step_index = self._next_entry(timestep, z)
         number, stage = divmod(self._step_index, self.order)
-        if self._step_index >= len(self.timesteps):
-            raise ValueError(f"all {len(self.timesteps)} time steps are done; call set_timesteps to begin again")
         rows, ends, conversions = self._tables_on(z.device, z.dtype)
         wanted, x_0 = self._convert(model_output.to(z.dtype), z, conversions[self._step_index])
-        after = x_0 if number == len(rows) else self._advance(number, stage, z, wanted, rows, ends, generator)
+        if number == len(rows):
+            after = x_0 if self._to_zero else z
+        else:
+            after = self._advance(number, stage, z, wanted, rows, ends, generator)
         self._step_index += 1
         after, x_0 = after.to(sample.dtype), x_0.to(sample.dtype)
         return SchemeSchedulerOutput(after, x_0) if return_dict else (after, x_0)
@@ -240,7 +329,7 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
         wanted: Tensor,
         rows: Sequence[Tensor],
         ends: Sequence[Tensor],
-        generator: torch.Generator | list[torch.Generator] | None,
+        generator: Generators,
     ) -> Tensor:
         """Go on with step ``number``, of which ``stage`` evaluations are done, by the output ``wanted`` at z.
 
@@ -248,7 +337,8 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
         """
         if stage == 0:
             self._start, self._outputs = z, []
-            draws = [randn_tensor(z.shape, generator, z.device, z.dtype) for _ in range(self.scheme.noises)]
+            source = [*generator] if isinstance(generator, tuple) else generator
+            draws = [randn_tensor(z.shape, source, z.device, z.dtype) for _ in range(self.scheme.noises)]
             self._noise = torch.stack(draws) if draws else None
         self._outputs.append(wanted)
         t, s, row = ends[number], ends[number + 1], rows[number]

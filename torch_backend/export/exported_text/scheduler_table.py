@@ -96,6 +96,7 @@ class TableScheduler(SchemeScheduler):
         use_exponential_sigmas: bool = False,
         final_sigmas_type: str = "zero",
         set_alpha_to_one: bool = True,
+        lower_order_final: bool = True,
     ) -> None:
         self._check_settings()
         self._keep_model_settings()
