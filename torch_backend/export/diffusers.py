@@ -15,7 +15,8 @@ from torch_backend.walk.table import tabulate
 __all__ = ["check_schedulable", "class_name", "scheduler_module"]
 
 TEXT = "export/exported_text/"
-IMAGES = (*WALK, TEXT + "prediction.py", TEXT + "stages.py", TEXT + "scheduler_engine.py")
+SHARED = ("prediction.py", "stages.py", "beta_sigmas.py", "scheduler_engine.py")
+IMAGES = (*WALK, *(TEXT + name for name in SHARED))
 KINDS = {
     "vp": ((*IMAGES, TEXT + "scheduler_table.py"), "TableScheduler", ""),
     "flow": ((*IMAGES, TEXT + "scheduler_flow.py"), "FlowScheduler", ""),

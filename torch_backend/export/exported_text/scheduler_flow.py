@@ -1,11 +1,11 @@
 """The scheduler of a scheme on rectified flow for networks that return the velocity: config, shift, time steps.
 
-Knows the sigmas of diffusers' flow-matching schedulers, which are the scheme's times. Exported schedulers carry this
-text.
+Knows the sigmas of diffusers' schedulers for flow matching, which are the scheme's times, and which of those schedulers
+a scheme stands in for. Exported schedulers carry this text.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,31 +13,139 @@ import torch
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
+from torch_backend.export.exported_text.beta_sigmas import beta_sigmas
 from torch_backend.export.exported_text.scheduler_engine import SchemeScheduler, falls
+from torch_backend.scheme import SchemeFacts
+from torch_backend.walk.grids import power_grid
 from torch_backend.walk.table import tabulate
+from torch_backend.walk.validation import unknown_name_message
 
-REFUSED: Mapping[str, object] = {
-    "invert_sigmas": False,
-    "shift_terminal": None,
-    "use_karras_sigmas": False,
-    "use_exponential_sigmas": False,
-    "use_beta_sigmas": False,
-    "time_shift_type": "exponential",
-    "stochastic_sampling": False,
+EULER, HEUN = "FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"
+SINGLESTEP, MULTISTEP = "DPMSolverSinglestepScheduler", "DPMSolverMultistepScheduler"
+DEIS, UNIPC = "DEISMultistepScheduler", "UniPCMultistepScheduler"
+
+COUNTERPARTS: Mapping[str, str] = {
+    "conjugate(predict=velocity)": EULER,
+    "Euler": EULER,
+    "DDIM": EULER,
+    "DDIM-eta": EULER,
+    "EM": EULER,
+    "lambda-DDIM-I": EULER,
+    "lambda-DDIM-II": EULER,
+    "Heun": HEUN,
+    "EDM-Heun": HEUN,
+    "ERK2": HEUN,
+    "RK4": HEUN,
+    "DPM-Solver-2": SINGLESTEP,
+    "DPM-Solver-3": SINGLESTEP,
+    "DPM-Solver++2S": SINGLESTEP,
+    "DPM-Solver++2M": MULTISTEP,
+    "DPM-Solver++3M": MULTISTEP,
+    "SDE-DPM-Solver++2M": MULTISTEP,
+    "DEIS-tAB1": DEIS,
+    "DEIS-tAB2": DEIS,
+    "DEIS-tAB3": DEIS,
+    "DEIS-rhoAB2": DEIS,
+    "UniPC-2": UNIPC,
+    "UniPC-2-bh1": UNIPC,
+    "UniPC-3": UNIPC,
+    "UniPC-eps-2": UNIPC,
 }
-"""What changes the grid and is not covered: the only value of each that is accepted."""
+"""Scheme -> the scheduler of diffusers whose default sigmas on flow it takes; any other scheme: see ``counterpart``."""
+
+
+def counterpart(facts: SchemeFacts) -> str:
+    """The scheduler of diffusers whose place a scheme takes: the one listed, else one of its kind.
+
+    A scheme that is not listed is taken for multistep where it reads earlier steps, for Heun where it has several
+    evaluations a step, and for Euler otherwise.
+    """
+    name = facts.spec.partition("/")[2]
+    for listed in (name, name.partition("(")[0]):
+        if listed in COUNTERPARTS:
+            return COUNTERPARTS[listed]
+    if facts.history:
+        return UNIPC if facts.mends else MULTISTEP
+    return EULER if facts.nfe_per_step == 1 else HEUN
+
+
+def _as_euler(count: int, trained: int, shift: float, each: int) -> np.ndarray:
+    """Equal steps from 1 to the shifted 1/trained, or to 1/count where that is smaller.
+
+    diffusers goes to the shifted 1/trained always, and shifts once more, so that its walks of many steps end in one
+    step from far above 1/trained and do not converge.
+    """
+    return np.linspace(1.0, min(shift / (trained + shift - 1), 1 / count), count)
+
+
+def _as_dpm_solver(count: int, trained: int, shift: float, each: int) -> np.ndarray:
+    """Equal steps from 1 - 1/trained to 0, which is left out; an interval for every evaluation, one after the last."""
+    evaluations = (count - 1) * each + 1
+    return np.asarray((1 - 1 / trained) * (1 - np.arange(count) * each / evaluations))
+
+
+def _as_unipc(count: int, trained: int, shift: float, each: int) -> np.ndarray:
+    """Equal steps from 1 to 1/trained, which is left out."""
+    return np.linspace(1.0, 1 / trained, count + 1)[:-1]
+
+
+SIGMAS_OF: Mapping[str, Callable[[int, int, float, int], np.ndarray]] = {
+    EULER: _as_euler,
+    HEUN: _as_euler,
+    SINGLESTEP: _as_dpm_solver,
+    MULTISTEP: _as_dpm_solver,
+    DEIS: _as_dpm_solver,
+    UNIPC: _as_unipc,
+}
+"""Counterpart -> (number of steps, num_train_timesteps, shift, evaluations a step) -> sigmas, yet to be shifted.
+
+``shift`` is that of the config, 1 where it depends on the image.
+"""
+
+GRID_OF_OPTION: Mapping[str, Callable[[int, float, float], list[float]]] = {
+    "use_karras_sigmas": lambda count, first, last: power_grid(7)(count - 1, first, last),
+    "use_exponential_sigmas": lambda count, first, last: np.geomspace(first, last, count).tolist(),
+    "use_beta_sigmas": beta_sigmas,
+}
+"""Setting -> (number of sigmas, first, last) -> sigmas with these ends, which take the place of the shifted ones."""
+
+ACCEPTED: Mapping[str, Collection[object]] = {
+    "use_flow_sigmas": (True,),
+    "final_sigmas_type": ("zero",),
+    "stochastic_sampling": (False,),
+    "thresholding": (False,),
+    "use_lu_lambdas": (False,),
+    "variance_type": (None,),
+    "disable_corrector": (None, [], ()),
+    "solver_p": (None,),
+    "sigma_min": (None,),
+    "sigma_max": (None,),
+    "scale_factors": (None,),
+}
+"""Settings of diffusers' schedulers that change the walk or the network and are not covered: what is accepted."""
+
+NETWORK_SETTINGS = frozenset({"num_train_timesteps", "prediction_type", "shift", "flow_shift", "use_flow_sigmas"})
+"""Settings that belong to the network: what another scheduler had left at its own default is kept."""
 
 
 class FlowScheduler(SchemeScheduler):
     """A scheme of the process flow: z = (1 - sigma) x_0 + sigma noise, sigma the time, time step 1000 sigma.
 
-    ``shift``: sigma becomes shift sigma / (1 + (shift - 1) sigma); with ``use_dynamic_shifting`` the shift is
-    exp(mu), ``mu`` passed to ``set_timesteps``. ``prediction_type``: flow_prediction, the velocity noise - x_0, or
-    sample, epsilon. Schemes that have no step from sigma = 1, and networks that return epsilon, which says nothing of
-    x_0 there, begin at 1 - 1/num_train_timesteps instead, or half-way to the second time where that is later.
+    ``shift``, or ``flow_shift``, its name with DPM-Solver and UniPC: sigma becomes
+    shift sigma / (1 + (shift - 1) sigma). With ``use_dynamic_shifting`` the shift is exp(mu), or mu itself with
+    ``time_shift_type="linear"``, ``mu`` passed to ``set_timesteps``. ``shift_terminal``: the last sigma, to which
+    all are stretched. ``use_karras_sigmas``, ``use_exponential_sigmas``, ``use_beta_sigmas``: the same ends, and
+    between them sigma equidistant in its seventh root, in its logarithm, or as beta quantiles.
+    ``invert_sigmas``: the network is told 1000 (1 - sigma) and returns x_0 - noise. ``prediction_type``:
+    flow_prediction, the velocity noise - x_0, or sample, epsilon. ``lower_order_final``: whether the final steps of a
+    multistep scheme have lower order; None as in diffusers.
+
+    Sigmas are by default those of the scheduler of diffusers whose place the scheme takes, ``COUNTERPARTS``. Schemes
+    that have no step from sigma = 1, and networks that return epsilon, which says nothing of x_0 there, begin at
+    1 - 1/num_train_timesteps instead, or half-way to the second time where that is later.
     """
 
-    _compatibles = ["FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"]  # noqa: RUF012
+    _compatibles = [EULER, HEUN, SINGLESTEP, MULTISTEP, DEIS, UNIPC]  # noqa: RUF012
     asked = "flow_prediction"
 
     @register_to_config
@@ -45,55 +153,117 @@ class FlowScheduler(SchemeScheduler):
         self,
         num_train_timesteps: int = 1000,
         shift: float = 1.0,
+        flow_shift: float | None = None,
         use_dynamic_shifting: bool = False,
-        base_shift: float = 0.5,
-        max_shift: float = 1.15,
+        time_shift_type: str = "exponential",
+        base_shift: float | None = 0.5,
+        max_shift: float | None = 1.15,
         base_image_seq_len: int = 256,
         max_image_seq_len: int = 4096,
+        shift_terminal: float | None = None,
+        invert_sigmas: bool = False,
+        use_karras_sigmas: bool = False,
+        use_exponential_sigmas: bool = False,
+        use_beta_sigmas: bool = False,
+        use_flow_sigmas: bool = True,
         prediction_type: str = "flow_prediction",
         clip_sample: bool = False,
         clip_sample_range: float = 1.0,
+        lower_order_final: bool | None = None,
     ) -> None:
         self._check_settings()
-        if prediction_type == "v_prediction":
-            raise ValueError("v_prediction is no output on straight paths; export a scheme of the process vp")
-        if not shift > 0:
-            raise ValueError(f"shift = {shift!r}; a positive number is needed")
-        self._top = 1.0
-        try:
-            tabulate(self.scheme.coefficients, [1.0, 0.5], self.scheme.history)
-            self._conversion(self._top)
-        except (ValueError, ZeroDivisionError):
-            self._top = 1 - 1 / num_train_timesteps
+        self._check_flow_settings()
+        self._name_shift_twice()
+        self._timesteps_of: tuple[np.ndarray, np.ndarray] | None = None
+        self._highest = self._find_highest(1 - 1 / num_train_timesteps)
         self.timesteps = torch.arange(num_train_timesteps, 0, -1)
         self._reset()
 
+    def _check_flow_settings(self) -> None:
+        """Raise ValueError for settings that contradict each other or mean nothing on straight paths."""
+        config = self.config
+        if config.prediction_type == "v_prediction":
+            raise ValueError("v_prediction is no output on straight paths; export a scheme of the process vp")
+        if config.flow_shift is not None and config.shift not in (1.0, config.flow_shift):
+            raise ValueError(
+                f"shift = {config.shift!r} and flow_shift = {config.flow_shift!r} name one number; pass one of them"
+            )
+        for name in ("shift", "flow_shift"):
+            if config[name] is not None and not config[name] > 0:
+                raise ValueError(f"{name} = {config[name]!r}; a positive number is needed")
+        if config.shift_terminal and not 0 < config.shift_terminal < 1:
+            raise ValueError(f"shift_terminal = {config.shift_terminal!r}; a number between 0 and 1 is needed, or None")
+        if config.time_shift_type not in ("exponential", "linear"):
+            raise ValueError(unknown_name_message("time_shift_type", config.time_shift_type, ("exponential", "linear")))
+        if not config.use_flow_sigmas:
+            raise ValueError("use_flow_sigmas = False: straight paths have no other sigmas; export a scheme of vp")
+        chosen = [key for key in GRID_OF_OPTION if config[key]]
+        if len(chosen) > 1:
+            raise ValueError(f"{' and '.join(chosen)} are {len(chosen)} grids; choose one")
+
+    def _name_shift_twice(self) -> None:
+        """Keep the shift in the config under both of its names, so that every class of diffusers finds its own.
+
+        diffusers gives a class that takes over a config its own default for each setting that was not passed; what
+        belongs to the network is kept from that.
+        """
+        config = self.config
+        shift = config.shift if config.flow_shift is None else config.flow_shift
+        left = sorted({*config.get("_use_default_values", ())} - NETWORK_SETTINGS)
+        self.register_to_config(shift=shift, flow_shift=shift, _use_default_values=left)
+
     @classmethod
     def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
-        """A scheduler with the shift of another's config.
+        """A scheduler with the settings of another's config, of flow matching or with ``use_flow_sigmas``.
 
-        Raises ValueError for the config of a scheduler on a table of betas, and for a setting of the grid that would
-        be ignored.
+        Raises ValueError for a config on a table of betas, and for a setting that changes the walk or the network and
+        is not covered.
         """
         if isinstance(config, Mapping):
-            merged = {key: value for key, value in {**config, **kwargs}.items() if not key.startswith("_")}
-            foreign = sorted(set(merged) - set(cls._get_init_keys(cls)))
-            if foreign and "shift" not in merged:
-                raise ValueError(f"a config with {foreign[0]} and no shift; {cls.__name__} needs that of flow matching")
-            for key, accepted in REFUSED.items():
-                if merged.get(key, accepted) not in (accepted, None):
-                    raise ValueError(
-                        f"the config has {key} = {merged[key]!r}, which is not covered; {accepted!r} would be"
-                    )
+            if {"shift", "flow_shift"} & set(kwargs):  # one number: what is passed replaces it under both names
+                config = {key: value for key, value in config.items() if key not in ("shift", "flow_shift")}
+            given = {key: value for key, value in {**config, **kwargs}.items() if not key.startswith("_")}
+            _check_foreign(given, set(cls._get_init_keys(cls)), cls.__name__)
+            left = set(config.get("_use_default_values", ())) - NETWORK_SETTINGS
+            config = {**config, "_use_default_values": sorted(left)}
         return super().from_config(config, return_unused_kwargs, **kwargs)
 
+    def _find_highest(self, below: float) -> tuple[float, float]:
+        """The highest time of an evaluation, and of one that a step begins with: 1, or ``below`` where 1 has none."""
+        try:
+            self._conversion(1.0)
+        except ZeroDivisionError:
+            return below, below
+        try:
+            tabulate(self.scheme.coefficients, [1.0, 0.5], self.scheme.history)
+        except ValueError:
+            return 1.0, below
+        return 1.0, 1.0
+
     def _timestep(self, t: float) -> float:
-        """The time step of the scheme's time t, which is sigma."""
-        return t * len(self)
+        """The time step of the scheme's time t, which is sigma: what the network is told."""
+        if self._timesteps_of is not None:
+            return float(np.interp(t, *self._timesteps_of))
+        return (1 - t if self.config.invert_sigmas else t) * len(self)
+
+    def _sigma_of(self, timesteps: Tensor) -> Tensor:
+        """The sigmas of time steps, as ``_timestep`` has them, in float32."""
+        if self._timesteps_of is not None:
+            sigmas, told = self._timesteps_of
+            found = np.interp(timesteps.cpu().double().numpy(), told, sigmas)
+            return torch.from_numpy(found).float().to(timesteps.device)
+        sigma = timesteps.float() / len(self)
+        return 1 - sigma if self.config.invert_sigmas else sigma
 
     def _alpha_sigma(self, t: float) -> tuple[float, float]:
         """alpha and sigma of z = alpha x_0 + sigma noise at the scheme's time t."""
         return 1 - t, t
+
+    def _conversion(self, t: float) -> tuple[float, ...]:
+        """As in ``SchemeScheduler``; with inverted sigmas a velocity points from noise to data."""
+        skip, scale, skip_0, scale_0, *rest = super()._conversion(t)
+        sign = -1 if self.config.invert_sigmas and self.config.prediction_type == "flow_prediction" else 1
+        return skip, sign * scale, skip_0, sign * scale_0, *rest
 
     def set_timesteps(
         self,
@@ -101,39 +271,110 @@ class FlowScheduler(SchemeScheduler):
         device: str | torch.device | None = None,
         sigmas: Sequence[float] | None = None,
         mu: float | None = None,
+        timesteps: Sequence[float] | None = None,
     ) -> None:
-        """Lay the grid: equal steps, or the ``sigmas`` given, then shifted; a closing sigma 0 is dropped.
+        """Lay the grid: ``num_inference_steps`` sigmas of the scheme's counterpart, or those given, then shifted.
 
-        Equal steps run from 1 to the shifted 1/num_train_timesteps and are shifted then, as in diffusers. Raises
-        ValueError for a number of steps that is not in 1 ... num_train_timesteps, for sigmas that do not decrease or
-        leave (0, 1], and for ``use_dynamic_shifting`` without ``mu``.
+        - ``sigmas``: decreasing, in (0, 1]; a closing 0 is dropped. They are shifted, as in diffusers.
+        - ``timesteps`` alone: what the network is to be told; sigma is that over num_train_timesteps, not shifted.
+          With ``sigmas``: what it is told at each of them, whatever they are shifted to, as CogView4 needs.
+        - ``mu``: read with ``use_dynamic_shifting`` only, as in diffusers; pipelines pass it always.
+
+        Raises ValueError for a number of steps that is not in 1 ... num_train_timesteps or is not that of the sigmas or
+        time steps given, for sigmas or time steps that do not decrease or leave (0, 1], and for a missing ``mu``.
         """
-        if self.config.use_dynamic_shifting and mu is None:
-            raise ValueError("use_dynamic_shifting needs mu, a number that grows with the size of the image")
-        shift = math.exp(mu) if self.config.use_dynamic_shifting and mu is not None else self.config.shift
-        walk = self._spaced(num_inference_steps) if sigmas is None else [float(sigma) for sigma in sigmas]
-        walk = walk[:-1] if walk and walk[-1] == 0 else walk
-        if not falls(walk, 1, 0) or walk[-1] == 0:
-            raise ValueError(f"sigmas {walk!r} do not decrease from at most 1 to above 0")
-        times = [shift * sigma / (1 + (shift - 1) * sigma) for sigma in walk]
-        if times[0] > self._top:  # and above the second time, which fine grids have beyond it too
+        if timesteps is not None and self.config.invert_sigmas:
+            raise ValueError("timesteps are not covered where invert_sigmas = True; pass sigmas")
+        if sigmas is None and timesteps is not None:
+            walk, times = self._walk_of("time steps", timesteps, len(self)), None
+        else:
+            walk = self._spaced(num_inference_steps) if sigmas is None else self._walk_of("sigmas", sigmas, 1)
+            times = self._reshaped(walk, self._shift(mu))
+        if num_inference_steps not in (None, len(walk)):
+            raise ValueError(f"num_inference_steps = {num_inference_steps!r}, but {len(walk)} sigmas or time steps")
+        times = walk if times is None else times
+        highest = self._highest[len(times) > 1]
+        if times[0] > highest:  # and above the second time, which fine grids have beyond it too
             second = times[1] if len(times) > 1 else 0.0
-            times[0] = max(self._top, (times[0] + second) / 2)
+            times[0] = max(highest, (times[0] + second) / 2)
+        self._timesteps_of = None
+        if timesteps is not None and sigmas is not None:
+            self._timesteps_of = self._read_pairs(times, timesteps)
         self._lay_grid(times, True, device)
+        places = self._sigma_of(self.timesteps)
+        ends = places.new_full((1,), float(self.config.invert_sigmas))
+        self.sigmas = torch.cat([1 - places if self.config.invert_sigmas else places, ends])
+
+    def _shift(self, mu: float | None) -> float:
+        """The shift of this walk. Raises ValueError where it depends on the image and ``mu`` does not give it."""
+        if not self.config.use_dynamic_shifting:
+            return float(self.config.shift)
+        if mu is None:
+            raise ValueError("use_dynamic_shifting needs mu, a number that grows with the size of the image")
+        linear = self.config.time_shift_type == "linear"
+        if linear and not mu > 0:
+            raise ValueError(f"mu = {mu!r}; with time_shift_type = 'linear' it is the shift, a positive number")
+        return float(mu) if linear else math.exp(mu)
 
     def _spaced(self, count: int | None) -> list[float]:
-        """``count`` sigmas from 1 to the shifted 1/num_train_timesteps in equal steps, not shifted themselves."""
+        """``count`` sigmas as the scheme's counterpart has them by default, not shifted yet."""
         if isinstance(count, bool) or not isinstance(count, int) or not 0 < count <= len(self):
             raise ValueError(f"num_inference_steps = {count!r}; an integer from 1 to {len(self)} is needed, as trained")
         shift = 1.0 if self.config.use_dynamic_shifting else self.config.shift
-        last = shift / (len(self) + shift - 1)
-        return [float(sigma) for sigma in np.linspace(1.0, last, count)]
+        sigmas = SIGMAS_OF[counterpart(self.scheme)](count, len(self), shift, self.scheme.nfe_per_step)
+        return [float(sigma) for sigma in sigmas]
+
+    def _walk_of(self, name: str, given: Sequence[float], high: float) -> list[float]:
+        """Sigmas or time steps as numbers in (0, 1] without a closing 0. Raises ValueError unless they decrease."""
+        shown = [float(value) for value in given]
+        shown = shown[:-1] if shown and shown[-1] == 0 else shown
+        if not falls(shown, high, 0) or shown[-1] == 0:
+            raise ValueError(f"{name} {shown!r} do not decrease from at most {high} to above 0")
+        return [value / high for value in shown]
+
+    def _reshaped(self, walk: Sequence[float], shift: float) -> list[float]:
+        """The sigmas shifted, stretched to the terminal one, and laid anew between their ends: in diffusers' order."""
+        times = [shift * sigma / (1 + (shift - 1) * sigma) for sigma in walk]
+        terminal = self.config.shift_terminal
+        if terminal and times[-1] < 1:
+            times = [1 - (1 - t) * (1 - terminal) / (1 - times[-1]) for t in times]
+        chosen = [grid for key, grid in GRID_OF_OPTION.items() if self.config[key]]
+        if chosen and len(times) > 1:
+            times = list(chosen[0](len(times), times[0], times[-1]))
+        return times
+
+    def _read_pairs(self, times: Sequence[float], timesteps: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """Times and the time steps to tell the network there, both increasing. Raises ValueError where they do not."""
+        told = [float(k) for k in timesteps]
+        told = told[:-1] if told and told[-1] == 0 and len(told) == len(times) + 1 else told
+        if len(told) != len(times) or not falls(told, math.inf, 0):
+            raise ValueError(f"{len(told)} time steps {told!r} for {len(times)} sigmas; as many are needed, decreasing")
+        return np.array(times[::-1]), np.array(told[::-1])
 
     def scale_noise(self, sample: Tensor, timestep: Tensor, noise: Tensor) -> Tensor:
         """(1 - sigma) x_0 + sigma noise, for samples of shape (n, ...) and time steps of shape (n,)."""
-        sigma = (timestep.float().to(sample.device) / len(self)).reshape(-1, *[1] * (sample.dim() - 1))
+        sigma = self._sigma_of(timestep.to(sample.device)).reshape(-1, *[1] * (sample.dim() - 1))
         return ((1 - sigma) * sample + sigma * noise).to(sample.dtype)
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """``scale_noise`` in the order of arguments of the other schedulers."""
         return self.scale_noise(original_samples, timesteps, noise)
+
+
+def _check_foreign(given: Mapping[str, object], own: Collection[str], name: str) -> None:
+    """Raise ValueError for a config that is not of flow matching, and for a setting of it that is not covered."""
+    foreign = sorted(set(given) - set(own))
+    if foreign and "shift" not in given and not given.get("use_flow_sigmas"):
+        raise ValueError(
+            f"a config with {foreign[0]}, no shift and no use_flow_sigmas; {name} needs that of flow matching"
+        )
+    for key, accepted in ACCEPTED.items():
+        if key in given and given[key] not in accepted:
+            shown = " or ".join(repr(value) for value in accepted)
+            raise ValueError(f"the config has {key} = {given[key]!r}, which is not covered; {shown} would be")
+    for key in GRID_OF_OPTION:
+        if given.get(key) and "beta_schedule" in foreign:
+            raise ValueError(
+                f"the config has {key} = True beside use_flow_sigmas, which diffusers lays over a table of betas; "
+                "leave one of them out"
+            )
