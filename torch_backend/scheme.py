@@ -64,6 +64,11 @@ class SchemeFacts:
     """``step(z, t, s, row, network, noise)``, with ``history`` also ``past``: the step itself."""
     log_snr: Callable[[float], float] | None = None
     """Half the logarithm of the signal-to-noise ratio at a time; None where grids cannot be measured in it."""
+    data_weights: Callable[[float], Sequence[float]] | None = None
+    """``data_weights(t)``: factors a_1, ..., a_k, b_1, ..., b_k of the blocks of the state and of the network's output,
+    whose sum is the predicted x_0 at time t. None where a walk has no step to no noise."""
+    grid: str = "uniform"
+    """The name of the time grid that walks take by default."""
     primed: bool = False
     """Whether the first step reads an evaluation at the start of the walk as its past."""
     mends: bool = False
@@ -101,6 +106,8 @@ def facts_of(scheme: Scheme) -> SchemeFacts:
         coefficients=scheme.coefficients,
         step=scheme.step,
         log_snr=getattr(scheme, "log_snr", None),
+        data_weights=getattr(scheme, "data_weights", None),
+        grid=getattr(scheme, "GRID", "uniform"),
         primed=getattr(scheme, "PRIMED", False),
         mends=getattr(scheme, "MENDS", False),
         variance=getattr(scheme, "VARIANCE", None),

@@ -15,7 +15,7 @@ import sympy
 from integrator_analysis.analysis.accuracy.local_error import LocalError
 from integrator_analysis.codegen.header import header, package_version
 from integrator_analysis.codegen.lower.coefficients import lower_coefficients, special_functions, tail_of
-from integrator_analysis.codegen.lower.kernel import lower_kernel, lower_log_snr
+from integrator_analysis.codegen.lower.kernel import lower_data_weights, lower_kernel, lower_log_snr
 from integrator_analysis.codegen.lower.lines import SourceFunction
 from integrator_analysis.codegen.lower.step import lower_step
 from integrator_analysis.codegen.printer import SourcePrinter
@@ -55,8 +55,9 @@ def scheme_source(
     ``title``, ``citation`` and ``checks``, what a verification measures, are words for the docstring.
     """
     functions, printed = lower_coefficients(executed)
-    measure, measured = lower_log_snr(program.process)
-    functions, printed = (*functions, measure), (*printed, *measured)
+    for lowered in (lower_log_snr(program.process), lower_data_weights(program.process)):
+        if lowered is not None:
+            functions, printed = (*functions, lowered[0]), (*printed, *lowered[1])
     body = "\n\n" + _body(spec, executed, error.order, functions, printed)
     operations = sum(int(sympy.count_ops(e)) for e in dict.fromkeys(printed))
     return '"""' + header(spec, title, citation, program, executed, error, checks, operations, body) + '\n"""' + body
@@ -78,6 +79,7 @@ def _body(
         process=program.process,
         blocks=_tuple_source(program.blocks),
         order=order,
+        grid=program.process.grid_for(order),
         program=program,
         prior=_prior(program.process),
         names=tuple(program.coefficients),

@@ -35,6 +35,7 @@ def build(betas: tuple[Q, ...] | None, steps: Q, beta_start: Q, beta_end: Q, t_m
         t_max=float(len(table)),
         t_min=float(t_min),
         source="arXiv 2006.11239, section 4",
+        grids=("quadratic", "quadratic"),
     )
 
 

@@ -24,6 +24,7 @@ def build(t_max: sympy.Rational, t_min: sympy.Rational) -> Process:
         t_max=float(t_max),
         t_min=float(t_min),
         source="arXiv 2206.00364, table 1",
+        grids=("karras", "log-SNR"),
     )
 
 

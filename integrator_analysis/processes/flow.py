@@ -29,6 +29,7 @@ def build(t_max: sympy.Rational, t_min: sympy.Rational) -> Process:
         t_max=float(t_max),
         t_min=float(t_min),
         source="arXiv 2209.03003; arXiv 2210.02747",
+        grids=("uniform", "cosine"),
         network="velocity",
     )
 

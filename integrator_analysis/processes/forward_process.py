@@ -31,7 +31,8 @@ class Process(Equation):
     ``title`` says in words what the process is, ``source`` where it was published.
     Samplers start at t_max, from a Gaussian prior of covariance ``prior_covariance`` (the stationary one unless given),
     and stop at ``t_min`` > 0.
-    ``network`` is what networks trained on this process return: "eps" or "velocity".
+    ``network`` is what networks trained on this process return: "eps" or "velocity". ``grids`` are the names of the
+    default time grids, for schemes of order one and for those of higher order.
     """
 
     title: str
@@ -39,6 +40,7 @@ class Process(Equation):
     source: str
     prior_covariance: sympy.Matrix = None
     network: str = "eps"
+    grids: tuple[str, str] = ("log-SNR", "log-SNR")
 
     _matrices: ClassVar[tuple[str, ...]] = (*Equation._matrices, "prior_covariance")
 
@@ -72,6 +74,15 @@ class Process(Equation):
     def symbolic_covariance(self) -> sympy.Matrix:
         """Sigma(t) in the parameters and the clock int_0^t beta, k x k."""
         return self.kernel.covariance
+
+    def grid_for(self, order: int) -> str:
+        """The name of the default time grid for schemes of this order.
+
+        Where the mean is 0 at t_max, the log-SNR is infinite there and no grid is measured in it: then quadratic.
+        """
+        name = self.grids[order > 1]
+        measured = name in ("log-SNR", "EDM")
+        return "quadratic" if measured and not self.mean(self.t_max)[:, 0].any() else name
 
     def mean(self, time: float) -> np.ndarray:
         """Psi(time), float64 k x k: E[z_t | x_0] = Psi(t) (x_0, 0)."""

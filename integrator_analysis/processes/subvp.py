@@ -27,6 +27,7 @@ def build(beta_min: sympy.Rational, beta_max: sympy.Rational, t_max: sympy.Ratio
         t_max=float(t_max),
         t_min=float(t_min),
         source="arXiv 2011.13456, equation 13",
+        grids=("uniform", "karras"),
     )
 
 

@@ -31,6 +31,7 @@ def build(sigma_min: Q, sigma_max: Q, t_max: Q, t_min: Q) -> Process:
         t_max=float(t_max),
         t_min=float(t_min),
         source="arXiv 2011.13456, equation 9",
+        grids=("uniform", "uniform"),
     )
 
 

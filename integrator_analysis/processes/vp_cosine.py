@@ -26,6 +26,7 @@ def build(offset: sympy.Rational, t_max: sympy.Rational, t_min: sympy.Rational) 
         t_max=float(t_max),
         t_min=float(t_min),
         source="arXiv 2102.09672, equation 17; t_max of arXiv 2206.00927",
+        grids=("uniform", "cosine"),
     )
 
 

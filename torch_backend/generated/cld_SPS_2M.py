@@ -23,12 +23,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         residual_m[m, x] + ...
     These are 6 of 19 terms of m, those of the smallest trees. All 19 stand in the certificate, under local_error,
         and in `integrator-analysis derive cld/SPS-2M --json`.
-Operations: 185 on host scalars to tabulate a step (without quadrature), 16 multiply-adds of a block to take it.
+Operations: 239 on host scalars to tabulate a step (without quadrature), 16 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify cld/SPS-2M`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
-    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+    predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:4f93ad272218e7efa988d04952a2bc31eccba212481657b336151b959d6acd37
-Body hash: sha256:9978abeda2340045b7e8f0b9cd267c4f4b911795b99f747ada64c047a3245d69
+Body hash: sha256:5200901515e3840d1e2d9b31b6c28ab0a70ee795755373e67273ceda726fabae
 """
 
 import math
@@ -47,6 +47,7 @@ PRIMED = True
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "karras"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "coupling_xm_1",
@@ -148,6 +149,11 @@ def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float,
 
 def log_snr(t: float) -> float:
     """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    return -math.log(math.hypot(*data_weights(t)[2:]))
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
     clock = beta_0 * t
     moment_0 = 2 * clock**3 * math.exp(-Gamma * clock / M) * _phi(3, Gamma * clock / M)
     moment_1 = -M * math.expm1(-Gamma * clock / M) / Gamma
@@ -168,8 +174,15 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
+    pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
     ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    return -math.log(ratio)
+    return (
+        ratio**2 * pull_x,
+        ratio**2 * pull_m,
+        -ratio**2 * cholesky_mx * pull_m - ratio**2 * cholesky_xx * pull_x,
+        -ratio**2 * cholesky_mm * pull_m,
+    )
 
 
 def step(

@@ -22,12 +22,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         residual_m[m, x] + ...
     These are 6 of 19 terms of m, those of the smallest trees. All 19 stand in the certificate, under local_error,
         and in `integrator-analysis derive cld/SPS-2S --json`.
-Operations: 180 on host scalars to tabulate a step (without quadrature), 15 multiply-adds of a block to take it.
+Operations: 234 on host scalars to tabulate a step (without quadrature), 15 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify cld/SPS-2S`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
-    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+    predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:85863defa3d93a2c2f40506d49a4aa1fae4e31a8ee9cc9557385966e17b84846
-Body hash: sha256:2674d213545a9b7d10ee98dfa1940770c7ca1f5aa18298a0a3c32f336b3bc86b
+Body hash: sha256:97dbe43901588d7d92775f8d6c0538c270f975f8e7d499bbe86c543b824f3095
 """
 
 import math
@@ -45,6 +45,7 @@ HISTORY = 0
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "karras"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "skip_mm_0",
@@ -147,6 +148,11 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
 
 def log_snr(t: float) -> float:
     """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    return -math.log(math.hypot(*data_weights(t)[2:]))
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
     clock = beta_0 * t
     moment_0 = 2 * clock**3 * math.exp(-Gamma * clock / M) * _phi(3, Gamma * clock / M)
     moment_1 = -M * math.expm1(-Gamma * clock / M) / Gamma
@@ -167,8 +173,15 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
+    pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
     ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    return -math.log(ratio)
+    return (
+        ratio**2 * pull_x,
+        ratio**2 * pull_m,
+        -ratio**2 * cholesky_mx * pull_m - ratio**2 * cholesky_xx * pull_x,
+        -ratio**2 * cholesky_mm * pull_m,
+    )
 
 
 def step(

@@ -20,12 +20,12 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
         Gamma*beta*(Gamma*beta - 2*d_x eps_m*eta_xm - 2*d_x eps_x*eta_xx)/2*d_xx f
     c_1 and c_2 are coefficients of more than two lines; they stand in the certificate, under local_error, and in
         `integrator-analysis derive psld/COBA-each --json`.
-Operations: 342 on host scalars to tabulate a step (without quadrature), 11 multiply-adds of a block to take it.
+Operations: 396 on host scalars to tabulate a step (without quadrature), 11 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/COBA-each`: weak order; leading weak error; network evaluations per
     step; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
-    log-SNR; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:900026a9b8dfd1a97c0c39556ffc428f5ba70c9850e3d994bb31dabbd4a39df7
-Body hash: sha256:a683443e150c0070491f35ec03855d9329e90b9356ce26683d3e573e3e11ae0f
+Body hash: sha256:2d5067d219987e2a57621c50a8746d8a7d91eec21a68461aebead5d1fa771ff6
 """
 
 import math
@@ -43,6 +43,7 @@ HISTORY = 0
 NOISES = 2
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "decay_x_1",
@@ -214,6 +215,11 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
 
 def log_snr(t: float) -> float:
     """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    return -math.log(math.hypot(*data_weights(t)[2:]))
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
     clock = beta_0 * t
     moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
     moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
@@ -239,8 +245,15 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
+    pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
     ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    return -math.log(ratio)
+    return (
+        ratio**2 * pull_x,
+        ratio**2 * pull_m,
+        -ratio**2 * cholesky_mx * pull_m - ratio**2 * cholesky_xx * pull_x,
+        -ratio**2 * cholesky_mm * pull_m,
+    )
 
 
 def step(

@@ -21,12 +21,12 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
         Gamma*beta*(Gamma*beta - 2*d_x eps_m*eta_xm - 2*d_x eps_x*eta_xx)/2*d_xx f
     c_1 and c_2 are coefficients of more than two lines; they stand in the certificate, under local_error, and in
         `integrator-analysis derive psld/COBA-whole --json`.
-Operations: 340 on host scalars to tabulate a step (without quadrature), 16 multiply-adds of a block to take it.
+Operations: 394 on host scalars to tabulate a step (without quadrature), 16 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/COBA-whole`: weak order; leading weak error; network evaluations per
     step; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
-    log-SNR; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:32cf2e55c5ac54c022ff3879609417f3735f5c2216d09898406bac8390bb162a
-Body hash: sha256:02835d70c83f020279a2819691fad5135e52f169124f4763c0c604ec3eb17407
+Body hash: sha256:ac9131658e148d910a0a50ed7970dc89ffe9df3430a54bd826fc24726d9ff986
 """
 
 import math
@@ -44,6 +44,7 @@ HISTORY = 0
 NOISES = 2
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "decay_x_1",
@@ -317,6 +318,11 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
 
 def log_snr(t: float) -> float:
     """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    return -math.log(math.hypot(*data_weights(t)[2:]))
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
     clock = beta_0 * t
     moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
     moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
@@ -342,8 +348,15 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
+    pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
     ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    return -math.log(ratio)
+    return (
+        ratio**2 * pull_x,
+        ratio**2 * pull_m,
+        -ratio**2 * cholesky_mx * pull_m - ratio**2 * cholesky_xx * pull_x,
+        -ratio**2 * cholesky_mm * pull_m,
+    )
 
 
 def step(

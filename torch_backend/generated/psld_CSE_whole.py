@@ -19,12 +19,12 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
         + eta_xm)/2*eps_m + ...
     These are 3 of 20 terms of x and 3 of 12 terms of m, those of the smallest trees. All 32 stand in the
         certificate, under local_error, and in `integrator-analysis derive psld/CSE-whole --json`.
-Operations: 308 on host scalars to tabulate a step (without quadrature), 12 multiply-adds of a block to take it.
+Operations: 362 on host scalars to tabulate a step (without quadrature), 12 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/CSE-whole`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
-    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+    predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:ee0c50d7d0691bcaf37a79d24f7eaaa7c6bdbb9080b5842f43005b26b28ad553
-Body hash: sha256:764d34bc2801c35276e4432c5da395d13d94c18c733d5fcdd1605b9fa2a290f6
+Body hash: sha256:0d05173a854b93240e91919880770fd1753189635171d0a9b0c98878b1da35eb
 """
 
 import math
@@ -42,6 +42,7 @@ HISTORY = 0
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "coupling_mx_1",
@@ -302,6 +303,11 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
 
 def log_snr(t: float) -> float:
     """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    return -math.log(math.hypot(*data_weights(t)[2:]))
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
     clock = beta_0 * t
     moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
     moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
@@ -327,8 +333,15 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
+    pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
     ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    return -math.log(ratio)
+    return (
+        ratio**2 * pull_x,
+        ratio**2 * pull_m,
+        -ratio**2 * cholesky_mx * pull_m - ratio**2 * cholesky_xx * pull_x,
+        -ratio**2 * cholesky_mm * pull_m,
+    )
 
 
 def step(

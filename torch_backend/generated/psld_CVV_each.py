@@ -20,12 +20,12 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
         eps_m*eps_m*eta_mm**2 - 2*eps_m*eta_mm*lambda - 2*lambda**2*m - 2*lambda**2*x)/8
     These are 6 of 20 terms of x, those of the smallest trees. All 20 stand in the certificate, under local_error,
         and in `integrator-analysis derive psld/CVV-each --json`.
-Operations: 329 on host scalars to tabulate a step (without quadrature), 10 multiply-adds of a block to take it.
+Operations: 383 on host scalars to tabulate a step (without quadrature), 10 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/CVV-each`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
-    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+    predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:cf62e0ce47d5662d43d6b199dbb181d2f6e5eb2e358f38f21334714cb421552b
-Body hash: sha256:ecb5691dbd8c0116543a09f5eade9b7d387a1f88a5c454f550fba9638e22251f
+Body hash: sha256:ca7285db84871bb292dda557b11cfa15da0b1baf2f11f7e8ca1b6d91946fdd40
 """
 
 import math
@@ -43,6 +43,7 @@ HISTORY = 0
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "decay_m_1",
@@ -216,6 +217,11 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
 
 def log_snr(t: float) -> float:
     """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    return -math.log(math.hypot(*data_weights(t)[2:]))
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
     clock = beta_0 * t
     moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
     moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
@@ -241,8 +247,15 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
+    pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
     ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    return -math.log(ratio)
+    return (
+        ratio**2 * pull_x,
+        ratio**2 * pull_m,
+        -ratio**2 * cholesky_mx * pull_m - ratio**2 * cholesky_xx * pull_x,
+        -ratio**2 * cholesky_mm * pull_m,
+    )
 
 
 def step(

@@ -20,12 +20,12 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
     m: -(d_m eps_m*eta_mm + lambda)*(eps_m*eta_mm + lambda*m + lambda*x)/4
     These are 6 of 20 terms of x, those of the smallest trees. All 20 stand in the certificate, under local_error,
         and in `integrator-analysis derive psld/CVV-whole --json`.
-Operations: 381 on host scalars to tabulate a step (without quadrature), 20 multiply-adds of a block to take it.
+Operations: 435 on host scalars to tabulate a step (without quadrature), 20 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/CVV-whole`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
-    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+    predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:655fbc8a5e6d2413fd2d7b7355d61134f67a9a17b1bf3e7f32258a927eef4625
-Body hash: sha256:2ba861726c8c41d2111932087c847b58e22f89880ed8ba82a55d067b8e4f4f78
+Body hash: sha256:8ba9fda43e26c3d1fdaf6dc78e2cf4b372ebfce99cfd4d483dc092df6fdbf4bd
 """
 
 import math
@@ -43,6 +43,7 @@ HISTORY = 0
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "coupling_mx_1",
@@ -339,6 +340,11 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
 
 def log_snr(t: float) -> float:
     """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    return -math.log(math.hypot(*data_weights(t)[2:]))
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
     clock = beta_0 * t
     moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
     moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
@@ -364,8 +370,15 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
+    pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
     ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    return -math.log(ratio)
+    return (
+        ratio**2 * pull_x,
+        ratio**2 * pull_m,
+        -ratio**2 * cholesky_mx * pull_m - ratio**2 * cholesky_xx * pull_x,
+        -ratio**2 * cholesky_mm * pull_m,
+    )
 
 
 def step(

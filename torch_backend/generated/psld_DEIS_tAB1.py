@@ -25,12 +25,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         5*beta**2*eta_mm*nu**2/48*d_mm eps_m[m, m] + ...
     These are 3 of 136 terms of x and 3 of 68 terms of m, those of the smallest trees. All 204 stand in the
         certificate, under local_error, and in `integrator-analysis derive psld/DEIS-tAB1 --json`.
-Operations: 360 on host scalars to tabulate a step (without quadrature), 12 multiply-adds of a block to take it.
+Operations: 414 on host scalars to tabulate a step (without quadrature), 12 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/DEIS-tAB1`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
-    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+    predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:b943e7424faa5e0c06a66f237be503a3fdc26bf3b57d3e779a578a7bb4a6338c
-Body hash: sha256:d29300a190225086a8f4761f69a690b79f983fbf9fe8896c08765d7a8426aab7
+Body hash: sha256:6e6dcd4689d98c9ade9eeba383f00000985107d6a43fadd27c439b4535e642a3
 """
 
 import math
@@ -48,6 +48,7 @@ HISTORY = 1
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "karras"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "decay_x",
@@ -250,6 +251,11 @@ def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float,
 
 def log_snr(t: float) -> float:
     """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    return -math.log(math.hypot(*data_weights(t)[2:]))
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
     clock = beta_0 * t
     moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
     moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
@@ -275,8 +281,15 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
+    pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
     ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    return -math.log(ratio)
+    return (
+        ratio**2 * pull_x,
+        ratio**2 * pull_m,
+        -ratio**2 * cholesky_mx * pull_m - ratio**2 * cholesky_xx * pull_x,
+        -ratio**2 * cholesky_mm * pull_m,
+    )
 
 
 def step(

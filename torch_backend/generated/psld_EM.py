@@ -12,12 +12,12 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
         2*Gamma*M*d_x s_m*nu + Gamma - nu)/4*d_xm f - Gamma**2*beta**2*(2*d_x s_x + 1)/4*d_xx f
     c_1 and c_2 are coefficients of more than two lines; they stand in the certificate, under local_error, and in
         `integrator-analysis derive psld/EM --json`.
-Operations: 292 on host scalars to tabulate a step (without quadrature), 9 multiply-adds of a block to take it.
+Operations: 346 on host scalars to tabulate a step (without quadrature), 9 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/EM`: weak order; leading weak error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
-    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+    predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:bff7f571897d5fa5a60a65664942154c72478ca7b829fbc2a4e27219f4a4ff87
-Body hash: sha256:2d1a939915aac4c4889c92e2b68d023f70822c0321838efcb916e5b9d3bd9a80
+Body hash: sha256:fcb46a2253d6326f8ee55d228242165e4b0ee0818f8f709c46265b20a5ea723d
 """
 
 import math
@@ -35,6 +35,7 @@ HISTORY = 0
 NOISES = 2
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "decay_x",
@@ -116,6 +117,11 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
 
 def log_snr(t: float) -> float:
     """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    return -math.log(math.hypot(*data_weights(t)[2:]))
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
     clock = beta_0 * t
     moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
     moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
@@ -141,8 +147,15 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
+    pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
     ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    return -math.log(ratio)
+    return (
+        ratio**2 * pull_x,
+        ratio**2 * pull_m,
+        -ratio**2 * cholesky_mx * pull_m - ratio**2 * cholesky_xx * pull_x,
+        -ratio**2 * cholesky_mm * pull_m,
+    )
 
 
 def step(

@@ -16,12 +16,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         velocity_m] + ...
     These are 3 of 12 terms of x and 3 of 12 terms of m, those of the smallest trees. All 24 stand in the
         certificate, under local_error, and in `integrator-analysis derive psld/Heun --json`.
-Operations: 305 on host scalars to tabulate a step (without quadrature), 24 multiply-adds of a block to take it.
+Operations: 359 on host scalars to tabulate a step (without quadrature), 24 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/Heun`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
-    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+    predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:171c138a43e9b9287b084495d8ab28a33a4c41f588e424ac3c2b02fbde704e39
-Body hash: sha256:24682b5151a12164aa7d1a86139c49bdfe260c74bed7c9a19df1e3d35fd18e9f
+Body hash: sha256:c8b791e6baee5fae46fa0d4a307bbf0ee84dd358587206a68c31a91889c98553
 """
 
 import math
@@ -39,6 +39,7 @@ HISTORY = 0
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "karras"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "skip_xx_0",
@@ -171,6 +172,11 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
 
 def log_snr(t: float) -> float:
     """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    return -math.log(math.hypot(*data_weights(t)[2:]))
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
     clock = beta_0 * t
     moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
     moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
@@ -196,8 +202,15 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
+    pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
     ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    return -math.log(ratio)
+    return (
+        ratio**2 * pull_x,
+        ratio**2 * pull_m,
+        -ratio**2 * cholesky_mx * pull_m - ratio**2 * cholesky_xx * pull_x,
+        -ratio**2 * cholesky_mm * pull_m,
+    )
 
 
 def step(

@@ -17,12 +17,12 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
         2*Gamma*M*d_x s_m*nu + Gamma - nu)/4*d_xm f + Gamma**2*beta**2*(d_x s_x + 1)/2*d_xx f
     c_1 and c_2 are coefficients of more than two lines; they stand in the certificate, under local_error, and in
         `integrator-analysis derive psld/ROBA --json`.
-Operations: 300 on host scalars to tabulate a step (without quadrature), 11 multiply-adds of a block to take it.
+Operations: 354 on host scalars to tabulate a step (without quadrature), 11 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/ROBA`: weak order; leading weak error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
-    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+    predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:8b66ce27d5dc7fcd70d8747d6495a60c368e7e8f275049b9993fbb3c33bc64fd
-Body hash: sha256:83a87ff95f399c3aa36db147b5bc82684b882bf27a0b799049e6d0de13c23753
+Body hash: sha256:5bf0318375fa58300adff4f631ca99960e77e481f34dbba9ecf77775f773f7ac
 """
 
 import math
@@ -40,6 +40,7 @@ HISTORY = 0
 NOISES = 2
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "decay_x_1",
@@ -137,6 +138,11 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
 
 def log_snr(t: float) -> float:
     """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    return -math.log(math.hypot(*data_weights(t)[2:]))
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
     clock = beta_0 * t
     moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
     moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
@@ -162,8 +168,15 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
+    pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
     ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    return -math.log(ratio)
+    return (
+        ratio**2 * pull_x,
+        ratio**2 * pull_m,
+        -ratio**2 * cholesky_mx * pull_m - ratio**2 * cholesky_xx * pull_x,
+        -ratio**2 * cholesky_mm * pull_m,
+    )
 
 
 def step(

@@ -19,12 +19,12 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
         Gamma**2*beta**2*(d_x s_x + 1)/2*d_xx f
     c_1 is a coefficient of more than two lines; it stands in the certificate, under local_error, and in
         `integrator-analysis derive psld/ROBAB --json`.
-Operations: 318 on host scalars to tabulate a step (without quadrature), 14 multiply-adds of a block to take it.
+Operations: 372 on host scalars to tabulate a step (without quadrature), 14 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/ROBAB`: weak order; leading weak error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
-    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+    predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:03a8fe65832b6daf5fa667e2f1de63ff7801133972ad32ad31aa3a5627a8003f
-Body hash: sha256:70ae7b74a3fea1f66c0883070378740228c28bdd678cb3174d0aa24da70b3764
+Body hash: sha256:b8e6d05f38eec828331a1c13aa8fc760d435f90c0e8b7dddd3f1a86715b2b770
 """
 
 import math
@@ -42,6 +42,7 @@ HISTORY = 0
 NOISES = 2
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "decay_x_1",
@@ -149,6 +150,11 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
 
 def log_snr(t: float) -> float:
     """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    return -math.log(math.hypot(*data_weights(t)[2:]))
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
     clock = beta_0 * t
     moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
     moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
@@ -174,8 +180,15 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
+    pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
     ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    return -math.log(ratio)
+    return (
+        ratio**2 * pull_x,
+        ratio**2 * pull_m,
+        -ratio**2 * cholesky_mx * pull_m - ratio**2 * cholesky_xx * pull_x,
+        -ratio**2 * cholesky_mm * pull_m,
+    )
 
 
 def step(

@@ -19,12 +19,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
     m: beta**3/(48*M)*x + beta**3*nu/48*residual_m - beta**3*nu/96*d_m residual_m[m] + ...
     These are 3 of 36 terms of x and 3 of 36 terms of m, those of the smallest trees. All 72 stand in the
         certificate, under local_error, and in `integrator-analysis derive psld/SPS-2S --json`.
-Operations: 288 on host scalars to tabulate a step (without quadrature), 24 multiply-adds of a block to take it.
+Operations: 342 on host scalars to tabulate a step (without quadrature), 24 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/SPS-2S`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
-    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+    predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:6349733653c21e0357fbc9d88973f5612fd3f52c614544d3a240b9668a662890
-Body hash: sha256:1d913caeb413134264f0a65a7f6ac662ec8d8bdbae2d279229a80982b89ee131
+Body hash: sha256:34e9e04d0a5dcb9104c8d619fab89f6881347aa92bbc9e6edb8c4eb66d7918ac
 """
 
 import math
@@ -42,6 +42,7 @@ HISTORY = 0
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "karras"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "scale_xx_0",
@@ -171,6 +172,11 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
 
 def log_snr(t: float) -> float:
     """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    return -math.log(math.hypot(*data_weights(t)[2:]))
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
     clock = beta_0 * t
     moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
     moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
@@ -196,8 +202,15 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
+    pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
     ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    return -math.log(ratio)
+    return (
+        ratio**2 * pull_x,
+        ratio**2 * pull_m,
+        -ratio**2 * cholesky_mx * pull_m - ratio**2 * cholesky_xx * pull_x,
+        -ratio**2 * cholesky_mm * pull_m,
+    )
 
 
 def step(

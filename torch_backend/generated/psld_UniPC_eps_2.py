@@ -28,12 +28,12 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
     These are 3 of 1160 terms of x and 3 of 580 terms of m, those of the smallest trees; c_1 to c_5 are coefficients
         of more than two lines. All 1740 stand in the certificate, under local_error, and in `integrator-analysis
         derive psld/UniPC-eps-2 --json`.
-Operations: 873 on host scalars to tabulate a step (without quadrature), 26 multiply-adds of a block to take it.
+Operations: 899 on host scalars to tabulate a step (without quadrature), 26 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/UniPC-eps-2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
-    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+    predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:16069c4a9d7d4e45e10d151e78f91c4d5497a644e81633b70c5c871800493600
-Body hash: sha256:23c717412ac4a638a6740e12fde503d72dad66bbe43db27f075f720123178228
+Body hash: sha256:ac7263d96bb9db26e7db4e369b8c45ccc9e4aef60add06437f8841271a3fdcfa
 """
 
 import math
@@ -52,6 +52,7 @@ MENDS = True
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "karras"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "weight_xx_0_1",
@@ -450,6 +451,11 @@ def coefficients(t: float, s: float, past: Sequence[float] = (), read: int = HIS
 
 def log_snr(t: float) -> float:
     """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    return -math.log(math.hypot(*data_weights(t)[2:]))
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
     clock = beta_0 * t
     moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
     moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
@@ -475,8 +481,15 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
+    pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
     ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    return -math.log(ratio)
+    return (
+        ratio**2 * pull_x,
+        ratio**2 * pull_m,
+        -ratio**2 * cholesky_mx * pull_m - ratio**2 * cholesky_xx * pull_x,
+        -ratio**2 * cholesky_mm * pull_m,
+    )
 
 
 def step(

@@ -32,12 +32,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         log_snr)/(48*M*d_t log_snr)*d_m anchor_x[m] + ...
     These are 3 of 180 terms of x and 3 of 180 terms of m, those of the smallest trees. All 360 stand in the
         certificate, under local_error, and in `integrator-analysis derive psld/anchored-AB2 --json`.
-Operations: 954 on host scalars to tabulate a step (without quadrature), 16 multiply-adds of a block to take it.
+Operations: 980 on host scalars to tabulate a step (without quadrature), 16 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/anchored-AB2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
-    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+    predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:545f4ac9fcbf5c34b889c54b63c95f8a9c2eacf4e5c5ec57fc84a004d785b1ec
-Body hash: sha256:fae8398a9a0afede5abe3b9638b3ee4b28b25a7b38745ff7962e1a10e0226396
+Body hash: sha256:e066c956984db0c8ee85eaf9daad48d3b2ce3b28b8b80454d984d57641bf4961
 """
 
 import math
@@ -56,6 +56,7 @@ VARIANCE = 0.25
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "karras"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "scale_xx_0",
@@ -409,6 +410,11 @@ def coefficients(t: float, s: float, past: Sequence[float] = (), v: float = VARI
 
 def log_snr(t: float) -> float:
     """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    return -math.log(math.hypot(*data_weights(t)[2:]))
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
     clock = beta_0 * t
     moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
     moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
@@ -434,8 +440,15 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
+    pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
     ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    return -math.log(ratio)
+    return (
+        ratio**2 * pull_x,
+        ratio**2 * pull_m,
+        -ratio**2 * cholesky_mx * pull_m - ratio**2 * cholesky_xx * pull_x,
+        -ratio**2 * cholesky_mm * pull_m,
+    )
 
 
 def step(

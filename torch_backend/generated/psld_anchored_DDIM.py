@@ -22,12 +22,12 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
     m: beta*eta_mm*nu/4*d_m anchor_m[m] + beta*eta_mm/4*d_m anchor_m[x] + beta*eta_mx*nu/4*d_m anchor_x[m] + ...
     These are 3 of 18 terms of x and 3 of 18 terms of m, those of the smallest trees. All 36 stand in the
         certificate, under local_error, and in `integrator-analysis derive psld/anchored-DDIM --json`.
-Operations: 762 on host scalars to tabulate a step (without quadrature), 8 multiply-adds of a block to take it.
+Operations: 816 on host scalars to tabulate a step (without quadrature), 8 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/anchored-DDIM`: order; leading local error; network evaluations per
     step; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
-    log-SNR; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:6ffe45f6d23a46acfbe55933612aa37c0992bf3080d8037708353d647b9b5292
-Body hash: sha256:1904e0f23aa71aa83d50953e71b0f202a24531155ee1a25f54d29820e2df5c54
+Body hash: sha256:e93e5ba6aa9afe5fdd9db7e0be94d9afb14bacf5da2c3622e743cd7889c49f44
 """
 
 import math
@@ -46,6 +46,7 @@ VARIANCE = 0.25
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "decay_x",
@@ -275,6 +276,11 @@ def coefficients(t: float, s: float, v: float = VARIANCE) -> tuple[float, ...]:
 
 def log_snr(t: float) -> float:
     """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    return -math.log(math.hypot(*data_weights(t)[2:]))
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
     clock = beta_0 * t
     moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
     moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
@@ -300,8 +306,15 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
+    pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
     ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    return -math.log(ratio)
+    return (
+        ratio**2 * pull_x,
+        ratio**2 * pull_m,
+        -ratio**2 * cholesky_mx * pull_m - ratio**2 * cholesky_xx * pull_x,
+        -ratio**2 * cholesky_mm * pull_m,
+    )
 
 
 def step(

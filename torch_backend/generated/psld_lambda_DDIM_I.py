@@ -26,12 +26,12 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
         eps_m*eps_x*eta_mm*eta_xx - 2*M*eps_m*eta_mm*lambda - 2*M*lambda**2*m - beta*d_x eps_m*eta_mm*m)/(4*M)
     These are 6 of 19 terms of x, those of the smallest trees. All 19 stand in the certificate, under local_error,
         and in `integrator-analysis derive psld/lambda-DDIM-I --json`.
-Operations: 341 on host scalars to tabulate a step (without quadrature), 8 multiply-adds of a block to take it.
+Operations: 395 on host scalars to tabulate a step (without quadrature), 8 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/lambda-DDIM-I`: order; leading local error; network evaluations per
     step; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
-    log-SNR; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:06086504133152d22dc21894dbf2be136ba78c98405c4bae601a6cc3d6971067
-Body hash: sha256:55eb9fce84443cc985774d353563a0071b74aae0111c044002a42424ae196d4d
+Body hash: sha256:e1c381cd352b101426793d0b9341721e1d3be0f5ed4e8a93881597a16627dc65
 """
 
 import math
@@ -49,6 +49,7 @@ HISTORY = 0
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "decay_x",
@@ -204,6 +205,11 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
 
 def log_snr(t: float) -> float:
     """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    return -math.log(math.hypot(*data_weights(t)[2:]))
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
     clock = beta_0 * t
     moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
     moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
@@ -229,8 +235,15 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
+    pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
     ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    return -math.log(ratio)
+    return (
+        ratio**2 * pull_x,
+        ratio**2 * pull_m,
+        -ratio**2 * cholesky_mx * pull_m - ratio**2 * cholesky_xx * pull_x,
+        -ratio**2 * cholesky_mm * pull_m,
+    )
 
 
 def step(

@@ -25,12 +25,12 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
         + eta_xm)/2*eps_m + ...
     These are 3 of 20 terms of x and 3 of 12 terms of m, those of the smallest trees. All 32 stand in the
         certificate, under local_error, and in `integrator-analysis derive psld/lambda-DDIM-II --json`.
-Operations: 393 on host scalars to tabulate a step (without quadrature), 8 multiply-adds of a block to take it.
+Operations: 447 on host scalars to tabulate a step (without quadrature), 8 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/lambda-DDIM-II`: order; leading local error; network evaluations per
     step; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
-    log-SNR; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:c2d2211060d2747aea9f52496dddfa142a8db7ba59147386fc0d6f815b34b7b5
-Body hash: sha256:89404f81fade3fb1eeb0b16339884dd076f1b37a8a49f5a33510de150ce38bdc
+Body hash: sha256:1dc3764165fbc2c9853d7bb1bb0fef9add3b1ef9b7b3d3419a9af5e48b071236
 """
 
 import math
@@ -48,6 +48,7 @@ HISTORY = 0
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "decay_x",
@@ -222,6 +223,11 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
 
 def log_snr(t: float) -> float:
     """lambda(t), half the logarithm of the signal-to-noise ratio."""
+    return -math.log(math.hypot(*data_weights(t)[2:]))
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
     clock = beta_0 * t
     moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
     moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
@@ -247,8 +253,15 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
+    pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
     ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    return -math.log(ratio)
+    return (
+        ratio**2 * pull_x,
+        ratio**2 * pull_m,
+        -ratio**2 * cholesky_mx * pull_m - ratio**2 * cholesky_xx * pull_x,
+        -ratio**2 * cholesky_mm * pull_m,
+    )
 
 
 def step(

@@ -16,12 +16,12 @@ Order 1 for a general smooth score; 1 network evaluation per step; deterministic
 Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 in forward diffusion time (eps_x:
     eps prediction's component, d_x: derivative by x):
     x: eta_xx*(beta*d_x eps_x*x - 2*d_t eps_x - 2*d_x eps_x*eps_x*eta_xx)/4
-Operations: 74 on host scalars to tabulate a step (without quadrature), 2 multiply-adds of a block to take it.
+Operations: 80 on host scalars to tabulate a step (without quadrature), 2 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/DDIM`: order; leading local error; network evaluations per step; one-step
-    map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss to
-    rounding in float32 and bfloat16; tensor layout; stated facts.
+    map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; predicted
+    x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:33a9ce9119a35003b15dc70e7df39f678e761bc7862bb99a95a3f66f8f454f85
-Body hash: sha256:0871e497e602fb8be01bd32f74fd9e9739e6066a2398c118daa1f554953e5b9a
+Body hash: sha256:1096d3a49aa4c6ba401d0de0910c59f1c201bcd7be49164beab86aa6b8954d78
 """
 
 import math
@@ -39,6 +39,7 @@ HISTORY = 0
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "quadratic"
 PRIOR_STD = (1.0,)
 COEFFICIENTS = (
     "decay_x",
@@ -92,6 +93,16 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     ratio = cholesky_xx / mean_x
     return -math.log(ratio)
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    return 1 / mean_x, -cholesky_xx / mean_x
 
 
 def step(

@@ -25,12 +25,12 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
     These are 6 of 40 terms of x, those of the smallest trees; c_1 and c_2 are coefficients of more than two lines.
         All 40 stand in the certificate, under local_error, and in `integrator-analysis derive vp/DEIS-rhoAB2
         --json`.
-Operations: 109 on host scalars to tabulate a step (without quadrature), 4 multiply-adds of a block to take it.
+Operations: 115 on host scalars to tabulate a step (without quadrature), 4 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/DEIS-rhoAB2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
-    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+    predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:07e314c1350c28701446f57bb8a3479f021d4a030c3de85ffae7c8fc7ee947d0
-Body hash: sha256:d34dc2ef677ebed1c3ee9852735d8d7309bb981c9b52fce74d7f986be53cb80b
+Body hash: sha256:b9aaf3d331b6f63f9e6e1300b56509d364739ee0ebe38629837d00646d87a4b1
 """
 
 import math
@@ -48,6 +48,7 @@ HISTORY = 2
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "quadratic"
 PRIOR_STD = (1.0,)
 COEFFICIENTS = (
     "decay_x",
@@ -137,6 +138,16 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     ratio = cholesky_xx / mean_x
     return -math.log(ratio)
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    return 1 / mean_x, -cholesky_xx / mean_x
 
 
 def step(

@@ -27,12 +27,12 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
     These are 6 of 40 terms of x, those of the smallest trees; c_1 and c_2 are coefficients of more than two lines.
         All 40 stand in the certificate, under local_error, and in `integrator-analysis derive vp/DPM-Solver-3
         --json`.
-Operations: 103 on host scalars to tabulate a step (without quadrature), 8 multiply-adds of a block to take it.
+Operations: 109 on host scalars to tabulate a step (without quadrature), 8 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/DPM-Solver-3`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
-    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+    predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:be6ac51884b1f1873bf1d031153eef67def7a4bfb2cc0c7e8e887f090f9a84de
-Body hash: sha256:51bb393725555bdc532b54a92d47eef268062c8082327a3e91091175f5f17b89
+Body hash: sha256:6881b10cec77616a83cb50e7ecba9849c8e53493c95f9e49a15232ec08422d5b
 """
 
 import math
@@ -50,6 +50,7 @@ HISTORY = 0
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "quadratic"
 PRIOR_STD = (1.0,)
 COEFFICIENTS = (
     "decay_x_1",
@@ -176,6 +177,16 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     ratio = cholesky_xx / mean_x
     return -math.log(ratio)
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    return 1 / mean_x, -cholesky_xx / mean_x
 
 
 def step(

@@ -23,12 +23,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         beta*eta_xx**2/24*d_xx eps_x[x, eps_x] - beta*eta_xx/24*d_xt eps_x[x] + ...
     These are 6 of 12 terms of x, those of the smallest trees. All 12 stand in the certificate, under local_error,
         and in `integrator-analysis derive vp/ERK2 --json`.
-Operations: 94 on host scalars to tabulate a step (without quadrature), 5 multiply-adds of a block to take it.
+Operations: 100 on host scalars to tabulate a step (without quadrature), 5 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/ERK2`: order; leading local error; network evaluations per step; one-step
-    map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss to
-    rounding in float32 and bfloat16; tensor layout; stated facts.
+    map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; predicted
+    x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:5b4964a67453d6458e364a4c0e6d9d39defe337b13697d4029e5704ad5c52e6e
-Body hash: sha256:4526696e6deee98f07a32dc01ad1629ebc6c07a7438d82a0ebc00d8045b18a1c
+Body hash: sha256:72a150939cd15033aa8d203e5e3bd0b375d178aa999776b0e273c6249f87c615
 """
 
 import math
@@ -46,6 +46,7 @@ HISTORY = 0
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "quadratic"
 PRIOR_STD = (1.0,)
 COEFFICIENTS = (
     "decay_x_1",
@@ -151,6 +152,16 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     ratio = cholesky_xx / mean_x
     return -math.log(ratio)
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    return 1 / mean_x, -cholesky_xx / mean_x
 
 
 def step(

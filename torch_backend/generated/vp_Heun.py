@@ -12,12 +12,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
     (velocity_x: velocity prediction's component, d_x: derivative by x):
     x: (2*d_t velocity_x*d_x velocity_x - d_tt velocity_x + 2*d_x velocity_x**2*velocity_x - 2*d_xt
         velocity_x*velocity_x - d_xx velocity_x*velocity_x**2)/12
-Operations: 46 on host scalars to tabulate a step (without quadrature), 9 multiply-adds of a block to take it.
+Operations: 52 on host scalars to tabulate a step (without quadrature), 9 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/Heun`: order; leading local error; network evaluations per step; one-step
-    map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss to
-    rounding in float32 and bfloat16; tensor layout; stated facts.
+    map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; predicted
+    x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:480b6e4fe0a0df37eca99cb0260d674a539e2c691f8efd619a288fab9d9dd4ff
-Body hash: sha256:feeaafe6f3297b1ee96b4556cab83a0adc73ba9b609b98fac7ebaec6259106e2
+Body hash: sha256:c5fc30697d2bbef74fc7ae0be9a4da29eff297616a7cee374a63ec3d4cc75980
 """
 
 import math
@@ -35,6 +35,7 @@ HISTORY = 0
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "quadratic"
 PRIOR_STD = (1.0,)
 COEFFICIENTS = (
     "skip_xx_0",
@@ -92,6 +93,16 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     ratio = cholesky_xx / mean_x
     return -math.log(ratio)
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    return 1 / mean_x, -cholesky_xx / mean_x
 
 
 def step(

@@ -15,12 +15,12 @@ Leading local error (numerical - exact), coefficient of h**5 with h = t - s > 0 
         velocity_x] + ...
     These are 6 of 37 terms of x, those of the smallest trees. All 37 stand in the certificate, under local_error,
         and in `integrator-analysis derive vp/RK4 --json`.
-Operations: 57 on host scalars to tabulate a step (without quadrature), 19 multiply-adds of a block to take it.
+Operations: 63 on host scalars to tabulate a step (without quadrature), 19 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/RK4`: order; leading local error; network evaluations per step; one-step
-    map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; loss to
-    rounding in float32 and bfloat16; tensor layout; stated facts.
+    map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; predicted
+    x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:f99a38965d5f436727f9485de9b9ad7d8683e26712e5ac4f0f7063ad01be92de
-Body hash: sha256:c6a9815002d1c3dc4fd87839052b5ca7234c15bfc0448511e3fcf2a81a8577e7
+Body hash: sha256:d8e41c6ce8b9a6d18efafab18e5d5c464f1608db6ae5089dcbdc2194e31fff9b
 """
 
 import math
@@ -38,6 +38,7 @@ HISTORY = 0
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "quadratic"
 PRIOR_STD = (1.0,)
 COEFFICIENTS = (
     "skip_xx_0",
@@ -135,6 +136,16 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     ratio = cholesky_xx / mean_x
     return -math.log(ratio)
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    return 1 / mean_x, -cholesky_xx / mean_x
 
 
 def step(

@@ -29,12 +29,12 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
     These are 6 of 40 terms of x, those of the smallest trees; c_1 and c_2 are coefficients of more than two lines.
         All 40 stand in the certificate, under local_error, and in `integrator-analysis derive vp/UniPC-eps-2
         --json`.
-Operations: 173 on host scalars to tabulate a step (without quadrature), 7 multiply-adds of a block to take it.
+Operations: 179 on host scalars to tabulate a step (without quadrature), 7 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/UniPC-eps-2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
-    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+    predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:8529e181dae16fb5d5c03f17591d73125d9d7c5e69c0927dcdacaf2761f11b34
-Body hash: sha256:b38bc17a4cf0c138050f105e81cd7bbdc22f0b411bee3e579d6aca336014e5e6
+Body hash: sha256:6d5a483b37882fd5dd09b93ff3afd530ffcbdfae57d88a32b64ad0c7e8b0d1ec
 """
 
 import math
@@ -53,6 +53,7 @@ MENDS = True
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "quadratic"
 PRIOR_STD = (1.0,)
 COEFFICIENTS = (
     "weight_xx_0_1",
@@ -191,6 +192,16 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     ratio = cholesky_xx / mean_x
     return -math.log(ratio)
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    return 1 / mean_x, -cholesky_xx / mean_x
 
 
 def step(

@@ -27,12 +27,12 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         ...
     These are 6 of 12 terms of x, those of the smallest trees. All 12 stand in the certificate, under local_error,
         and in `integrator-analysis derive vp/anchored-AB2 --json`.
-Operations: 120 on host scalars to tabulate a step (without quadrature), 4 multiply-adds of a block to take it.
+Operations: 126 on host scalars to tabulate a step (without quadrature), 4 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/anchored-AB2`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
-    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+    predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:0057562b3441cab9e1a646b4e7d0969baf2a76affc87d5445299c5df5ab783dd
-Body hash: sha256:593ae0df6021caa83df390f40f8330f8b155cda97fa5f14df8254a02c5783e8e
+Body hash: sha256:65e6909049815dfead21c14a4486aabf1737d138eea00ce93c4c50d1066eebd6
 """
 
 import math
@@ -51,6 +51,7 @@ VARIANCE = 0.25
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "quadratic"
 PRIOR_STD = (1.0,)
 COEFFICIENTS = (
     "scale_xx_0",
@@ -202,6 +203,16 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     ratio = cholesky_xx / mean_x
     return -math.log(ratio)
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    return 1 / mean_x, -cholesky_xx / mean_x
 
 
 def step(

@@ -17,12 +17,12 @@ Order 1 for a general smooth score; 1 network evaluation per step; deterministic
 Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 in forward diffusion time (anchor_x:
     anchor prediction's component, d_x: derivative by x):
     x: eta_xx*(-2*anchor_x*d_x anchor_x*eta_xx + beta*d_x anchor_x*x - 2*d_t anchor_x)/4
-Operations: 97 on host scalars to tabulate a step (without quadrature), 2 multiply-adds of a block to take it.
+Operations: 103 on host scalars to tabulate a step (without quadrature), 2 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/anchored-DDIM`: order; leading local error; network evaluations per step;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
-    loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+    predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:b59b7add8762e841ea62f1e1a2bce029546ad7cad25274b0f79f79b4df82210b
-Body hash: sha256:fca6a765276f6d003bf337434d30e0eb3f36d6cf441699c4e90f67e24349a812
+Body hash: sha256:927aa205f48c950d6d3a11b2ef58da7720675c973082a6a8f5ceb1fbeee6dad3
 """
 
 import math
@@ -41,6 +41,7 @@ VARIANCE = 0.25
 NOISES = 0
 T_MAX = 1.0
 T_MIN = 0.001
+GRID = "quadratic"
 PRIOR_STD = (1.0,)
 COEFFICIENTS = (
     "decay_x",
@@ -97,6 +98,16 @@ def log_snr(t: float) -> float:
     cholesky_xx = math.sqrt(covariance_xx)
     ratio = cholesky_xx / mean_x
     return -math.log(ratio)
+
+
+def data_weights(t: float) -> tuple[float, ...]:
+    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+    clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
+    moment_0 = -math.expm1(-clock)
+    mean_x = math.exp(-clock / 2)
+    covariance_xx = moment_0
+    cholesky_xx = math.sqrt(covariance_xx)
+    return 1 / mean_x, -cholesky_xx / mean_x
 
 
 def step(

@@ -1,0 +1,49 @@
+"""The predicted x_0 = E[x_0 | z_t] from the state and what the network returns there: a step to no noise.
+
+With Sigma = L L^T, u = L^{-1} Psi and zeta = L^{-1} z, what z says of x_0 is y = rho^2 u . zeta, rho = 1/|u|, and with
+eps = zeta - u x_0 the prediction is x_0 = rho^2 u . (zeta - eps).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import sympy
+
+from integrator_analysis.algebra.definitions import Definition
+from integrator_analysis.algebra.symbols import t
+from integrator_analysis.parametrisation.parametrisation import VELOCITY
+from integrator_analysis.parametrisation.signal_to_noise import measures, pull, ratio
+from integrator_analysis.processes import Process
+from integrator_analysis.processes.equation import clock, rate
+
+__all__ = ["data_weights"]
+
+
+def data_weights(process: Process) -> tuple[tuple[sympy.Expr, ...], Mapping[sympy.Function, Definition]]:
+    """(a_1, ..., a_k, b_1, ..., b_k), with x_0 = sum of a_i z_i + sum of b_i n_i; and what the names in them stand for.
+
+    n is what networks of the process return. Empty where that does not tell x_0: a velocity on several blocks.
+    """
+    factor, table = process.kernel.factor, measures(process)
+    if process.network == VELOCITY:
+        return _from_velocity(process) if len(process.blocks) == 1 else (), {}
+    if len(process.blocks) == 1:
+        mean = sympy.Function(f"mean_{process.blocks[0]}")(t)
+        return (1 / mean, -factor[0, 0] / mean), table
+    pulled = pull(process)
+    state, output = ratio(t) ** 2 * pulled, -(ratio(t) ** 2) * factor.T * pulled
+    return (*state, *output), table
+
+
+def _from_velocity(process: Process) -> tuple[sympy.Expr, ...]:
+    """(a, b) on one block: z = alpha x_0 + sigma eps and n = alpha' x_0 + sigma' eps, solved for x_0.
+
+    Written out in t, since alpha may be 0 where a walk begins, and a formula in eps would divide by it.
+    """
+    alpha, variance = (matrix[0, 0] for matrix in process.kernel.in_time)
+    sigma = sympy.sqrt(variance)
+    slopes = (e.diff(t).xreplace({clock(t).diff(t): rate(t)}) for e in (alpha, sigma))
+    alpha_slope, sigma_slope = slopes
+    whole = alpha * sigma_slope - sigma * alpha_slope
+    return sympy.simplify(sigma_slope / whole), sympy.simplify(-sigma / whole)
