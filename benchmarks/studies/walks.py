@@ -431,8 +431,8 @@ scheduler / RMSE of its counterpart in diffusers (their ratio), to the converged
 flow from the scheduler's own first state to no noise. Both are made by `from_config` from the same config, are laid \
 by the same call of `set_timesteps`, start from the same noise and call the same network in the loop of a pipeline: \
 the exact one of a mixture of {{ components }} Gaussians in {{ dimension }} dimensions (standard deviation \
-{{ spread }} each, weights 1 to {{ components }}, the whole of unit variance), at the time step that the scheduler passes; \
-{{ samples }} samples. Columns: network evaluations asked for (a scheme of two evaluations a step makes one less).
+{{ spread }} each, weights 1 to {{ components }}, the whole of unit variance), at the time step that the scheduler \
+passes; {{ samples }} samples. Columns: network evaluations asked for (a scheme of two evaluations a step makes one less).
 
 **{{ bad_cells }} of {{ compared }} cells with a counterpart are above {{ target }} or have no walk of ours** (bold).
 
