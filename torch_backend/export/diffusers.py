@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch_backend.export.exported_text.counterparts import counterpart
+from torch_backend.export.exported_text.flow_counterparts import flow_counterpart
 from torch_backend.export.exported_text.stages import check_starts_with_evaluation
 from torch_backend.export.text import WALK, check_certified, header, importable_name, join, pieces
 from torch_backend.scheme import SchemeFacts
@@ -25,7 +26,11 @@ KINDS = {
         "TableScheduler",
         "",
     ),
-    "flow": ((*IMAGES, TEXT + "scheduler_flow.py"), "FlowScheduler", ""),
+    "flow": (
+        (*IMAGES, *(f"{TEXT}{name}.py" for name in ("counterparts", "flow_counterparts", "scheduler_flow"))),
+        "FlowScheduler",
+        "",
+    ),
 }
 PHASE = (*WALK, "networks/conditions.py", TEXT + "scheduler_phase.py"), "PhaseSpaceScheduler", ', "PhaseSpacePipeline"'
 """The modules whose text goes into the file, the base class, and what else the file offers."""
@@ -47,8 +52,8 @@ FACE = '''
 class {name}({base}):
     """{spec}: {summary}
 
-    {kind} {order_of_accuracy} for a general smooth network; {nfe} evaluation(s), hence time-step entries, per step.{grid}
-    """
+    {kind} {order_of_accuracy} for a general smooth network; {nfe} evaluation(s), hence time-step entries, per step.
+{place}    """
 
     __doc__ += {base}.__doc__ or ""
     scheme = facts_of(SimpleNamespace(**globals()))
@@ -95,13 +100,16 @@ def check_schedulable(source: str) -> None:
     check_starts_with_evaluation(facts, t, s, row)
 
 
-def _counterpart_in_words(facts: SchemeFacts) -> str:
-    """The paragraph of a class's docstring that names the scheme's counterpart, for schemes on a table of betas."""
-    if facts.process != "vp":
+def _place(facts: SchemeFacts) -> str:
+    """The lines of a class's docstring on its counterpart in diffusers; none for phase space, which has no other."""
+    if facts.process == "flow":
+        name, same = flow_counterpart(facts)
+    elif facts.process == "vp":
+        name, same = counterpart(facts.spec, facts.history, facts.nfe_per_step)
+    else:
         return ""
-    name, same = counterpart(facts.spec, facts.history, facts.nfe_per_step)
-    what = "makes the same steps" if same else "is the nearest to it"
-    return f"\n    Its counterpart in diffusers is {name}, which {what}: time steps and ending are those."
+    steps = "makes the same steps" if same else "is the nearest"
+    return f"    Evaluates by default where its counterpart in diffusers does, {name}, which {steps}.\n"
 
 
 def scheduler_module(source: str, certificate: Mapping[str, Any], file: str | None = None) -> str:
@@ -125,8 +133,8 @@ def scheduler_module(source: str, certificate: Mapping[str, Any], file: str | No
         kind="Weak order" if facts.stochastic else "Order",
         order_of_accuracy=facts.order,
         nfe=facts.nfe_per_step,
-        grid=_counterpart_in_words(facts),
         more=more,
+        place=_place(facts),
     )
     needs = (PHASE_NEEDS if more else NEEDS).format(module=importable_name(file, facts.spec), name=name)
     return join(header(source, certificate, needs.splitlines()), imports, certified, before, source, face)
