@@ -230,7 +230,9 @@ def plot(
         int | None, typer.Option("--samples", "-n", min=2, help="digits per scheme, for work-precision")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="steps of the time grid, for spectrum")] = None,
-    grid: Annotated[str | None, typer.Option(help="time grid, for spectrum and evaluations")] = None,
+    grid: Annotated[
+        str | None, typer.Option(help="time grid, for spectrum, evaluations and work-precision; else the scheme's own")
+    ] = None,
 ) -> None:
     """Draw what analysis finds of schemes: stability, order stars, convergence, error constants, work and precision."""
     from integrator_analysis import figures
@@ -268,11 +270,15 @@ def export(
     form: Annotated[str, typer.Option("--format", help=FORMATS_HELP)] = "module",
     files: Files = [],  # noqa: B006
     settings: Set = [],  # noqa: B006
-    steps: Annotated[int | None, typer.Option(help="steps of the time grid, for torch-export")] = None,
-    grid: Annotated[str, typer.Option(help="time grid, for torch-export")] = "uniform",
+    steps: Annotated[int | None, typer.Option(help="steps, the last to no noise, for torch-export")] = None,
+    grid: Annotated[str | None, typer.Option(help="time grid, for torch-export; else the scheme's own")] = None,
 ) -> None:
     """Write a standalone sampler that carries its certificate's claims and hash; exit 1 if a claim fails."""
+    from integrator_analysis.inputs import InputError
+
     _check_target(output)
+    if steps is None and grid is not None:
+        raise InputError(f"--grid {grid} lays no grid without --steps; give both, or neither for the default")
     _load(files)
     try:
         integrator = _derive(spec, settings)
@@ -288,10 +294,10 @@ def sample(
     spec: Spec,
     output: Output,
     files: Files = [],  # noqa: B006
-    steps: Annotated[int, typer.Option(help="steps of the time grid")] = 25,
+    steps: Annotated[int, typer.Option(help="steps, the last of them to no noise")] = 25,
     n: Annotated[int, typer.Option("--samples", "-n", min=1, help="how many digits")] = 64,
     seed: Annotated[int, typer.Option(help="seed of the initial and of the step noise")] = 0,
-    grid: Annotated[str, typer.Option(help="time grid")] = "quadratic",
+    grid: Annotated[str | None, typer.Option(help="time grid; else the scheme's own")] = None,
 ) -> None:
     """Sample digits with the exact score: a picture (.png) or an array (.npy)."""
     import numpy as np
@@ -302,14 +308,17 @@ def sample(
 
     _check_target(output, ".png", ".npy")
     _load(files)
-    images = sample_digits(_derive(spec), n=n, steps=steps, grid=grid, seed=seed, progress=True)
+    integrator = _derive(spec)
+    title = f"{spec}, {steps} steps, {grid or integrator.to_torch().grid} grid"
+    images = sample_digits(integrator, n=n, steps=steps, grid=grid, seed=seed, progress=True)
     if output.suffix == ".npy":
         partial = output.with_name(f".{output.name}.partial")
         with partial.open("wb") as stream:
             np.save(stream, images)
         partial.replace(output)
     else:
-        figures.save(sample_figure(images, f"{spec}, {steps} steps"), output)
+        figures.save(sample_figure(images, title), output)
+    print(title)
     print(output)
 
 

@@ -138,9 +138,14 @@ class Properties:
             self._record.keep(spectral_radius=radius)
         return float(self._record.facts["spectral_radius"])
 
-    def gaussian_error(self, times: Sequence[float], mean: Any, covariance: Any) -> GaussianError:
-        """The exact error in mean and covariance on Gaussian data after the steps of ``times``, without sampling."""
-        return gaussian_error(self.network_program, times, mean, covariance)
+    def gaussian_error(
+        self, times: Sequence[float], mean: Any, covariance: Any, lower_order_final: bool = False
+    ) -> GaussianError:
+        """The exact error in mean and covariance on Gaussian data after the steps of ``times``, without sampling.
+
+        Times that end in 0 end with a step to no noise; see ``analysis.gaussian.gaussian_error``.
+        """
+        return gaussian_error(self.network_program, times, mean, covariance, lower_order_final)
 
     def global_error(
         self,

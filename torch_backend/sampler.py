@@ -5,7 +5,7 @@ Knows where generated schemes are; the walk, its arguments and what it refuses a
 
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Concatenate, ParamSpec
@@ -18,8 +18,7 @@ from torch import Tensor
 from torch_backend import source
 from torch_backend.scheme import Scheme, SchemeModule, facts_of
 from torch_backend.source import UncertifiedSourceWarning, body_hash, module_from_source
-from torch_backend.walk.grids import time_grid
-from torch_backend.walk.sample_scheme import draw_prior, sample_scheme
+from torch_backend.walk.sample_scheme import choose_times, draw_prior, sample_scheme
 from torch_backend.walk.table import tabulate_scheme
 from torch_backend.walk.validation import unknown_name_message, usable_device
 
@@ -55,8 +54,8 @@ class Sampler:
     it draws; a walk runs where its ``z_T`` lives.
 
     Attributes: ``spec``, ``process``, ``blocks`` (names of the k blocks), ``order`` (weak order where
-    ``stochastic``), ``nfe_per_step``, ``t_max`` and ``t_min`` (forward diffusion time), ``prior_std`` (per block),
-    ``coefficient_names`` (one per column of ``table``).
+    ``stochastic``), ``nfe_per_step``, ``t_max`` and ``t_min`` (forward diffusion time), ``grid`` (the name of its
+    default grid), ``prior_std`` (per block), ``coefficient_names`` (one per column of ``table``).
 
     Raises TypeError for a module in which a name is missing, ValueError for a device that is not there.
     """
@@ -72,27 +71,34 @@ class Sampler:
         self.spec, self.process, self.blocks = facts.spec, facts.process, facts.blocks
         self.order, self.stochastic, self.nfe_per_step = facts.order, facts.stochastic, facts.nfe_per_step
         self.t_max, self.t_min, self.prior_std = facts.t_max, facts.t_min, facts.prior_std
-        self.coefficient_names = facts.coefficient_names
+        self.coefficient_names, self.grid = facts.coefficient_names, facts.grid
 
     def __repr__(self) -> str:
         kind = "stochastic" if self.stochastic else "deterministic"
         return f"<Sampler {self.spec}: {kind}, order {self.order}, {self.nfe_per_step} evaluation(s) per step>"
 
-    def times(self, steps: int, grid: str = "uniform") -> list[float]:
-        """The ``steps + 1`` times of a named grid, t_max down to t_min. Raises ValueError as ``time_grid`` does."""
-        return time_grid(grid, steps, self.t_max, self.t_min, facts_of(self.module).log_snr)
+    def times(self, steps: int, grid: str | None = None, end_at_zero: bool = True) -> list[float]:
+        """The ``steps + 1`` times that ``sample`` takes for ``steps`` on a named ``grid``, None for ``self.grid``.
+
+        They begin at t_max, or at 0.999 t_max where the scheme has no step from there. The last is 0, a step to no
+        noise, after t_min; with ``end_at_zero=False`` it is t_min. Raises ValueError as ``sample`` does.
+        """
+        return choose_times(facts_of(self.module), steps, None, grid, end_at_zero)
 
     def table(
-        self, times: Iterable[float], lower_order_final: bool = False, B: ArrayLike | None = None
+        self, times: Iterable[float], lower_order_final: bool | None = None, B: ArrayLike | None = None
     ) -> Float[Tensor, "n_steps n_coefficients"]:
-        """The scheme's coefficients on a grid, float64 on the CPU. Raises ValueError for times not in (0, t_max]."""
+        """The coefficients of the scheme's steps on a grid, float64 on the CPU; a step to no noise has none.
+
+        Arguments are those of ``sample``. Raises ValueError for times not in (0, t_max], but for a last 0.
+        """
         return tabulate_scheme(self.module, times, lower_order_final, B)
 
-    def prior(self, n: int, shape: Iterable[int], seed: int) -> Float[Tensor, "n channels *space"]:
+    def prior(self, n: int, shape: Iterable[int], seed: int | Sequence[int]) -> Float[Tensor, "n channels *space"]:
         """n draws of z_T from the prior, for data of shape ``(c, ...)``: blocks concatenated on dimension 1.
 
         The blocks are drawn one after the other, so that processes share their position noise under one seed.
-        The stream is not the one that ``sample`` draws from the same seed.
+        The stream is not the one that ``sample`` draws from the same seed. A sequence of n seeds has one per sample.
         """
         return draw_prior(self.module, n, shape, seed, self.device, self.dtype)
 

@@ -163,14 +163,23 @@ def gaussian_error(
     times: Sequence[float],
     mean: Sequence[float] | np.ndarray | float,
     covariance: np.ndarray | float,
+    lower_order_final: bool = False,
 ) -> GaussianError:
     """Return the exact error of a sampler on data N(mean, covariance), from the true marginal at times[0].
 
     Nothing is sampled: moments are carried from step to step in the eigenbasis of the data's covariance. ``covariance``
-    is a variance, a vector of variances or a d x d matrix, ``mean`` a number or a vector of length d. Raises InputError
-    for a covariance that is not symmetric positive semi-definite, or a bad grid.
+    is a variance, a vector of variances or a d x d matrix, ``mean`` a number or a vector of length d. Where the last of
+    the times is 0 the walk ends with a step to no noise: the state becomes the predicted x_0, its other blocks 0. With
+    ``lower_order_final`` a step reads at most as many earlier outputs as steps follow it, the one to no noise counted.
+    Raises InputError for a covariance that is not symmetric positive semi-definite, a bad grid, and for
+    ``lower_order_final`` of a predictor-corrector or of a scheme that needs a past in every step.
     """
-    grid, process = check_times(times), program.process
+    if lower_order_final and (program.cycle or program.primed):
+        raise InputError("the error of lower final orders is not derived for this scheme; leave lower_order_final out")
+    process, to_zero = program.process, bool(len(times)) and times[-1] == 0
+    grid = np.asarray(times[:-1], dtype=float) if to_zero else np.asarray(times, dtype=float)
+    if not (to_zero and grid.shape == (1,) and np.isfinite(grid[0]) and grid[0] > 0):  # from noise to data in one step
+        grid = check_times(grid)
     variances, basis = _diagonalise(np.asarray(covariance, dtype=float))
     center = basis.T @ np.broadcast_to(np.asarray(mean, dtype=float), variances.shape)
     table, eps = CoefficientTable(program), gaussian_eps(process, center, variances)
@@ -179,10 +188,26 @@ def gaussian_error(
     moments = np.pad(first, ((0, 0), (0, kept))), np.pad(second, ((0, 0), (0, kept), (0, kept)))
     if program.primed:
         moments = affine_step(program, table, grid[0], grid[0], eps).moments(*moments)
+    steps = len(grid) - 1
     for i, (start, end) in enumerate(pairwise(grid)):
-        moments = affine_step(program, table, start, end, eps, grid[:i][::-1].tolist()).moments(*moments)
-    exact = marginal(process, grid[-1], center, variances)
+        past = grid[:i][::-1].tolist()
+        read = past[: steps - 1 - i + to_zero] if lower_order_final else past
+        moments = affine_step(program, table, start, end, eps, read).moments(*moments)
+    if to_zero:
+        ending = _step_to_no_noise(process, grid[-1], center, variances)
+        moments = ending.moments(*(m[..., :k, :k] if i else m[..., :k] for i, m in enumerate(moments)))
+    exact = marginal(process, 0.0 if to_zero else grid[-1], center, variances)
     return GaussianError(variances, moments[0][:, :k] - exact[0], moments[1][:, :k, :k] - exact[1], exact[1])
+
+
+def _step_to_no_noise(process: Process, time: float, mean: np.ndarray, variance: np.ndarray) -> AffineMap:
+    """Return z -> (E[x_0 | z], 0, ...) for data N(mean, variance), the posterior mean by Gaussian conditioning."""
+    psi, k = process.mean(time)[:, 0], len(process.blocks)
+    center, covariance = marginal(process, time, mean, variance)
+    gain = variance[:, None] * np.linalg.solve(covariance, np.broadcast_to(psi, center.shape)[..., None])[..., 0]
+    matrix, offset = np.zeros((len(mean), k, k)), np.zeros((len(mean), k))
+    matrix[:, 0], offset[:, 0] = gain, mean - (gain * center).sum(axis=1)
+    return AffineMap(matrix, offset, np.zeros((len(mean), k, 0)))
 
 
 def _diagonalise(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -20,19 +20,49 @@ if TYPE_CHECKING:
 
     from torch_backend.scores import ExactScore
 
-__all__ = ["BANDWIDTH", "digits_law", "digits_networks", "probability_flow_drift", "sample_digits"]
+__all__ = ["BANDWIDTH", "digits_law", "digits_networks", "exact_network", "probability_flow_drift", "sample_digits"]
 
 BANDWIDTH = 0.1
 """Standard deviation of the Gaussian about each digit, in pixel units of [-1, 1]: about one grey level of sixteen."""
 
 
-def digits_networks(processes: Iterable[ia.Process]) -> dict[str, ExactScore]:
-    """The exact eps network of the digits under each process, by the process's name."""
+NEAREST = 1 - 1e-6
+"""Of t_max: where the velocity is evaluated for later times. At t = 1 of rectified flow drift and score are infinite,
+and their sum is not; here 1e-10 of it is rounding in float64, and the velocity has changed by 1e-6."""
+
+
+class Velocity:
+    """The network of a process whose networks return the velocity, from the exact ``score`` of the same data.
+
+    The velocity is the right-hand side F z - G G^T score / 2 of the probability-flow ODE. A batch has one time.
+    """
+
+    def __init__(self, exact: ExactScore, process: ia.Process) -> None:
+        self.exact, self.drift, self.last = exact, probability_flow_drift(process), NEAREST * process.t_max
+
+    def __call__(self, z: Tensor, t: Tensor) -> Tensor:
+        """The velocity at states z (n, k * c, ...) and times t (n,), all the same."""
+        return self.drift(z, min(float(t[0]), self.last), self.score(z, t))
+
+    def score(self, z: Tensor, t: Tensor) -> Tensor:
+        """The score at z, as ``ExactScore.score`` has it."""
+        return self.exact.score(z, t.clamp(max=self.last))
+
+
+def exact_network(exact: ExactScore, process: ia.Process) -> ExactScore | Velocity:
+    """What a network trained on the process returns, eps or the velocity, exactly for the data of ``exact``."""
+    return exact if process.network == "eps" else Velocity(exact, process)
+
+
+def digits_networks(processes: Iterable[ia.Process]) -> dict[str, ExactScore | Velocity]:
+    """The exact network of the digits under each process, of what its networks return, by the process's name."""
     from torch_backend.scores import digits_score
     from torch_backend.source import module_from_source
 
     return {
-        process.name: digits_score(module_from_source(kernel_source(process), f"kernel_{process.name}"), BANDWIDTH)
+        process.name: exact_network(
+            digits_score(module_from_source(kernel_source(process), f"kernel_{process.name}"), BANDWIDTH), process
+        )
         for process in processes
     }
 
@@ -53,25 +83,21 @@ def probability_flow_drift(process: ia.Process) -> Callable[[Tensor, float, Tens
     """(z, t, score) -> F z - (1/2) G G^T score in forward time; z and score of shape (n, k * c, ...)."""
     import torch
 
-    schedule = function([process.schedule], (t,), process.definitions, process.parameters)
-    matrices = (process.drift_per_unit, process.diffusion_per_unit)
-    drift, diffusion = (np.array(m.subs(dict(process.parameters))).astype(float) for m in matrices)
-    linear, noise = torch.from_numpy(drift), torch.from_numpy(diffusion)
+    values = function([*process.drift, *process.diffusion], (t,), process.definitions, process.parameters)
     k = len(process.blocks)
 
     def slope(z: Tensor, time: float, score: Tensor) -> Tensor:
         shape = (len(z), k, -1)
-        beta = schedule(time)[0]
-        flow = linear.to(z) @ z.reshape(shape) - noise.to(z) @ score.reshape(shape) / 2
-        return (beta * flow).reshape(z.shape)
+        linear, noise = torch.from_numpy(np.array(values(time), dtype=float).reshape(2, k, k)).to(z)
+        return (linear @ z.reshape(shape) - noise @ score.reshape(shape) / 2).reshape(z.shape)
 
     return slope
 
 
 def sample_digits(
-    integrator: ia.Integrator, n: int, steps: int, grid: str, seed: int, progress: bool = False
+    integrator: ia.Integrator, n: int, steps: int, grid: str | None, seed: int, progress: bool = False
 ) -> np.ndarray:
-    """n digits sampled with the exact score, float64 (n, 8, 8) in [-1, 1]: the position at the last time."""
+    """n digits sampled with the exact score, float64 (n, 8, 8): the position after ``steps``, the last to no noise."""
     import torch
 
     network = digits_networks([integrator.process])[integrator.process.name]

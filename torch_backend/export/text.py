@@ -16,7 +16,10 @@ from torch_backend.source import BEGIN, END, body_hash
 
 __all__ = ["BEGIN", "END", "WALK", "check_certified", "header", "importable_name", "join", "pieces"]
 
-WALK = ("scheme.py", *(f"walk/{name}.py" for name in ("validation", "grids", "table", "loop", "sample_scheme")))
+WALK = (
+    "scheme.py",
+    *(f"walk/{name}.py" for name in ("validation", "grids", "table", "loop", "prior_check", "sample_scheme")),
+)
 """The facts of a scheme and the modules of a walk, in an order in which each can run after those before it."""
 
 FOOT = '''

@@ -18,10 +18,10 @@ from torch_backend.export.exported_text.stages import evaluation_times
 from torch_backend.export.text import check_certified
 from torch_backend.scheme import Scheme, facts_of
 from torch_backend.source import facts_of_source
-from torch_backend.walk.grids import time_grid
 from torch_backend.walk.loop import take_steps
+from torch_backend.walk.sample_scheme import choose_ending, choose_times, weights_at_end
 from torch_backend.walk.table import priming_row, tabulate_scheme
-from torch_backend.walk.validation import check_times
+from torch_backend.walk.validation import without_zero
 
 __all__ = [
     "STEPS",
@@ -36,16 +36,17 @@ __all__ = [
 ]
 
 STEPS = 50
-"""Uniform steps of the grid whose coefficients go into the file, where none is asked for."""
+"""Steps of the scheme's own grid whose coefficients go into the file, where no times are asked for."""
 
 
 class SamplingLoop(nn.Module):
     """The walk of a generated ``scheme`` over ``times`` with its network, as one module without a check inside.
 
     ``forward(z)``, or ``forward(z, noise)`` for a stochastic scheme, with z of shape ``(n, k * c, ...)`` in ``dtype``
-    and noise of shape ``(n_steps, NOISES, n, c, ...)``, standard normal; returns the state at the last time. It
-    compiles with ``fullgraph=True``, exports, and can be captured in a CUDA graph: no value of a tensor is read.
-    Raises ValueError as ``tabulate_scheme`` does.
+    and noise of shape ``(n_steps, NOISES, n, c, ...)``, standard normal; returns the state at the last time. A last
+    time of 0 is a step to no noise, which takes no noise. It compiles with ``fullgraph=True``, exports, and can be
+    captured in a CUDA graph: no value of a tensor is read. ``lower_order_final``: as for ``sample_scheme``. Raises
+    ValueError as ``tabulate_scheme`` and ``choose_times`` do.
     """
 
     table: Tensor
@@ -58,13 +59,14 @@ class SamplingLoop(nn.Module):
         network: Callable[[Tensor, Tensor], Tensor],
         times: Iterable[float],
         dtype: torch.dtype = torch.float32,
+        lower_order_final: bool | None = None,
     ) -> None:
         super().__init__()
         facts = facts_of(scheme)
-        walk = check_times(times, facts.t_max)
-        first = priming_row(facts, walk)
-        self.scheme, self.network = facts, network
-        self.register_buffer("table", tabulate_scheme(facts, walk).to(dtype))
+        walk = choose_times(facts, None, times)
+        first = priming_row(facts, walk) if walk[1] > 0 else None
+        self.scheme, self.network, self.ending = facts, network, choose_ending(facts, walk)
+        self.register_buffer("table", tabulate_scheme(facts, walk, lower_order_final).to(dtype))
         self.register_buffer("ends", torch.tensor(walk, dtype=torch.float64).to(dtype))
         self.register_buffer("first", None if first is None else first.to(dtype))
 
@@ -78,7 +80,8 @@ class SamplingLoop(nn.Module):
         def draw(i: int) -> Tensor | None:
             return None if noise is None else noise[i]
 
-        return take_steps(step, self.table.unbind(), ends, self._evaluate, z, past, draw, lambda i, z: None)
+        z = take_steps(step, self.table.unbind(), ends, self._evaluate, z, past, draw, lambda i, z: None)
+        return z if self.ending is None else self.ending(z, ends[-2], self._evaluate)
 
     def _evaluate(self, z: Tensor, t: Tensor) -> Tensor:
         """The network's output at z, with the time t given to every sample."""
@@ -93,20 +96,30 @@ class StepWithoutNetwork(nn.Module):
     step. State k depends on the outputs before k. So: evaluate at state 0, fill in output 0, call again, and so on.
     Stochastic schemes take ``noise`` of shape ``(NOISES, n, c, ...)``; multistep ones ``past`` of shape
     ``(HISTORY, *z.shape)``, newest first, zeros at the start, and return what to put in front of it as a third tensor.
-    Raises ValueError as ``tabulate_scheme`` does, and for a scheme whose first step needs an evaluation before it.
+    A step to no noise, after ``times`` that end in 0, is the caller's: one evaluation, and the sum that ``step_facts``
+    has the weights of. Raises ValueError as ``tabulate_scheme`` does, for times between which there is no step, and for
+    a scheme whose first step needs an evaluation before it.
     """
 
     table: Tensor
     ends: Tensor
 
-    def __init__(self, scheme: Scheme, times: Iterable[float], dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        scheme: Scheme,
+        times: Iterable[float],
+        dtype: torch.dtype = torch.float32,
+        lower_order_final: bool | None = None,
+    ) -> None:
         super().__init__()
         facts = facts_of(scheme)
-        walk = check_times(times, facts.t_max)
+        walk = choose_times(facts, None, times)
         if facts.primed:
             raise ValueError(f"{facts.spec} reads an evaluation before its first step; export the loop with a network")
+        if walk[1] == 0:
+            raise ValueError(f"times {walk!r} hold no step of {facts.spec}; two times above 0 are needed")
         self.scheme = facts
-        self.register_buffer("table", tabulate_scheme(facts, walk).to(dtype))
+        self.register_buffer("table", tabulate_scheme(facts, walk, lower_order_final).to(dtype))
         self.register_buffer("ends", torch.tensor(walk, dtype=torch.float64).to(dtype))
 
     def forward(
@@ -143,7 +156,12 @@ def export_loop(
     return torch.export.export(loop, (z, noise), dynamic_shapes=({0: n}, {2: n}))
 
 
-def export_step(scheme: Scheme, times: Iterable[float], dtype: torch.dtype = torch.float32) -> ExportedProgram:
+def export_step(
+    scheme: Scheme,
+    times: Iterable[float],
+    dtype: torch.dtype = torch.float32,
+    lower_order_final: bool | None = None,
+) -> ExportedProgram:
     """Export a step without its network, for data of any shape and any number of them.
 
     A step does the same to every number of a block, so the program takes the state as ``(n, k, d)``, which is
@@ -159,16 +177,23 @@ def export_step(scheme: Scheme, times: Iterable[float], dtype: torch.dtype = tor
         given["noise"], dynamic["noise"] = torch.zeros((facts.noises, 3, 1, 5), dtype=dtype), {1: n, 3: d}
     if facts.history:
         given["past"], dynamic["past"] = torch.zeros((facts.history, *z.shape), dtype=dtype), {1: n, 3: d}
-    return torch.export.export(
-        StepWithoutNetwork(facts, times, dtype), (z, index, outputs), given, dynamic_shapes=dynamic
-    )
+    step = StepWithoutNetwork(facts, times, dtype, lower_order_final)
+    return torch.export.export(step, (z, index, outputs), given, dynamic_shapes=dynamic)
 
 
 def step_facts(scheme: Scheme, times: Iterable[float]) -> dict[str, Any]:
-    """What a caller of an exported step needs to know, as plain data: the times of every evaluation among it."""
+    """What a caller of an exported step needs to know, as plain data: the times of every evaluation among it.
+
+    ``step_to_no_noise`` is None unless the times end in 0. Else it has the ``evaluation_time`` of the step that follows
+    those of the program and its ``weights``, a of the k blocks of the state and b of the output's: the predicted x_0 is
+    sum a_i z_i + sum b_i output_i.
+    """
     facts = facts_of(scheme)
-    walk = check_times(times, facts.t_max)
-    rows = tabulate_scheme(facts, walk)
+    walk = choose_times(facts, None, times)
+    full, rows = without_zero(walk), tabulate_scheme(facts, walk)
+    ending = None
+    if walk[-1] == 0:
+        ending = {"evaluation_time": full[-1], "weights": weights_at_end(facts, walk)}
     return {
         "spec": facts.spec,
         "order": facts.order,
@@ -179,8 +204,9 @@ def step_facts(scheme: Scheme, times: Iterable[float]) -> dict[str, Any]:
         "prior_std": list(facts.prior_std),
         "times": walk,
         "evaluation_times": [
-            evaluation_times(facts, t, s, row) for (t, s), row in zip(pairwise(walk), rows, strict=True)
+            evaluation_times(facts, t, s, row) for (t, s), row in zip(pairwise(full), rows, strict=True)
         ],
+        "step_to_no_noise": ending,
     }
 
 
@@ -210,5 +236,5 @@ def step_program(source: str, certificate: Mapping[str, Any], times: Sequence[fl
     check_program(source)
     check_certified(source, certificate)
     facts = facts_of_source(source)
-    walk = time_grid("uniform", STEPS, facts.t_max, facts.t_min) if times is None else times
+    walk = choose_times(facts, STEPS, None) if times is None else times
     return program_file(export_step(facts, walk), {**step_facts(facts, walk), "certificate": dict(certificate)})

@@ -4,7 +4,7 @@ Knows samplers, exact scores and the digits' shape; does not know any scheme or 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -14,8 +14,17 @@ from torch import Tensor
 
 from torch_backend.measuring.distances import frechet, sliced_wasserstein
 from torch_backend.sampler import Sampler
-from torch_backend.scores import ExactScore, digits
+from torch_backend.scores import digits
 from torch_backend.walk.loop import Progress, reporter
+
+
+class Exact(Protocol):
+    """The exact network of a process on known data, and the score that belongs to it."""
+
+    def __call__(self, z: Tensor, t: Tensor) -> Tensor: ...
+
+    def score(self, z: Tensor, t: Tensor) -> Tensor: ...
+
 
 Drift = Callable[[Tensor, float, Tensor], Tensor]
 """``drift(z, t, score)``: the right-hand side F z - G G^T score / 2 of the probability-flow ODE in forward time."""
@@ -30,9 +39,11 @@ class Result(NamedTuple):
 
     A record holds, by name:
 
-    - ``spec``, ``process``, ``budget``, ``grid``; ``evaluations`` and ``steps`` as executed.
-    - ``trajectory_rmse``: root mean square, over samples and pixels, of the position's difference from the
-      probability-flow solution through the same z_T; None for a stochastic scheme.
+    - ``spec``, ``process``, ``budget``, ``grid``; ``evaluations`` and ``steps`` as executed, the step to no noise
+      among them.
+    - ``trajectory_rmse``: root mean square, over samples and pixels, of the position's difference from the converged
+      walk through the same z_T, which is the probability-flow solution at t_min and the x_0 that the network predicts
+      there; None for a stochastic scheme.
     - ``trajectory_median``: the median over samples of each one's root mean square. The mean is ruled by the few
       samples that end at another image.
     - ``sliced_wasserstein``, ``frechet``: between positions at the last time and the 1797 images, in pixel space of 64
@@ -46,14 +57,14 @@ class Result(NamedTuple):
 
 def run(
     samplers: Mapping[str, Sampler],
-    networks: Mapping[str, ExactScore],
+    networks: Mapping[str, Exact],
     drifts: Mapping[str, Drift],
     *,
     bandwidth: float,
     seed: int,
     budgets: Sequence[int] = (10, 20, 50, 100),
     n: int = 512,
-    grid: str = "quadratic",
+    grid: str | None = None,
     projections: int = 500,
     reference_count: int = 64,
     progress: Progress = False,
@@ -62,39 +73,42 @@ def run(
 
     - ``samplers`` by spec; ``networks`` (the exact digits scores) and ``drifts`` by process.
     - ``bandwidth``: the standard deviation of the data about each image, pixel units, as in the networks.
-    - ``budgets``: network evaluations; a scheme takes ``budget // nfe_per_step`` steps of the named ``grid``.
+    - ``budgets``: network evaluations; a scheme takes as many steps of the named ``grid``, None for its own, as they
+      allow, where the last step, to no noise, needs one.
     - ``n`` samples in float64, all schemes of one process from the same z_T; ``reference_count`` of them are
       followed by the reference.
 
-    Raises ValueError, before anything is sampled, for a process without network or drift and a budget below one step.
+    Raises ValueError, before anything is sampled, for a process without network or drift and a budget of no more than
+    one step's evaluations.
     """
     _check_study(samplers, networks, drifts, min(budgets))
     data, report = digits(), reporter(progress)
     starts: dict[str, Tensor] = {}
-    references: dict[tuple[str, float, float], Tensor] = {}
+    references: dict[tuple[str, float], Tensor] = {}
     cells = [(spec, sampler, budget) for spec, sampler in samplers.items() for budget in budgets]
     for done, (spec, sampler, budget) in enumerate(cells, start=1):
-        process, span = sampler.process, (sampler.t_max, sampler.t_min)
+        process, steps = sampler.process, 1 + (budget - 1) // sampler.nfe_per_step
+        times = sampler.times(steps, grid)
         z_T = starts.setdefault(process, sampler.prior(n, data.shape[1:], seed).double())
         reference = None
         if not sampler.stochastic:
-            if (process, *span) not in references:
-                flow = probability_flow(networks[process], drifts[process], z_T[:reference_count], *span)
-                references[process, *span] = flow[:, : data.shape[1]]
-            reference = references[process, *span]
-        steps = budget // sampler.nfe_per_step
+            if (process, times[0]) not in references:
+                flow = probability_flow(networks[process], drifts[process], z_T[:reference_count], times[0], times[-2])
+                end = sampler.sample(networks[process], flow, times=[sampler.t_min, 0.0])
+                references[process, times[0]] = end[:, : data.shape[1]]
+            reference = references[process, times[0]]
         record = {
             "spec": spec,
             "process": process,
             "budget": budget,
-            "evaluations": steps * sampler.nfe_per_step,
+            "evaluations": (steps - 1) * sampler.nfe_per_step + 1,
             "steps": steps,
-            "grid": grid,
+            "grid": grid or sampler.grid,
         }
         failure: str | None = None
         x = torch.full((n, *data.shape[1:]), torch.nan, dtype=data.dtype)
         try:
-            x = sampler.sample(networks[process], z_T, steps=steps, grid=grid, seed=seed)[:, : data.shape[1]]
+            x = sampler.sample(networks[process], z_T, times=times, seed=seed)[:, : data.shape[1]]
         except FloatingPointError as error:
             failure = str(error)
         measured = _measure(x, reference, data, projections, seed) if failure is None else dict.fromkeys(_MEASURES)
@@ -103,15 +117,15 @@ def run(
 
 
 def _check_study(
-    samplers: Mapping[str, Sampler], networks: Mapping[str, ExactScore], drifts: Mapping[str, Drift], smallest: int
+    samplers: Mapping[str, Sampler], networks: Mapping[str, Exact], drifts: Mapping[str, Drift], smallest: int
 ) -> None:
-    """Raise ValueError for a process without network or drift, and where the smallest budget is below one step."""
+    """Raise ValueError for a process without network or drift, and where the smallest budget is one step's."""
     for spec, sampler in samplers.items():
         if sampler.process not in networks or sampler.process not in drifts:
             raise ValueError(f"{spec} runs on process {sampler.process!r}, for which no network and drift were given")
-        if smallest < sampler.nfe_per_step:
+        if smallest <= sampler.nfe_per_step:
             raise ValueError(
-                f"{spec} takes {sampler.nfe_per_step} evaluations per step, the smallest budget is "
+                f"{spec} takes {sampler.nfe_per_step} evaluations per step and one at the end, the smallest budget is "
                 f"{smallest}; leave one of them out"
             )
 
@@ -143,7 +157,7 @@ def baseline(*, bandwidth: float, n: int, seed: int, projections: int = 500, dra
 
 
 def probability_flow(
-    network: ExactScore,
+    network: Exact,
     drift: Drift,
     z_T: Float64[Tensor, "n channels *space"],
     t_max: float,

@@ -21,6 +21,9 @@ from torch import Tensor
 
 Blocks = tuple[Tensor, ...]
 
+SMALLEST_RATIO = 1e-12
+"""The least alpha / sigma on one block: what z says about x_0 is then far below rounding, and its square in float32."""
+
 
 @runtime_checkable
 class Kernel(Protocol):
@@ -119,6 +122,8 @@ class ExactScore(torch.nn.Module):
         ends = list(accumulate(range(1, k + 1)))
         rows64 = [tuple(entry[:, None] for entry in triangle[end - a - 1 : end]) for a, end in enumerate(ends)]
         u64 = _solve_lower(rows64, tuple(entry[:, None] for entry in psi))
+        if k == 1:  # alpha = 0, where flow begins: tau must not be infinite for x = tau u zeta; eps = zeta holds there
+            u64 = (u64[0].clamp_min(SMALLEST_RATIO),)
         tau64 = 1 / torch.stack(u64).square().sum(0)
 
         rows = [tuple(entry.to(work).to(z.device) for entry in row) for row in rows64]

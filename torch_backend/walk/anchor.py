@@ -16,9 +16,9 @@ from torch import Tensor
 
 from torch_backend.scheme import Scheme, SchemeFacts, facts_of
 from torch_backend.scores.exact import Kernel
-from torch_backend.walk.loop import Callback, Network, Progress, integrate
-from torch_backend.walk.sample_scheme import choose_times
-from torch_backend.walk.table import tabulate
+from torch_backend.walk.loop import Callback, Ending, Network, Progress, integrate, step_to_no_noise
+from torch_backend.walk.sample_scheme import choose_times, weights_at_end
+from torch_backend.walk.table import lowers_final_order, tabulate
 
 __all__ = ["Anchor", "anchored_sample", "fit_anchor"]
 
@@ -125,10 +125,11 @@ def anchored_sample(
     z_T: Float[Tensor, "n channels *space"],
     steps: int | None = None,
     times: Iterable[float] | None = None,
-    grid: str = "uniform",
+    grid: str | None = None,
+    end_at_zero: bool | None = None,
     callback: Callback | None = None,
     progress: Progress = False,
-    lower_order_final: bool = False,
+    lower_order_final: bool | None = None,
 ) -> Float[Tensor, "n channels *space"]:
     """Walk z_T with a scheme that takes the data's variance, each direction of the anchor with its own.
 
@@ -139,7 +140,8 @@ def anchored_sample(
     facts = facts_of(scheme)
     if facts.variance is None:
         raise ValueError(f"{facts.spec} takes no variance of the data; an anchored scheme is needed")
-    walk = choose_times(facts, steps, times, grid)
+    walk = choose_times(facts, steps, times, grid, end_at_zero)
+    lowered = lowers_final_order(facts, len(walk) - 1, lower_order_final)
     blocks, n = len(facts.blocks), len(z_T)
     if tuple(z_T.shape[1:]) != (blocks * anchor.mean.shape[0], *anchor.mean.shape[1:]):
         raise ValueError(
@@ -147,7 +149,7 @@ def anchored_sample(
             f"dimension 1 must hold {blocks} block(s) of it"
         )
     values, places = anchor.variances.unique(return_inverse=True)
-    tables = [_tabulate(facts, walk, float(v), lower_order_final) for v in values]  # one per distinct variance
+    tables = [_tabulate(facts, walk, float(v), lowered) for v in values]  # one per distinct variance
     table = torch.stack(tables, dim=-1)[:, :, places]
 
     # The walk is made in the coordinates of the anchor; network and callback see the coordinates of the data.
@@ -162,6 +164,19 @@ def anchored_sample(
         out = network(outside(y, t), t)
         return anchor.to_basis(out.reshape(n, blocks, -1))
 
+    def ending(weights: list[float]) -> Ending:
+        # The network's prediction of x_0 is one in the coordinates of the data.
+        plain = step_to_no_noise(weights)
+
+        def predict(y: Tensor, t: Tensor, watched: Network) -> Tensor:
+            def outputs(z: Tensor, t: Tensor) -> Tensor:
+                return anchor.from_basis(watched(y, t)).reshape(z.shape)
+
+            data = plain(outside(y, t), t, outputs).reshape(n, blocks, -1)
+            return anchor.to_basis(data - centre(torch.zeros(1), data))
+
+        return predict
+
     def shown(i: int, s: float, y: Tensor) -> object:
         return callback(i, s, outside(y, torch.tensor([s], dtype=torch.float64))) if callback is not None else None
 
@@ -170,7 +185,7 @@ def anchored_sample(
         y = anchor.to_basis(z_T.reshape(n, blocks, -1) - centre(start, z_T))
         y = integrate(
             facts.step, table, walk, inside, y, blocks=blocks, history=facts.history, callback=shown,
-            progress=progress,
+            progress=progress, ending=ending(weights_at_end(facts, walk)) if walk[-1] == 0 else None,
         )  # fmt: skip
         return outside(y, torch.tensor([walk[-1]], dtype=torch.float64))
 

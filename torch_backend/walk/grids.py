@@ -35,18 +35,37 @@ class MeasuredGrid:
         self.place = place
 
     def __call__(self, steps: int, t_max: float, t_min: float, log_snr: Callable[[float], float]) -> list[float]:
-        """``steps + 1`` times, found by bisection: lambda falls as t grows. Raises ValueError where it is infinite."""
-        first, last = self.place(log_snr(t_max)), self.place(log_snr(t_min))
+        """``steps + 1`` times, found by bisection: lambda falls as t grows.
+
+        Where lambda is infinite at t_max, as on rectified flow, it is measured from 0.999 t_max and the first time is
+        t_max all the same. Raises ValueError where it is infinite there too.
+        """
+        top = t_max if _is_finite(log_snr, t_max) else START * t_max
+        first, last = self.place(log_snr(top)), self.place(log_snr(t_min))
         if not math.isfinite(first) or not math.isfinite(last):
-            raise ValueError(f"the log-SNR is not finite at t_max = {t_max!r}; give times that start below it")
-        times = [t_max]
+            raise ValueError(f"the log-SNR is not finite near t_max = {t_max!r}; give times that start below it")
+        times = [top]
         for i in range(1, steps):
             goal, high, low = first + (last - first) * i / steps, times[-1], t_min
             while low < (middle := (high + low) / 2) < high:
                 beyond = (self.place(log_snr(middle)) - goal) * (last - first) > 0
                 low, high = (middle, high) if beyond else (low, middle)
             times.append(middle)
-        return [*times, t_min]
+        return [t_max, *times[1:], t_min]
+
+
+def _is_finite(function: Callable[[float], float], t: float) -> bool:
+    """Whether a function has a finite value at t."""
+    try:
+        return math.isfinite(function(t))
+    except (ArithmeticError, ValueError):  # a division by zero, the logarithm of zero
+        return False
+
+
+START = 0.999
+"""Where walks begin, as a share of t_max, that cannot begin at t_max: rectified flow at 1 holds nothing of the data, so
+that its log-SNR is infinite and many schemes have no step from there. It is the second of the 1000 sigmas that networks
+are trained on; what the prior lacks there is 0.001 of the data."""
 
 
 GRIDS: dict[str, Grid | MeasuredGrid] = {
@@ -74,7 +93,7 @@ def time_grid(
     """
     if name not in GRIDS:
         raise ValueError(unknown_name_message("grid", name, GRIDS))
-    if not _is_count(steps):
+    if not is_count(steps):
         raise ValueError(f"steps = {steps!r} is not a number of steps; a positive integer is needed")
     grid = GRIDS[name]
     if isinstance(grid, MeasuredGrid):
@@ -88,7 +107,7 @@ def time_grid(
     return check_times([t_max, *times[1:-1], t_min])
 
 
-def _is_count(value: object) -> bool:
+def is_count(value: object) -> bool:
     """Whether a value is a positive integer of any kind, numpy's included; True and False are none."""
     if isinstance(value, bool):
         return False

@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from torch_backend.walk.validation import check_state, check_times
+from torch_backend.walk.validation import check_state, check_times, without_zero
 
 Network = Callable[[Tensor, Tensor], Tensor]
 """network(z, t): z of shape (n, k * c, ...), forward diffusion times t of shape (n,); returns eps of z's shape."""
+
+Generators = torch.Generator | Sequence[torch.Generator]
+"""One generator for the whole batch, or one for each sample: its noise then does not depend on the batch."""
 
 Step = Callable[..., Tensor]
 """step(z, t, s, c, network, noise): one step from time t to s < t, 0-d tensors; c is a row of the coefficient table.
@@ -22,8 +25,11 @@ With a history it also takes ``past``, earlier outputs newest first, zeros where
 state and what is to be kept.
 """
 
+Ending = Callable[[Tensor, Tensor, Network], Tensor]
+"""ending(z, t, network): the step from time t, a 0-d tensor, to no noise: one evaluation, and the predicted x_0."""
+
 Callback = Callable[[int, float, Tensor], object]
-"""callback(step_index, s, z): the step that is done, the time that it reached, the state there."""
+"""callback(step_index, s, z): the step that is done, the time that it reached (0: no noise), the state there."""
 
 Progress = bool | Callable[[int, int], object]
 """False for none, True for a line on stderr, or a callable that takes (done, total)."""
@@ -133,6 +139,24 @@ def take_steps(
     return z
 
 
+def step_to_no_noise(weights: Sequence[float]) -> Ending:
+    """The step to no noise with a process's ``data_weights`` at the time that it starts from.
+
+    Of 2k weights a and b for k blocks: the first block becomes the predicted x_0, which is sum a_i z_i + sum b_i
+    output_i, and the others 0. Tensor operations only, so it can be traced.
+    """
+    blocks = len(weights) // 2
+
+    def ending(z: Tensor, t: Tensor, network: Network) -> Tensor:
+        parts = [*z.chunk(blocks, 1), *network(z, t).chunk(blocks, 1)]
+        data = weights[0] * parts[0]
+        for weight, part in zip(weights[1:], parts[1:], strict=True):
+            data = data + weight * part
+        return torch.cat([data, *[torch.zeros_like(data)] * (blocks - 1)], dim=1)
+
+    return ending
+
+
 def integrate(
     step: Step,
     table: Tensor,
@@ -144,7 +168,8 @@ def integrate(
     noises: int = 0,
     history: int = 0,
     primed: Tensor | None = None,
-    generator: torch.Generator | None = None,
+    ending: Ending | None = None,
+    generator: Generators | None = None,
     draw: Callable[[int], Tensor] | None = None,
     callback: Callback | None = None,
     progress: Progress = False,
@@ -152,12 +177,13 @@ def integrate(
     """Walk the state z down the times, one ``step`` per row of the coefficient table; return the last state.
 
     - ``table``: ``(n_steps, n_coefficients)`` or, for coefficients that differ along the last dimension of the state,
-      ``(n_steps, n_coefficients, d)``, float64; ``times``: the ``n_steps + 1`` forward diffusion times.
+      ``(n_steps, n_coefficients, d)``, float64; ``times``: the ``n_steps + 1`` forward diffusion times. They may be
+      followed by 0: the ``ending``, a step to no noise, is then made after the last row.
     - ``z``: ``(n, blocks * c, ...)``, floating point: the state at ``times[0]``, and the device of the whole walk.
     - ``history``: how many earlier outputs a step reads. ``primed``: the coefficients of a step of no length at the
       start, which is made first for what it keeps.
     - ``noises``: standard-normal draws per step, ``(noises, n, c, ...)``, from ``generator`` on its own device, or
-      ``draw(step_index)`` in place of it.
+      from one generator per sample, or ``draw(step_index)`` in place of it.
 
     The state is held in float64 where z is, else in float32; the result has z's dtype. Nothing inside the loop
     waits for the device: whether all values were finite is read once, after the last step.
@@ -165,10 +191,11 @@ def integrate(
     Raises ValueError for unusable times, table, shapes or a missing generator, TypeError for a z that is not
     floating point, and FloatingPointError naming the first step and evaluation whose values were not finite.
     """
-    walk, report = check_times(times), reporter(progress)
+    walk, report = check_times(times, to_zero=ending is not None), reporter(progress)
     check_state(z, blocks)
-    if table.shape[:1] != (len(walk) - 1,):
-        raise ValueError(f"the table has shape {tuple(table.shape)}; {len(walk) - 1} steps need as many rows")
+    count = len(without_zero(walk)) - 1
+    if table.shape[:1] != (count,):
+        raise ValueError(f"the table has shape {tuple(table.shape)}; {count} steps need as many rows")
     if noises and generator is None and draw is None:
         raise ValueError("a stochastic scheme draws noise from a generator; pass one")
 
@@ -179,7 +206,7 @@ def integrate(
     watch, z = _Watch(network, dtype, walk), z.to(state)
     watch.close_step(z)
     past = [torch.zeros_like(z)] * history
-    if primed is not None:
+    if primed is not None and rows:
         past = [step(z, ends[0], ends[0], primed.to(state).to(z.device), watch, None, past)[1]] * history
     if noises and draw is None:
         draw = _draws_from(generator, (noises, z.shape[0], z.shape[1] // blocks, *z.shape[2:]), state)
@@ -191,16 +218,27 @@ def integrate(
         report(i + 1, len(walk) - 1)
 
     z = take_steps(step, rows, ends, watch, z, past, _noise_beside(z, draw if noises else None), after)
+    if ending is not None and walk[-1] == 0:
+        z = ending(z, ends[-2], watch)
+        after(count, z)
     watch.settle()
     return z.to(dtype)
 
 
-def _draws_from(
-    generator: torch.Generator | None, shape: tuple[int, ...], dtype: torch.dtype
-) -> Callable[[int], Tensor]:
-    """Standard normal draws for every step, on the generator's own device."""
+def _draws_from(generator: Generators | None, shape: tuple[int, ...], dtype: torch.dtype) -> Callable[[int], Tensor]:
+    """Standard normal draws for every step, on the generator's own device; of several, one for each sample."""
     assert generator is not None
-    return lambda i: torch.randn(shape, generator=generator, device=generator.device, dtype=dtype)
+    if isinstance(generator, torch.Generator):
+        return lambda i: normal(shape, generator, dtype)
+    if len(generator) != shape[1]:
+        raise ValueError(f"{len(generator)} generators for a batch of {shape[1]}; one for each sample is needed")
+    one = (shape[0], 1, *shape[2:])
+    return lambda i: torch.cat([normal(one, of_sample, dtype) for of_sample in generator], dim=1)
+
+
+def normal(shape: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+    """Standard normal draws from a generator, on its own device."""
+    return torch.randn(shape, generator=generator, device=generator.device, dtype=dtype)
 
 
 def _noise_beside(z: Tensor, draw: Callable[[int], Tensor] | None) -> Callable[[int], Tensor | None]:

@@ -3,16 +3,18 @@
 Knows what a user may choose for a walk; the steps themselves are taken in ``loop``. Exported files carry this text.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from torch_backend.scheme import Scheme, SchemeFacts, facts_of
-from torch_backend.walk.grids import time_grid
-from torch_backend.walk.loop import Callback, Network, Progress, integrate
+from torch_backend.walk.grids import START, is_count, time_grid
+from torch_backend.walk.loop import Callback, Ending, Generators, Network, Progress, integrate, normal, step_to_no_noise
+from torch_backend.walk.prior_check import root_mean_square, warn_unless_plausible
 from torch_backend.walk.table import priming_row, tabulate_scheme
-from torch_backend.walk.validation import check_times, usable_device
+from torch_backend.walk.validation import check_times, usable_device, without_zero
 
 
 def sample_scheme(
@@ -21,63 +23,210 @@ def sample_scheme(
     z_T: Tensor,
     steps: int | None = None,
     times: Iterable[float] | None = None,
-    grid: str = "uniform",
-    seed: int | None = None,
-    generator: torch.Generator | None = None,
+    grid: str | None = None,
+    end_at_zero: bool | None = None,
+    seed: int | Sequence[int] | None = None,
+    generator: Generators | None = None,
     callback: Callback | None = None,
     progress: Progress = False,
-    lower_order_final: bool = False,
+    lower_order_final: bool | None = None,
     B: object = None,
 ) -> Tensor:
     """Walk z_T from the first time to the last with one scheme; return the state there, in z_T's dtype and device.
 
-    - ``network(z, t)``: z of shape ``(n, k * c, ...)``, t of shape ``(n,)``, forward diffusion times; returns eps of
-      z's shape. The scheme has k blocks of c channels.
+    - ``network(z, t)``: z of shape ``(n, k * c, ...)``, t of shape ``(n,)``, forward diffusion times; returns eps, or
+      the velocity on rectified flow, of z's shape. The scheme has k blocks of c channels.
     - ``z_T``: the state at the first time, ``(n, k * c, ...)``, floating point; the walk runs on its device.
-    - ``steps`` of a named ``grid`` from T_MAX to T_MIN, or the ``times`` themselves, decreasing, in ``(0, T_MAX]``.
-    - ``seed`` or ``generator``: one of them where the scheme is stochastic; a deterministic scheme draws nothing.
+    - ``steps`` in all, on a named ``grid``, or the ``times`` themselves, decreasing, in ``(0, T_MAX]``; a last time of
+      0 is a step to no noise. ``grid``: None for the scheme's own.
+    - ``end_at_zero``: whether the last step is one to no noise: the network is evaluated at the last positive time,
+      and the result is the predicted x_0 (other blocks: 0), which is of order one. None: yes for ``steps``, and as they
+      end for ``times``. False: ``steps`` end at T_MIN. True: times that end above 0 get one such step more.
+    - ``seed`` or ``generator``: one of them where the scheme is stochastic; a deterministic scheme draws nothing. A
+      sequence of seeds or of generators has one for each sample, whose noise then does not depend on the batch.
     - ``callback(step_index, s, z)`` after every step: index from 0, the time reached, the state (not to be changed).
     - ``progress``: True for a line on stderr, or a callable that takes (done, total).
     - ``lower_order_final``: the last step of a multistep scheme has order one, the one before it two, ..., as at its
-      start; a scheme that reads no earlier steps refuses it.
-    - ``B``: for a scheme with B = table, and no other: a matrix for every step, ``(n_steps, k, k)``.
+      start; the step to no noise counts. None: yes for a multistep scheme below 15 steps and for a predictor-corrector,
+      as in diffusers. A scheme that reads no earlier steps refuses True.
+    - ``B``: for a scheme with B = table, and no other: a matrix for every step but one to no noise, ``(n, k, k)``.
 
-    Gradients are off. Raises ValueError, TypeError or FloatingPointError, one sentence each: what was wrong, where,
+    Gradients are off. Issues an ``ImplausibleOutputWarning`` where the first output on the prior has not the size of
+    eps or a velocity. Raises ValueError, TypeError or FloatingPointError, one sentence each: what was wrong, where,
     and what would be accepted.
     """
     facts = facts_of(scheme)
-    walk = choose_times(facts, steps, times, grid)
-    if seed is not None and generator is not None:
-        raise ValueError("both seed and generator given; pass one of them")
-    if facts.stochastic and seed is None and generator is None:
-        raise ValueError(f"{facts.spec} is stochastic; pass seed or generator")
-    if seed is not None and isinstance(z_T, Tensor):
-        generator = torch.Generator(z_T.device).manual_seed(seed)
+    walk = choose_times(facts, steps, times, grid, end_at_zero)
+    generator = choose_noise(facts, z_T, seed, generator)
+    watched = _FirstOutput(network)
     with torch.no_grad():
-        return integrate(
+        z = integrate(
             facts.step,
             tabulate_scheme(facts, walk, lower_order_final, B),
             walk,
-            network,
+            watched,
             z_T,
             blocks=len(facts.blocks),
             noises=facts.noises,
             history=facts.history,
             primed=priming_row(facts, walk),
+            ending=choose_ending(facts, walk),
             generator=generator,
             callback=callback,
             progress=progress,
         )
+    watched.judge(walk[0], facts)
+    return z
 
 
-def choose_times(facts: SchemeFacts, steps: int | None, times: Iterable[float] | None, grid: str) -> list[float]:
-    """The times of a walk: those given, or ``steps`` of the named ``grid``. Raises ValueError unless one is given."""
-    if steps is not None and times is None:
-        return time_grid(grid, steps, facts.t_max, facts.t_min, facts.log_snr)
-    if times is not None and steps is None:
-        return check_times(times, facts.t_max)
-    given = "neither" if steps is None else "both"
-    raise ValueError(f"{given} of steps and times given; pass exactly one of them")
+class _FirstOutput:
+    """A network that notes the size of its first output, on the device: nothing waits for it before ``judge``."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.size: Tensor | None = None
+        self.entries = 0
+
+    def __call__(self, z: Tensor, t: Tensor) -> Tensor:
+        output = self.network(z, t)
+        if self.size is None and isinstance(output, Tensor):
+            self.size, self.entries = root_mean_square(output), output.numel()
+        return output
+
+    def judge(self, t: float, facts: SchemeFacts) -> None:
+        """Warn the caller of ``sample`` where the first output, at time t, does not have the size that it should."""
+        if self.size is not None:
+            warn_unless_plausible(self.size, self.entries, t, facts.t_max, facts.spec, stacklevel=4)
+
+
+def choose_times(
+    facts: SchemeFacts,
+    steps: int | None,
+    times: Iterable[float] | None,
+    grid: str | None = None,
+    end_at_zero: bool | None = None,
+) -> list[float]:
+    """The times of a walk: those given, or of ``steps`` on the named ``grid``; the last is 0 for a step to no noise.
+
+    Raises ValueError unless one of ``steps`` and ``times`` is given, as ``time_grid`` and ``check_times`` do, for times
+    that end in 0 with ``end_at_zero=False``, and for a step to no noise where the process states none.
+    """
+    if steps is not None and times is not None:
+        raise ValueError("both of steps and times given; pass exactly one of them")
+    if times is not None:
+        if grid is not None:
+            raise ValueError(f"grid = {grid!r} beside times, which are the grid; pass steps with it, or leave it out")
+        walk = check_times(times, facts.t_max, to_zero=True)
+        if walk[-1] == 0 and end_at_zero is False:
+            raise ValueError("times end in 0 and end_at_zero is False; leave one of them out")
+        if walk[-1] > 0 and end_at_zero:
+            walk = [*walk, 0.0]
+    elif steps is None:
+        raise ValueError("neither of steps and times given; pass exactly one of them")
+    else:
+        walk = grid_of_steps(facts, steps, grid, end_at_zero is not False)
+    if walk[-1] == 0:
+        choose_ending(facts, walk)
+    return walk
+
+
+def grid_of_steps(facts: SchemeFacts, steps: int, grid: str | None = None, end_at_zero: bool = True) -> list[float]:
+    """The ``steps + 1`` times of a named grid, None for the scheme's own.
+
+    They run from T_MAX to T_MIN, or, with ``end_at_zero``, to T_MIN in one step less and then to 0; one step alone goes
+    from T_MAX to 0. A scheme that has no step from T_MAX begins at ``first_time``. Raises ValueError as ``time_grid``.
+    """
+    name = facts.grid if grid is None else grid
+    full = steps - 1 if end_at_zero and is_count(steps) else steps
+    if full == 0 and is_count(steps):
+        time_grid(name, 1, facts.t_max, facts.t_min, facts.log_snr)  # for its refusals alone
+        return [facts.t_max, 0.0]
+    walk = time_grid(name, full, first_time(facts), facts.t_min, facts.log_snr)
+    return [*walk, 0.0] if end_at_zero else walk
+
+
+def first_time(facts: SchemeFacts) -> float:
+    """The time that named grids begin at: T_MAX, or 0.999 T_MAX for a scheme that has no step from T_MAX.
+
+    The second holds for most schemes on rectified flow, whose state at t = 1 says nothing of the data.
+    """
+    k = len(facts.blocks)
+    options = {"B": [[0.0] * k] * k} if facts.takes_B else {}
+    try:
+        row = facts.coefficients(facts.t_max, (facts.t_max + facts.t_min) / 2, **options)
+    except ArithmeticError:
+        return START * facts.t_max
+    return facts.t_max if all(map(math.isfinite, row)) else START * facts.t_max
+
+
+def choose_ending(facts: SchemeFacts, walk: Sequence[float]) -> Ending | None:
+    """The step to no noise of a walk whose last time is 0; None for any other walk.
+
+    Raises ValueError for a scheme without ``data_weights``, and where the network's output does not tell x_0.
+    """
+    return step_to_no_noise(weights_at_end(facts, walk)) if walk[-1] == 0 else None
+
+
+def weights_at_end(facts: SchemeFacts, walk: Sequence[float]) -> list[float]:
+    """The 2k ``data_weights`` at the last positive time of a walk. Raises ValueError as ``choose_ending`` does."""
+    if facts.data_weights is None:
+        raise ValueError(
+            f"{facts.spec} states no data_weights(t), so that it has no step to no noise; pass end_at_zero=False, or "
+            "times that end above 0"
+        )
+    t = without_zero(list(walk))[-1]
+    try:
+        weights = [float(weight) for weight in facts.data_weights(t)]
+    except ArithmeticError:
+        weights = [math.nan]
+    if not all(map(math.isfinite, weights)):
+        raise ValueError(
+            f"{facts.spec}: the network's output at time {t!r} does not tell x_0, so that no step to no noise starts "
+            "there; take more steps, or times whose last positive one is lower"
+        )
+    return weights
+
+
+def choose_noise(
+    facts: SchemeFacts, z_T: object, seed: int | Sequence[int] | None, generator: Generators | None
+) -> Generators | None:
+    """The generator of a walk's noise, or one per sample, of those that were given or made from ``seed``.
+
+    Raises ValueError for both of seed and generator, for neither where the scheme is stochastic, and for a sequence of
+    another length than the batch.
+    """
+    if seed is not None and generator is not None:
+        raise ValueError("both seed and generator given; pass one of them")
+    if facts.stochastic and seed is None and generator is None:
+        raise ValueError(f"{facts.spec} is stochastic; pass seed or generator")
+    if not isinstance(z_T, Tensor):
+        return None  # the walk itself refuses it
+    if seed is not None:
+        generator = generators_from(seed, z_T.device)
+    if generator is None or isinstance(generator, torch.Generator):
+        return generator
+    several = list(generator)
+    if z_T.dim() and len(several) != len(z_T):
+        kind = "generators" if seed is None else "seeds"
+        raise ValueError(f"{len(several)} {kind} for a batch of {len(z_T)}; one for each sample is needed")
+    return several
+
+
+def generators_from(seed: int | Sequence[int], device: torch.device, stream: int = 0) -> Generators:
+    """A generator on the device, seeded by a number, or a list of them for a sequence of numbers.
+
+    ``stream`` is added to every seed, modulo 2^63. Raises TypeError for a seed that is no integer.
+    """
+    if isinstance(seed, Iterable) and not isinstance(seed, str):
+        return [_seeded(one, device, stream) for one in seed]
+    return _seeded(seed, device, stream)
+
+
+def _seeded(seed: object, device: torch.device, stream: int) -> torch.Generator:
+    if isinstance(seed, str) or not hasattr(seed, "__index__"):
+        raise TypeError(f"seed = {seed!r} is no integer, nor a sequence with one for each sample")
+    number = int(seed.__index__())
+    return torch.Generator(device).manual_seed((number + stream) % 2**63 if stream else number)
 
 
 PRIOR_STREAM = 0x1D872B41C5F3A96E
@@ -88,18 +237,24 @@ def draw_prior(
     scheme: Scheme,
     n: int,
     shape: Iterable[int],
-    seed: int,
+    seed: int | Sequence[int],
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """n draws of z_T from a scheme's prior, for data of shape ``(c, ...)``: blocks concatenated on dimension 1.
 
     The blocks are drawn one after the other, so that processes share their position noise under one seed. The stream
-    is not the one that ``sample_scheme`` draws from the same seed. Raises ValueError for a device that is not there.
+    is not the one that ``sample_scheme`` draws from the same seed. A sequence of n seeds has one for each sample, which
+    then does not depend on the others. Raises ValueError for a device that is not there and another number of seeds.
     """
     device = usable_device(device)
-    generator = torch.Generator(device).manual_seed((seed + PRIOR_STREAM) % 2**63)
+    generators = generators_from(seed, device, PRIOR_STREAM)
     wide = torch.float64 if dtype == torch.float64 else torch.float32
-    spreads = facts_of(scheme).prior_std
-    draws = [std * torch.randn((n, *shape), generator=generator, device=device, dtype=wide) for std in spreads]
-    return torch.cat(draws, dim=1).to(dtype)
+    spreads, of_data = facts_of(scheme).prior_std, tuple(shape)
+    if isinstance(generators, torch.Generator):
+        draws = [std * normal((n, *of_data), generators, wide) for std in spreads]
+        return torch.cat(draws, dim=1).to(dtype)
+    if len(generators) != n:
+        raise ValueError(f"{len(generators)} seeds for {n} samples; one for each is needed")
+    rows = [torch.cat([std * normal((1, *of_data), one, wide) for std in spreads], dim=1) for one in generators]
+    return torch.cat(rows).to(dtype)

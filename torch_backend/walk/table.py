@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from torch_backend.scheme import Scheme, facts_of
-from torch_backend.walk.validation import check_times
+from torch_backend.walk.validation import check_times, without_zero
 
 
 def tabulate(
@@ -27,12 +27,14 @@ def tabulate(
 
     ``coefficients(t, s)`` gives the numbers of the step from time t to s < t. A multistep scheme, with ``history``,
     also takes the start times of that many earlier steps, newest first. With ``lower_order_final`` a step reads at most
-    as many of them as steps follow it; with ``to_zero`` a step to no noise, which has order one and no row, follows the
-    last. A predictor-corrector, which ``mends``, takes the number of steps that follow as an argument of its own: it
-    first corrects the step before, and that one read more. Raises ValueError for times that ``check_times``
-    refuses, for a coefficient that is not finite or does not exist, and for ``lower_order_final`` without ``history``.
+    as many of them as steps follow it; with ``to_zero``, or where the last time is 0, a step to no noise, which has
+    order one and no row, follows the last. A predictor-corrector, which ``mends``, takes the number of steps that
+    follow as an argument of its own: it first corrects the step before, and that one read more. Raises ValueError for
+    times that ``check_times`` refuses, for a coefficient that is not finite or does not exist, and for
+    ``lower_order_final`` without ``history``.
     """
-    walk = check_times(times)
+    walk = check_times(times, to_zero=True)
+    to_zero, walk = to_zero or walk[-1] == 0, without_zero(walk)
     if lower_order_final and not history:
         raise ValueError("this scheme reads no earlier steps, so that it has no lower_order_final; leave it out")
     rows = []
@@ -56,25 +58,27 @@ def tabulate(
                     f"coefficient {j} of step {i}, from time {walk[i]!r} to {walk[i + 1]!r}, is {value!r}; "
                     "the scheme has no such step, take other times"
                 )
-    return torch.tensor(rows, dtype=torch.float64).reshape(len(rows), -1)
+    return torch.tensor(rows, dtype=torch.float64).reshape(len(rows), len(rows[0]) if rows else 0)
 
 
 def tabulate_scheme(
     scheme: Scheme,
     times: Iterable[float],
-    lower_order_final: bool = False,
+    lower_order_final: bool | None = None,
     B: object = None,
     to_zero: bool = False,
 ) -> Tensor:
     """The coefficients of a scheme on a grid, (n_steps, n_coefficients); ``B`` for one that takes it at every step.
 
-    ``B``: numbers of shape ``(n_steps, k, k)``, k blocks. Raises ValueError as ``tabulate`` does, and for a B that is
-    missing, not taken, of another shape or not finite. ``lower_order_final`` is refused where every step needs a past.
+    ``lower_order_final``: None for the default of ``lowers_final_order``. ``B``: numbers of shape ``(n_steps, k, k)``,
+    k blocks. A last time of 0, the step to no noise, adds no row. Raises ValueError as ``tabulate`` does, and for a B
+    that is missing, not taken, of another shape or not finite. ``lower_order_final`` is refused where every step needs
+    a past.
     """
     facts = facts_of(scheme)
-    walk, coefficients = check_times(times, facts.t_max), facts.coefficients
+    walk, coefficients = check_times(times, facts.t_max, to_zero=True), facts.coefficients
     if facts.takes_B:
-        shape = (len(walk) - 1, len(facts.blocks), len(facts.blocks))
+        shape = (len(without_zero(walk)) - 1, len(facts.blocks), len(facts.blocks))
         if B is None:
             raise ValueError(f"{facts.spec} takes a B for every step; pass B of shape {shape}")
         table = torch.as_tensor(B, dtype=torch.float64)
@@ -88,7 +92,8 @@ def tabulate_scheme(
         raise ValueError(f"{facts.spec} takes no B; leave it out")
     if lower_order_final and facts.primed:
         raise ValueError(f"{facts.spec} reads an earlier evaluation in every step; leave lower_order_final out")
-    return tabulate(coefficients, walk, facts.history, facts.mends, lower_order_final, to_zero)
+    lowered = lowers_final_order(facts, len(walk) - 1 + (to_zero and walk[-1] > 0), lower_order_final)
+    return tabulate(coefficients, walk, facts.history, facts.mends, lowered, to_zero)
 
 
 FEW_STEPS = 15

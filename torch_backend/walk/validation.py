@@ -36,11 +36,11 @@ def usable_device(device: str | torch.device) -> torch.device:
         raise ValueError(f"device {str(device)!r} cannot be used here; available: {', '.join(here)}") from error
 
 
-def check_times(times: Iterable[float], t_max: float = math.inf) -> list[float]:
+def check_times(times: Iterable[float], t_max: float = math.inf, to_zero: bool = False) -> list[float]:
     """Check that the times are those of a walk from noise to data; return them as Python floats.
 
-    Raises TypeError for a single number, and ValueError unless there are at least two times, all finite, all in
-    ``(0, t_max]`` and strictly decreasing.
+    With ``to_zero`` the last time may be 0: a step to no noise. Raises TypeError for a single number, and ValueError
+    unless there are at least two times, all finite, all in ``(0, t_max]`` and strictly decreasing.
     """
     if isinstance(times, int | float):
         raise TypeError(f"times = {times!r} is one number; pass the sequence of times, or a number of steps as steps")
@@ -48,14 +48,25 @@ def check_times(times: Iterable[float], t_max: float = math.inf) -> list[float]:
     if len(values) < 2:
         raise ValueError(f"times has {len(values)} entries; at least two are needed, the start and the end")
     for i, t in enumerate(values):
-        if not math.isfinite(t) or not 0 < t <= t_max:
+        ends_at_zero = to_zero and t == 0 and 0 < i == len(values) - 1
+        if not math.isfinite(t) or not (0 < t <= t_max or ends_at_zero):
             bound = "finite and positive" if t_max == math.inf else f"in (0, {t_max!r}]"
+            bound += " (the last one may be 0, a step to no noise)" * to_zero
             raise ValueError(f"times[{i}] = {t!r} is not a usable diffusion time; every time must be {bound}")
         if i and t >= values[i - 1]:
             raise ValueError(
                 f"times[{i}] = {t!r} is not below times[{i - 1}] = {values[i - 1]!r}; times must decrease strictly"
             )
     return values
+
+
+def without_zero(walk: list[float]) -> list[float]:
+    """The times of a walk between which its scheme makes the steps: all but a closing 0, a step to no noise.
+
+    >>> without_zero([1.0, 0.5, 0.0]), without_zero([1.0, 0.5])
+    ([1.0, 0.5], [1.0, 0.5])
+    """
+    return walk[:-1] if walk[-1] == 0 else walk
 
 
 def check_state(z: object, blocks: int) -> None:

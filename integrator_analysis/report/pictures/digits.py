@@ -10,7 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from integrator_analysis import figures
+from integrator_analysis.inputs import did_you_mean
 from integrator_analysis.report.pictures.frame import Integrators, Pictures, common_process, save_picture
+from integrator_analysis.report.pictures.stability import name_grids
 
 __all__ = ["draw_digits", "sample_figure", "work_precision_figure"]
 
@@ -34,7 +36,8 @@ def draw_digits(
     for process in dict.fromkeys(str(r["process"]) for r in records):
         for measure, (label, level) in measures.items():
             rows = [r for r in records if r["process"] == process]
-            figure = _draw_work_precision(rows, measure, label, level, f"Digits under {process}")
+            grids = name_grids({str(r["spec"]): str(r["grid"]) for r in rows})
+            figure = _draw_work_precision(rows, measure, label, level, f"Digits under {process}, {grids}")
             caption = f"{process}: {label} over network evaluations, all schemes from the same initial noise."
             out["work_precision"].append(save_picture(output, figure, f"work_precision_{process}_{measure}", caption))
     for spec, budgets in images.items():
@@ -52,15 +55,22 @@ def draw_digits(
     return out
 
 
-def work_precision_figure(members: Integrators, samples: int = 128) -> Figure:
-    """Sliced Wasserstein distance of ``samples`` sampled digits to the data over network evaluations."""
+def work_precision_figure(members: Integrators, samples: int = 128, grid: str | None = None) -> Figure:
+    """Sliced Wasserstein distance of ``samples`` sampled digits to the data over network evaluations.
+
+    ``grid``: the named grid of times, None for the process's own. Raises InputError for an unknown name.
+    """
     import torch
 
     from integrator_analysis.report.digits import BANDWIDTH, digits_networks, probability_flow_drift
     from torch_backend.measuring.digits_study import baseline, run
+    from torch_backend.walk.grids import GRIDS
 
     made = common_process(members)
-    results = run(
+    if grid is not None and grid not in GRIDS:
+        raise did_you_mean(grid, GRIDS, "grid")
+    records = []
+    for result in run(
         {spec: i.to_torch(dtype=torch.float64) for spec, i in members.items()},
         digits_networks([made]),
         {made.name: probability_flow_drift(made)},
@@ -68,12 +78,15 @@ def work_precision_figure(members: Integrators, samples: int = 128) -> Figure:
         seed=0,
         n=samples,
         reference_count=2,
+        grid=grid,
         progress=True,
-    )
+    ):
+        records.append(result.record)
     floor = baseline(bandwidth=BANDWIDTH, n=samples, seed=0)["sliced_wasserstein"]
     label = "sliced Wasserstein distance to the data (pixel units)"
-    title = f"{samples} digits under {made.name}, exact score"
-    return _draw_work_precision([r.record for r in results], "sliced_wasserstein", label, floor, title)
+    grids = name_grids({record["spec"]: record["grid"] for record in records})
+    title = f"{samples} digits under {made.name}, exact score, {grids}"
+    return _draw_work_precision(records, "sliced_wasserstein", label, floor, title)
 
 
 def sample_figure(images: np.ndarray, title: str) -> Figure:

@@ -32,15 +32,22 @@ PREDICTED_POINTS = 4  # a derived constant takes up to 0.1 s a point and time on
 DENSITY_TIMES = 160
 
 
+GRID = "quadratic"
+"""What these figures show is the order of the steps, so that the grid is one on which their global error is derived."""
+
+
 def convergence_figure(members: Integrators) -> Figure:
     """Position error at t_min from t_max on the mixture over the mean step of a quadratic grid, and its prediction.
+
+    Where a scheme has no step from t_max, as on rectified flow, all begin at 0.999 t_max.
 
     The generated source runs in float64 against scipy's DOP853; dashed is the derived global error. Raises InputError
     for a stochastic scheme, which has no trajectory, and for schemes on more than one process.
     """
     made = common_deterministic_process(members)
-    z = MixtureProblem(made).sample(PREDICTED_POINTS, made.t_max, SEED)
-    return _draw_convergence(made, _measure_errors(members, z), _predict_errors(members, z))
+    ends = _common_ends(members)
+    z = MixtureProblem(made).sample(PREDICTED_POINTS, ends[0], SEED)
+    return _draw_convergence(made, ends, _measure_errors(members, z, ends), _predict_errors(members, z, ends))
 
 
 def global_error_figure(members: Integrators) -> Figure:
@@ -49,8 +56,9 @@ def global_error_figure(members: Integrators) -> Figure:
     Predictor-correctors, whose global error is not derived, have no asymptote. Raises InputError as above.
     """
     made = common_deterministic_process(members)
-    z = MixtureProblem(made).sample(PREDICTED_POINTS, made.t_max, SEED)
-    found = _derive_global_errors(members, z)
+    ends = _common_ends(members)
+    z = MixtureProblem(made).sample(PREDICTED_POINTS, ends[0], SEED)
+    found = _derive_global_errors(members, z, ends)
     evaluations = {spec: np.array(GLOBAL_STEPS) * i.nfe_per_step for spec, i in members.items()}
     with figures.style():
         figure = figures.new_figure(8.0, 8.0 if found else 4.4)
@@ -58,13 +66,13 @@ def global_error_figure(members: Integrators) -> Figure:
         figures.work_precision(
             upper,
             evaluations,
-            _measure_errors(members, z),
+            _measure_errors(members, z, ends),
             predicted={spec: _rms_of_prediction(error) for spec, error in found.items()},
             ylabel="RMS error of the position",
-            title=f"A Gaussian mixture on {made.name}, quadratic grid: measured, and the derived asymptotes",
+            title=f"A Gaussian mixture on {made.name}, {GRID} grid: measured, and the derived asymptotes",
         )
         for ax in lower:
-            times = np.geomspace(made.t_min, made.t_max, DENSITY_TIMES)
+            times = np.geomspace(*ends[::-1], DENSITY_TIMES)
             figures.error_densities(
                 ax,
                 times,
@@ -77,11 +85,18 @@ def global_error_figure(members: Integrators) -> Figure:
     return figure
 
 
-def _measure_errors(members: Integrators, z: np.ndarray) -> dict[str, np.ndarray]:
-    """RMS errors of the position at t_min after GLOBAL_STEPS steps from z at t_max, quadratic grid; NaN: diverged."""
+def _common_ends(members: Integrators) -> tuple[float, float]:
+    """The first and the last time of walks down to t_min that all schemes can make."""
+    walks = [i.to_torch().times(1, GRID, end_at_zero=False) for i in members.values()]
+    return min(walk[0] for walk in walks), walks[0][-1]
+
+
+def _measure_errors(members: Integrators, z: np.ndarray, ends: tuple[float, float]) -> dict[str, np.ndarray]:
+    """RMS errors of the position after GLOBAL_STEPS steps of GRID between the ``ends``, from z; NaN: diverged."""
     import torch
 
     from integrator_analysis.codegen import kernel_source
+    from integrator_analysis.report.digits import exact_network
     from torch_backend.measuring.device import one_thread
     from torch_backend.measuring.walks import end_of_walk
     from torch_backend.scores import MixtureScore
@@ -90,31 +105,31 @@ def _measure_errors(members: Integrators, z: np.ndarray) -> dict[str, np.ndarray
 
     made = common_process(members)
     problem = MixtureProblem(made)
-    exact = problem.solve(z, made.t_max, [made.t_min])[0]
+    exact = problem.solve(z, ends[0], [ends[1]])[0]
     means, variances, weights = (
         torch.tensor(v, dtype=torch.float64) for v in (problem.means, problem.variances, problem.weights)
     )
     kernel = module_from_source(kernel_source(made), f"kernel_{made.name}")
-    network = MixtureScore(kernel, means[:, None], variances, weights)
+    network = exact_network(MixtureScore(kernel, means[:, None], variances, weights), made)
     errors = {}
     with one_thread():
         for spec, integrator in members.items():
             module = integrator.to_torch(dtype=torch.float64).module
             errors[spec] = np.full(len(GLOBAL_STEPS), np.nan)
             for j, n in enumerate(GLOBAL_STEPS):
-                times = time_grid("quadratic", n, made.t_max, made.t_min)
+                times = time_grid(GRID, n, *ends)
                 with suppress(FloatingPointError):  # unstable with so few steps: a gap in the curve
                     end = end_of_walk(module, network, z, times)
                     errors[spec][j] = np.sqrt(np.mean((end - exact)[:, 0] ** 2))
     return errors
 
 
-def _derive_global_errors(members: Integrators, z: np.ndarray) -> dict[str, GlobalError]:
-    """The derived global errors on the quadratic grid, of those schemes for which there is one."""
+def _derive_global_errors(members: Integrators, z: np.ndarray, ends: tuple[float, float]) -> dict[str, GlobalError]:
+    """The derived global errors on GRID between the ``ends``, of those schemes for which there is one."""
     found = {}
     for spec, integrator in members.items():
         with suppress(ia.InputError):
-            found[spec] = integrator.global_error(MixtureProblem(integrator.process), z, "quadratic")
+            found[spec] = integrator.global_error(MixtureProblem(integrator.process), z, GRID, ends)
     return found
 
 
@@ -122,23 +137,23 @@ def _rms_of_prediction(error: GlobalError) -> np.ndarray:
     return np.array([np.sqrt(np.mean(error.predicted(n)[:, 0] ** 2)) for n in GLOBAL_STEPS])
 
 
-def _predict_errors(members: Integrators, z: np.ndarray) -> dict[str, np.ndarray]:
-    return {spec: _rms_of_prediction(error) for spec, error in _derive_global_errors(members, z).items()}
+def _predict_errors(members: Integrators, z: np.ndarray, ends: tuple[float, float]) -> dict[str, np.ndarray]:
+    return {spec: _rms_of_prediction(error) for spec, error in _derive_global_errors(members, z, ends).items()}
 
 
 def _draw_convergence(
-    made: ia.Process, errors: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray]
+    made: ia.Process, ends: tuple[float, float], errors: Mapping[str, np.ndarray], predicted: Mapping[str, np.ndarray]
 ) -> Figure:
     with figures.style():
         figure = figures.new_figure(8.0, 4.6)
         figures.convergence(
             figure.subplots(),
-            [(made.t_max - made.t_min) / n for n in GLOBAL_STEPS],
+            [(ends[0] - ends[1]) / n for n in GLOBAL_STEPS],
             errors,
             predicted=predicted,
             reference_slopes=(1, 2),
-            title=f"Global error on {made.name}: a Gaussian mixture from t = {made.t_max:g} to {made.t_min:g}",
-            xlabel="mean step size (forward diffusion time), quadratic grid",
+            title=f"Global error on {made.name}: a Gaussian mixture from t = {ends[0]:g} to {ends[1]:g}",
+            xlabel=f"mean step size (forward diffusion time), {GRID} grid",
             ylabel="RMS error of the position",
         )
     return figure
@@ -150,7 +165,7 @@ def global_error_picture(output: Path, process: str, members: Integrators) -> di
         "scipy's DOP853; dotted lines have the slopes 1 and 2."
     )
     made = common_process(members)
-    z = MixtureProblem(made).sample(GLOBAL_POINTS, made.t_max, SEED)
-    return save_picture(
-        output, _draw_convergence(made, _measure_errors(members, z), {}), f"global_error_{process}", caption
-    )
+    ends = _common_ends(members)
+    z = MixtureProblem(made).sample(GLOBAL_POINTS, ends[0], SEED)
+    figure = _draw_convergence(made, ends, _measure_errors(members, z, ends), {})
+    return save_picture(output, figure, f"global_error_{process}", caption)

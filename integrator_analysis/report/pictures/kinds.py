@@ -56,6 +56,6 @@ KINDS: Mapping[str, Kind] = {
     "constants": Kind(ROOM + "constants:constants_figure"),
     "global-error": Kind(ROOM + "global_error:global_error_figure"),
     "heat-map": Kind(ROOM + "constants:heat_map_figure"),
-    "work-precision": Kind(ROOM + "digits:work_precision_figure", ("samples",)),
+    "work-precision": Kind(ROOM + "digits:work_precision_figure", ("samples", "grid")),
 }
 """By name. A new kind is one function and its line here."""

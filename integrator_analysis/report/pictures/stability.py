@@ -15,10 +15,7 @@ from matplotlib.figure import Figure
 
 import integrator_analysis as ia
 from integrator_analysis import figures
-from integrator_analysis.algebra.numeric import function
-from integrator_analysis.algebra.symbols import t
 from integrator_analysis.inputs import did_you_mean
-from integrator_analysis.parametrisation.signal_to_noise import log_snr, measures
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -132,43 +129,44 @@ def dispersion_figure(members: Integrators) -> Figure:
     return figure
 
 
-def evaluations_figure(members: Integrators, grid: str = "quadratic") -> Figure:
-    """The smallest stable number of evaluations on a named grid, over the standard deviation of Gaussian data."""
-    counts = {}
+def evaluations_figure(members: Integrators, grid: str | None = None) -> Figure:
+    """The smallest stable number of evaluations on a named grid, over the standard deviation of Gaussian data.
+
+    Steps go down to t_min; ``grid`` is each scheme's own default if None.
+    """
+    counts, grids = {}, {}
     for spec, integrator in members.items():
-        times = _grid_of(integrator, grid)
+        grids[spec], times = grid_of(integrator, grid)
         found = integrator.stability.stable_evaluations(DEVIATIONS**2, times, most=MOST_STEPS)
         counts[spec] = [np.nan if n is None else n for n in found]
     with figures.style():
         figure = figures.new_figure(8.0, 4.4)
-        title = f"Evaluations from which on samples are at most twice too wide ({grid} grid)"
+        title = f"Evaluations from which on samples are at most twice too wide ({name_grids(grids)})"
         figures.stable_evaluations(figure.subplots(), DEVIATIONS, counts, title=title)
     return figure
 
 
-def spectrum_figure(members: Integrators, steps: int = 25, grid: str = "quadratic") -> Figure:
+def spectrum_figure(members: Integrators, steps: int = 25, grid: str | None = None) -> Figure:
     """One panel per scheme: h times the eigenvalues of the digits' flow along its own trajectory, over its region."""
     import torch
 
     from integrator_analysis.report.digits import digits_networks
     from torch_backend.measuring.spectrum import along_trajectory
-    from torch_backend.walk.validation import check_times
 
     def draw(ax: Axes, spec: str, integrator: ia.Integrator) -> None:
-        if integrator.process.network != "eps":
-            raise ia.InputError(f"{spec}: the digits' network returns eps; accepted: processes whose networks do")
         region = _polar_grid(integrator)
         radius = _mirror_upper_half(integrator.stability.at, region)
         network = digits_networks([integrator.process])[integrator.process.name]
         sampler = integrator.to_torch(dtype=torch.float64)
-        times = check_times(_grid_of(integrator, grid)(steps))
+        name, grid_times = grid_of(integrator, grid)
+        times = grid_times(steps)
         z = sampler.prior(SAMPLES, (1, 8, 8), seed=0)
         field = _probability_flow(integrator, network)
         spectra = along_trajectory(sampler, network, z, times, EIGENVALUES, seed=0, field=field, tolerance=ACCURACY)
         h = -np.diff(times)
         points = np.array([-step * s.values.numpy() for step, s in zip(h, spectra, strict=True)])
         when = np.broadcast_to(np.array(times[:-1])[:, None, None], points.shape)
-        title = f"{spec}, {steps} steps ({grid})"
+        title = f"{spec}, {steps} steps ({name} grid)"
         figures.spectrum_over_region(ax, (region.real, region.imag, radius), points, when, title=title)
 
     return panels(members, 5.0, 3.8, draw)
@@ -177,9 +175,11 @@ def spectrum_figure(members: Integrators, steps: int = 25, grid: str = "quadrati
 def _probability_flow(
     integrator: ia.Integrator, network: Callable[[Tensor, Tensor], Tensor]
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """The probability-flow ODE's right-hand side L z + eta eps in forward time, for a network of eps."""
+    """The probability-flow ODE's right-hand side in forward time: L z + eta eps, or the velocity itself."""
     import torch
 
+    if integrator.process.network == "velocity":
+        return network
     frozen, k = integrator.stability.frozen, len(integrator.process.blocks)
 
     def field(z: Tensor, t: Tensor) -> Tensor:
@@ -190,16 +190,28 @@ def _probability_flow(
     return field
 
 
-def _grid_of(integrator: ia.Integrator, grid: str) -> Callable[[int], list[float]]:
-    """n -> the times of n steps on the named grid. Raises InputError for an unknown name."""
-    from torch_backend.walk.grids import GRIDS, time_grid
+def grid_of(integrator: ia.Integrator, grid: str | None) -> tuple[str, Callable[[int], list[float]]]:
+    """The name of a grid, the scheme's own for None, and n -> its n + 1 times down to t_min, as a sampler makes them.
 
-    if grid not in GRIDS:
+    Raises InputError for an unknown name.
+    """
+    from torch_backend.walk.grids import GRIDS
+
+    if grid is not None and grid not in GRIDS:
         raise did_you_mean(grid, GRIDS, "grid")
-    process = integrator.process
-    definitions = process.definitions.with_(measures(process))
-    values = function([log_snr(t)], (t,), definitions, process.parameters)
-    return lambda n: time_grid(grid, n, process.t_max, process.t_min, lambda time: float(values(time)[0]))
+    sampler = integrator.to_torch()
+    return grid or sampler.grid, lambda n: sampler.times(n, grid, end_at_zero=False)
+
+
+def name_grids(grids: Mapping[str, str]) -> str:
+    """The grids of schemes in words: one name where all share it, else each scheme's.
+
+    >>> name_grids({"vp/DDIM": "log-SNR", "vp/Euler": "log-SNR"}), name_grids({"vp/DDIM": "log-SNR", "ve/DDIM": "EDM"})
+    ('log-SNR grid', 'grids: vp/DDIM log-SNR, ve/DDIM EDM')
+    """
+    if len(set(grids.values())) == 1:
+        return f"{next(iter(grids.values()))} grid"
+    return "grids: " + ", ".join(f"{spec} {grid}" for spec, grid in grids.items())
 
 
 def _polar_grid(integrator: ia.Integrator, most: float = np.inf) -> np.ndarray:

@@ -52,7 +52,7 @@ def test_classifier_guidance_gives_the_score_of_the_posterior(name: str) -> None
         return parts[1].log_density(at, times) - whole.log_density(at, times) + math.log(0.5)
 
     with torch.no_grad():
-        guided = classifier_guided(whole, log_probability, kernel)(z, t)
+        guided = classifier_guided(whole, log_probability, kernel, prediction="epsilon")(z, t)
         torch.testing.assert_close(guided, parts[1](z, t), rtol=1e-9, atol=1e-9)
         assert (guided - whole(z, t)).abs().max() > 1e-3
 
@@ -67,11 +67,11 @@ def test_inpainting_keeps_the_known_and_completes_the_rest(spec: str) -> None:
     z = sampler.prior(12, (2,), seed=3).double()
     mask = torch.tensor([1.0, 0.0])
     for known in MEANS:
-        painted = inpainting(network, torch.stack([known[0], torch.tensor(9.0)]), mask, kernel)
-        ends = sampler.sample(painted, z, steps=50, grid="quadratic", seed=seed)[:, :2]
+        painted = inpainting(network, torch.stack([known[0], torch.tensor(9.0)]), mask, kernel, "epsilon")
+        ends = sampler.sample(painted, z, steps=50, grid="quadratic", end_at_zero=False, seed=seed)[:, :2]
         assert (ends[:, 0] - known[0]).abs().max() < 0.05
         assert (ends[:, 1] - known[1]).abs().max() < 0.25
-    free = sampler.sample(network, z, steps=50, grid="quadratic", seed=seed)[:, :2]
+    free = sampler.sample(network, z, steps=50, grid="quadratic", end_at_zero=False, seed=seed)[:, :2]
     assert (free[:, 0] - MEANS[1, 0]).abs().max() > 1.0
 
 
@@ -82,3 +82,17 @@ def test_shapes_that_do_not_fit_are_one_sentence() -> None:
         classifier_free(of_label, {"a": torch.zeros(3)}, {"b": torch.zeros(3)}, 2.0)
     with pytest.raises(ValueError, match="3 conditions for 2 samples"):
         classifier_free(of_label, torch.zeros(3), torch.zeros(3), 2.0)(torch.zeros(2, 2), torch.ones(2))
+
+
+def test_conditions_for_another_number_of_samples_are_one_sentence() -> None:
+    t = torch.ones(3)
+    for condition in (torch.zeros(2), {"a": torch.zeros(3), "b": torch.zeros(2)}):
+        with pytest.raises(ValueError, match="2 conditions for 3 samples; one each is needed"):
+            conditioned(lambda z, t, c: z, condition)(torch.zeros(3, 2), t)
+    for condition in (torch.zeros(1), torch.tensor(4.0), ["a prompt"], {"a": torch.zeros(3), "b": "text"}):
+        assert conditioned(lambda z, t, c: z + 1, condition)(torch.zeros(3, 2), t).shape == (3, 2)
+    pair = {"a": torch.zeros(3), "b": torch.zeros(2)}
+    with pytest.raises(ValueError, match="some conditions are for"):
+        classifier_free(of_label, pair, pair, 2.0)
+    with pytest.raises(ValueError, match="single numbers; one entry per sample"):
+        classifier_free(of_label, torch.tensor(1), torch.tensor(0), 2.0)

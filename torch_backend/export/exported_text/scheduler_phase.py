@@ -17,8 +17,9 @@ from torch import Tensor
 
 from torch_backend.networks.conditions import classifier_free, conditioned
 from torch_backend.scheme import SchemeFacts
-from torch_backend.walk.grids import GRIDS, time_grid
+from torch_backend.walk.grids import GRIDS
 from torch_backend.walk.loop import Network, integrate
+from torch_backend.walk.sample_scheme import choose_ending, choose_times
 from torch_backend.walk.table import priming_row, tabulate_scheme
 from torch_backend.walk.validation import unknown_name_message, usable_device
 
@@ -28,16 +29,26 @@ Generators = torch.Generator | list[torch.Generator] | None
 class PhaseSpaceScheduler(SchedulerMixin, ConfigMixin):
     """A scheme on several blocks: its time grid and its walk, saved and loaded like every scheduler.
 
-    ``grid``: the time grid, such as uniform or quadratic; ``timestep_scale``: what the network is told is the forward
-    diffusion time times this, for networks whose embedding of time expects 0 ... 1000.
+    - ``grid``: the time grid, such as uniform or quadratic; None for the scheme's own.
+    - ``timestep_scale``: what the network is told is the forward diffusion time times this, for networks whose
+      embedding of time expects 0 ... 1000.
+    - ``end_at_zero``: whether the last step is one to no noise, to the predicted image; else steps end at T_MIN.
+    - ``lower_order_final``: whether final steps of a multistep scheme are of lower order; None as in ``sample_scheme``.
     """
 
     scheme: SchemeFacts
     times: list[float]
 
     @register_to_config
-    def __init__(self, grid: str = "quadratic", timestep_scale: float = 1.0, prediction_type: str = "epsilon") -> None:
-        if grid not in GRIDS:
+    def __init__(
+        self,
+        grid: str | None = None,
+        timestep_scale: float = 1.0,
+        prediction_type: str = "epsilon",
+        end_at_zero: bool = True,
+        lower_order_final: bool | None = None,
+    ) -> None:
+        if grid is not None and grid not in GRIDS:
             raise ValueError(unknown_name_message("grid", grid, GRIDS))
         if prediction_type != "epsilon":
             raise ValueError(f"prediction_type {prediction_type!r}; networks on phase space return epsilon")
@@ -62,9 +73,8 @@ class PhaseSpaceScheduler(SchedulerMixin, ConfigMixin):
         return len(self.scheme.blocks)
 
     def set_timesteps(self, num_inference_steps: int, device: str | torch.device | None = None) -> None:
-        """Lay the grid; ``timesteps`` are what the network is told at the starts of the steps."""
-        scheme = self.scheme
-        self.times = time_grid(self.config.grid, num_inference_steps, scheme.t_max, scheme.t_min, scheme.log_snr)
+        """Lay the grid of so many steps; ``timesteps`` are what the network is told at the starts of the steps."""
+        self.times = choose_times(self.scheme, num_inference_steps, None, self.config.grid, self.config.end_at_zero)
         starts = torch.tensor(self.times[:-1], dtype=torch.float64)
         self.timesteps = (self.config.timestep_scale * starts).float()
         if device is not None:
@@ -94,7 +104,7 @@ class PhaseSpaceScheduler(SchedulerMixin, ConfigMixin):
 
         return integrate(
             self.scheme.step,
-            tabulate_scheme(self.scheme, self.times),
+            tabulate_scheme(self.scheme, self.times, self.config.lower_order_final),
             self.times,
             network,
             z,
@@ -102,6 +112,7 @@ class PhaseSpaceScheduler(SchedulerMixin, ConfigMixin):
             noises=self.scheme.noises,
             history=self.scheme.history,
             primed=priming_row(self.scheme, self.times),
+            ending=choose_ending(self.scheme, self.times),
             draw=draw,
             callback=callback,
             progress=progress,

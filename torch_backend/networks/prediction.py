@@ -1,7 +1,7 @@
 """What a network on one block may return, and what a scheme asks for: x_0, eps, v or the velocity of a straight path.
 
-Knows alpha and sigma of z = alpha x_0 + sigma eps, as numbers or tensors; knows no schedule and no scheme. Exports
-carry this text.
+Knows alpha and sigma of z = alpha x_0 + sigma eps, as numbers or tensors; knows no schedule and no scheme. Guidance and
+exports read the same table; exported files carry this text.
 """
 
 import math
@@ -11,10 +11,20 @@ from typing import Any
 PREDICTIONS: dict[str, Callable[[Any, Any], tuple[Any, Any]]] = {
     "epsilon": lambda alpha, sigma: (0.0, 1.0),
     "sample": lambda alpha, sigma: (1.0, 0.0),
-    "v_prediction": lambda alpha, sigma: (-sigma, alpha),
+    "v_prediction": lambda alpha, sigma: _per_norm(-sigma, alpha),
     "flow_prediction": lambda alpha, sigma: (-1.0, 1.0),
 }
-"""name -> (p, q) with output = p x_0 + q eps, as functions of alpha and sigma. Names are those of diffusers."""
+"""name -> (p, q) with output = p x_0 + q eps, as functions of alpha and sigma. Names are those of diffusers.
+
+v is (alpha eps - sigma x_0) / sqrt(alpha^2 + sigma^2). The root is 1 where variance is preserved; with it v is that of
+diffusers on sigmas too (EulerDiscreteScheduler).
+"""
+
+
+def _per_norm(p: Any, q: Any) -> tuple[Any, Any]:
+    """(p, q) divided by sqrt(p^2 + q^2)."""
+    norm = (p * p + q * q) ** 0.5
+    return p / norm, q / norm
 
 
 def from_state(given: str, asked: str, alpha: Any, sigma: Any) -> tuple[Any, Any]:
