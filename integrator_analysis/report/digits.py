@@ -27,7 +27,7 @@ BANDWIDTH = 0.1
 
 
 NEAREST = 1 - 1e-6
-"""Of t_max: where the velocity is evaluated for later times. At t = 1 of rectified flow drift and score are infinite
+"""Of t_max: where the velocity is evaluated for later times. At t = 1 of rectified flow drift and score are infinite,
 and their sum is not; here 1e-10 of it is rounding in float64, and the velocity has changed by 1e-6."""
 
 

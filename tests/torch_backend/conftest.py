@@ -94,7 +94,13 @@ def _alpha_sigma(t):
 def _scheme(kernel, **names):
     common = {"SPEC": "test/scheme", "ORDER": 1, "STOCHASTIC": False, "NFE_PER_STEP": 1, "HISTORY": 0, "NOISES": 0}
     shared = {name: getattr(kernel, name) for name in ("PROCESS", "BLOCKS", "T_MAX", "T_MIN", "PRIOR_STD")}
-    return SimpleNamespace(**{**common, **shared, **names})
+    return SimpleNamespace(**{**common, **shared, "data_weights": _data_weights, **names})
+
+
+def _data_weights(t):
+    """x_0 = z / alpha - (sigma / alpha) eps, of VP."""
+    alpha, sigma = _alpha_sigma(t)
+    return 1 / alpha, -sigma / alpha
 
 
 @pytest.fixture(scope="session")

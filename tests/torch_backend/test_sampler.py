@@ -30,7 +30,8 @@ def test_attributes(heun):
     assert (sampler.stochastic, sampler.nfe_per_step, sampler.t_max, sampler.t_min) == (False, 2, 1.0, 1e-3)
     assert repr(sampler) == "<Sampler vp/Heun: deterministic, order 2, 2 evaluation(s) per step>"
     table = jaxtyped(typechecker=beartype)(Sampler.table)(sampler, sampler.times(4))
-    assert table.shape == (4, len(sampler.coefficient_names))
+    assert table.shape == (3, len(sampler.coefficient_names))  # the last step is the one to no noise
+    assert sampler.table(sampler.times(4, end_at_zero=False)).shape == (4, len(sampler.coefficient_names))
 
 
 def test_sample_takes_the_arguments_of_a_walk_with_the_sampler_for_the_scheme():
@@ -45,7 +46,7 @@ def test_ddim_is_exact_on_point_data(vp, ddim, device):
     mean = torch.tensor([[0.4, -0.7]], dtype=torch.float64)
     network = GaussianScore(vp, mean, torch.zeros_like(mean)).to(device)
     z_T = start(Sampler(ddim)).to(device)
-    one, hundred = (Sampler(ddim).sample(network, z_T, steps=steps) for steps in (1, 100))
+    one, hundred = (Sampler(ddim).sample(network, z_T, steps=steps, end_at_zero=False) for steps in (1, 100))
     torch.testing.assert_close(one, hundred, rtol=1e-11, atol=1e-11)
     first, last = (torch.tensor([time], dtype=torch.float64, device=device) for time in (1.0, 1e-3))
     eps = (z_T - vp.mean(first)[0] * mean.to(device)) / vp.cholesky(first)[0]
@@ -74,7 +75,7 @@ def test_euler_maruyama_samples_the_data(vp, euler_maruyama):
     """Mean and variance of Gaussian data, within the scheme's bias at 200 steps and four standard errors."""
     network = GaussianScore(vp, torch.tensor([[0.5]]), torch.tensor([[0.04]]))
     sampler = Sampler(euler_maruyama)
-    z = sampler.sample(network, start(sampler, 4000, (1, 1)), steps=200, grid="quadratic", seed=1)
+    z = sampler.sample(network, start(sampler, 4000, (1, 1)), steps=200, grid="quadratic", end_at_zero=False, seed=1)
     assert abs(z.mean() - 0.5) < 4 * 0.2 / 4000**0.5 + 0.005
     assert abs(z.std() - 0.2) < 0.02
 
@@ -146,7 +147,7 @@ def test_one_seed_for_prior_and_walk_is_safe(euler_maruyama):
     """The first noise must not be a copy of z_T."""
     module = SimpleNamespace(**{**vars(euler_maruyama), "step": lambda z, t, s, c, network, noise: noise[0]})
     z_T = Sampler(module).prior(2000, (1, 1), seed=5)
-    noise = Sampler(module).sample(lambda z, t: z, z_T, steps=1, seed=5)
+    noise = Sampler(module).sample(lambda z, t: z, z_T, times=[1.0, 0.5], seed=5)
     assert abs(np.corrcoef(z_T.flatten(), noise.flatten())[0, 1]) < 4 / 2000**0.5
 
 
@@ -160,7 +161,18 @@ def test_one_seed_for_prior_and_walk_is_safe(euler_maruyama):
         ("ddim", {"steps": 2, "grid": "unifrm"}, ValueError, "unknown grid 'unifrm'; did you mean 'uniform'"),
         ("ddim", {"times": 5}, TypeError, "times = 5 is one number; pass the sequence of times"),
         ("ddim", {"times": [1.5, 0.5]}, ValueError, r"times\[0\] = 1.5 .* every time must be in \(0, 1.0\]"),
-        ("ddim", {"times": [1.0, 0.0]}, ValueError, r"times\[1\] = 0.0"),
+        ("ddim", {"times": [1.0, 0.0, -1.0]}, ValueError, r"times\[1\] = 0.0 .*the last one may be 0"),
+        ("ddim", {"times": [1.0, 0.0], "end_at_zero": False}, ValueError, "times end in 0 and end_at_zero is False"),
+        ("ddim", {"times": [1.0, 0.5], "grid": "uniform"}, ValueError, "grid = 'uniform' beside times"),
+        ("ddim", {"steps": 2, "seed": "7"}, TypeError, "seed = '7' is no integer, nor a sequence"),
+        ("ddim", {"steps": 2, "seed": [1, 2.5]}, TypeError, "seed = 2.5 is no integer"),
+        (
+            "ddim",
+            {"steps": 2, "seed": [1, 2, 3]},
+            ValueError,
+            "3 seeds for a batch of 2; one for each sample is needed",
+        ),
+        ("euler_maruyama", {"steps": 2, "generator": [torch.Generator()]}, ValueError, "1 generators for a batch of 2"),
         ("ddim", {"times": [1.0, 0.5, 0.7]}, ValueError, r"times\[2\] = 0.7 is not below times\[1\]"),
         ("euler_maruyama", {"steps": 2}, ValueError, "vp/EM is stochastic; pass seed or generator"),
         ("euler_maruyama", {"steps": 2, "seed": 1, "generator": torch.Generator()}, ValueError, "both seed and gen"),

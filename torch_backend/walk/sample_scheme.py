@@ -111,9 +111,8 @@ def choose_times(
     Raises ValueError unless one of ``steps`` and ``times`` is given, as ``time_grid`` and ``check_times`` do, for times
     that end in 0 with ``end_at_zero=False``, and for a step to no noise where the process states none.
     """
-    if (steps is None) == (times is None):
-        given = "neither" if steps is None else "both"
-        raise ValueError(f"{given} of steps and times given; pass exactly one of them")
+    if steps is not None and times is not None:
+        raise ValueError("both of steps and times given; pass exactly one of them")
     if times is not None:
         if grid is not None:
             raise ValueError(f"grid = {grid!r} beside times, which are the grid; pass steps with it, or leave it out")
@@ -122,6 +121,8 @@ def choose_times(
             raise ValueError("times end in 0 and end_at_zero is False; leave one of them out")
         if walk[-1] > 0 and end_at_zero:
             walk = [*walk, 0.0]
+    elif steps is None:
+        raise ValueError("neither of steps and times given; pass exactly one of them")
     else:
         walk = grid_of_steps(facts, steps, grid, end_at_zero is not False)
     if walk[-1] == 0:
@@ -129,20 +130,18 @@ def choose_times(
     return walk
 
 
-def grid_of_steps(
-    facts: SchemeFacts, steps: int | None, grid: str | None = None, end_at_zero: bool = True
-) -> list[float]:
+def grid_of_steps(facts: SchemeFacts, steps: int, grid: str | None = None, end_at_zero: bool = True) -> list[float]:
     """The ``steps + 1`` times of a named grid, None for the scheme's own.
 
     They run from T_MAX to T_MIN, or, with ``end_at_zero``, to T_MIN in one step less and then to 0; one step alone goes
     from T_MAX to 0. A scheme that has no step from T_MAX begins at ``first_time``. Raises ValueError as ``time_grid``.
     """
     name = facts.grid if grid is None else grid
-    full = steps - 1 if end_at_zero and is_count(steps) and steps is not None else steps
-    if full == 0:
+    full = steps - 1 if end_at_zero and is_count(steps) else steps
+    if full == 0 and is_count(steps):
         time_grid(name, 1, facts.t_max, facts.t_min, facts.log_snr)  # for its refusals alone
         return [facts.t_max, 0.0]
-    walk = time_grid(name, full, first_time(facts), facts.t_min, facts.log_snr)  # type: ignore[arg-type]
+    walk = time_grid(name, full, first_time(facts), facts.t_min, facts.log_snr)
     return [*walk, 0.0] if end_at_zero else walk
 
 

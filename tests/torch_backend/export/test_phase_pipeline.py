@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import diffusers
@@ -50,7 +51,7 @@ def test_the_state_is_that_of_sampler(exported: Any, unet: Any, spec: str) -> No
     def network(z: Tensor, t: Tensor) -> Tensor:
         return unet(z, 999.0 * t, **LABELS).sample
 
-    expected = sampler.sample(network, z, steps=3, grid="quadratic", generator=generator)
+    expected = sampler.sample(network, z, steps=3, generator=generator)
     assert latent.shape == (2, 2, 8, 16)
     if sampler.module.NOISES < 2:  # more draws of a step are made one by one here, and at once there
         torch.testing.assert_close(latent, expected, rtol=1e-5, atol=1e-5)
@@ -66,7 +67,7 @@ def test_images_progress_and_callback(exported: Any, unet: Any, capsys: pytest.C
     pictures = pipe(2, **seed, callback_on_step_end=watch).images
     assert [picture.size for picture in pictures] == [(16, 8), (16, 8)]
     assert [(step, shape) for step, _, shape in seen] == [(0, (2, 2, 8, 16)), (1, (2, 2, 8, 16))]
-    assert seen[-1][1] == pipe.scheduler.scheme.t_min
+    assert [time for _, time, _ in seen] == [pipe.scheduler.scheme.t_min, 0.0]
     seed["generator"].manual_seed(1)
     array = pipe(2, **seed, output_type="np").images
     assert array.shape == (2, 8, 16, 1)
@@ -77,6 +78,25 @@ def test_images_progress_and_callback(exported: Any, unet: Any, capsys: pytest.C
     pipe.set_progress_bar_config(disable=False)
     pipe(2, **seed)
     assert "2/2" in capsys.readouterr().err
+
+
+def test_settings_of_the_walk(exported: Any, unet: Any) -> None:
+    """A walk that ends at T_MIN, of full order to its end, is a setting away."""
+    spec = "psld/DPM-Solver++2M"
+    sampler, generator = load(spec), torch.Generator().manual_seed(5)
+    z = torch.cat([std * torch.randn(2, 1, 8, 16, generator=generator) for std in sampler.prior_std], 1)
+
+    def network(z: Tensor, t: Tensor) -> Tensor:
+        return unet(z, 999.0 * t, **LABELS).sample
+
+    ends = []
+    for settings in ({"grid": "uniform"}, {"end_at_zero": False}, {"end_at_zero": False, "lower_order_final": False}):
+        pipe = pipeline(exported, unet, spec, **settings)
+        latent = pipe(2, torch.Generator().manual_seed(5), 4, LABELS, output_type="latent").images
+        torch.testing.assert_close(latent, sampler.sample(network, z, steps=4, **settings), rtol=1e-5, atol=1e-5)
+        ends.append(latent)
+    assert (ends[0][:, 1:] == 0).all()
+    assert not any(torch.allclose(one, other, rtol=1e-3) for one, other in pairwise(ends))
 
 
 def test_guidance_and_generators(exported: Any, unet: Any) -> None:
@@ -130,7 +150,7 @@ def test_bad_input_is_one_sentence(exported: Any, unet: Any) -> None:
         ({"output_type": "jpg"}, "Known: latent, np, pil, pt"),
         ({"generator": [torch.Generator()]}, "1 generators for a batch of 2"),
         ({"guidance_scale": 2.0, "condition": LABELS}, "needs condition and null_condition"),
-        ({"num_inference_steps": 0, "condition": LABELS}, "positive integer"),
+        ({"num_inference_steps": 0, "condition": LABELS}, "steps = 0 is not a number of steps; a positive integer"),
     ]:
         with pytest.raises(ValueError, match=sentence):
             pipe(2, **call)
