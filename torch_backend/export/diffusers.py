@@ -7,8 +7,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from torch_backend.export.exported_text.counterparts import counterpart
+from torch_backend.export.exported_text.flow_counterparts import flow_counterpart
 from torch_backend.export.exported_text.stages import check_starts_with_evaluation
 from torch_backend.export.text import WALK, check_certified, header, importable_name, join, pieces
+from torch_backend.scheme import SchemeFacts
 from torch_backend.source import facts_of_source
 from torch_backend.walk.table import tabulate
 
@@ -18,8 +21,16 @@ TEXT = "export/exported_text/"
 SHARED = ("stages.py", "beta_sigmas.py", "scheduler_engine.py")
 IMAGES = (*WALK, "networks/prediction.py", *(TEXT + name for name in SHARED))
 KINDS = {
-    "vp": ((*IMAGES, TEXT + "scheduler_table.py"), "TableScheduler", ""),
-    "flow": ((*IMAGES, TEXT + "scheduler_flow.py"), "FlowScheduler", ""),
+    "vp": (
+        (*IMAGES, *(f"{TEXT}{name}.py" for name in ("counterparts", "config_keys", "scheduler_table"))),
+        "TableScheduler",
+        "",
+    ),
+    "flow": (
+        (*IMAGES, *(f"{TEXT}{name}.py" for name in ("counterparts", "flow_counterparts", "scheduler_flow"))),
+        "FlowScheduler",
+        "",
+    ),
 }
 PHASE = (*WALK, "networks/conditions.py", TEXT + "scheduler_phase.py"), "PhaseSpaceScheduler", ', "PhaseSpacePipeline"'
 """The modules whose text goes into the file, the base class, and what else the file offers."""
@@ -42,7 +53,7 @@ class {name}({base}):
     """{spec}: {summary}
 
     {kind} {order_of_accuracy} for a general smooth network; {nfe} evaluation(s), hence time-step entries, per step.
-    """
+{place}    """
 
     __doc__ += {base}.__doc__ or ""
     scheme = facts_of(SimpleNamespace(**globals()))
@@ -89,6 +100,18 @@ def check_schedulable(source: str) -> None:
     check_starts_with_evaluation(facts, t, s, row)
 
 
+def _place(facts: SchemeFacts) -> str:
+    """The lines of a class's docstring on its counterpart in diffusers; none for phase space, which has no other."""
+    if facts.process == "flow":
+        name, same = flow_counterpart(facts)
+    elif facts.process == "vp":
+        name, same = counterpart(facts.spec, facts.history, facts.nfe_per_step)
+    else:
+        return ""
+    steps = "makes the same steps" if same else "is the nearest"
+    return f"    Evaluates by default where its counterpart in diffusers does, {name}, which {steps}.\n"
+
+
 def scheduler_module(source: str, certificate: Mapping[str, Any], file: str | None = None) -> str:
     """The text of the exported file: header, loop, scheduler, the certified scheme, the scheme's scheduler class.
 
@@ -111,6 +134,7 @@ def scheduler_module(source: str, certificate: Mapping[str, Any], file: str | No
         order_of_accuracy=facts.order,
         nfe=facts.nfe_per_step,
         more=more,
+        place=_place(facts),
     )
     needs = (PHASE_NEEDS if more else NEEDS).format(module=importable_name(file, facts.spec), name=name)
     return join(header(source, certificate, needs.splitlines()), imports, certified, before, source, face)

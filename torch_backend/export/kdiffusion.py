@@ -62,7 +62,10 @@ def check_on_sigmas(source: str) -> None:
         raise ValueError(f"{facts.spec}: k-diffusion walks x_0 + sigma noise and knows no momentum; export a module")
     if facts.process != "edm":
         other = "edm/" + facts.spec.partition("/")[2]
-        raise ValueError(f"{facts.spec}: k-diffusion walks x_0 + sigma noise; export the scheme on edm, as in {other}")
+        models = " (it walks ComfyUI's models of flow matching too)" * (facts.process == "flow")
+        raise ValueError(
+            f"{facts.spec}: k-diffusion walks x_0 + sigma noise; export the scheme on edm, as in {other}{models}"
+        )
     if facts.takes_B:
         raise ValueError(f"{facts.spec} takes a B for every step, which no caller passes; export a module")
 
@@ -79,8 +82,13 @@ def sampler_function(source: str, certificate: Mapping[str, Any], file: str | No
     name = sampler_name(facts.spec)
     imports, before = pieces(TEXTS)
     imports.add("from types import SimpleNamespace")
-    parameter = "\n    noise_sampler: NoiseSampler | None = None," if facts.noises else ""
-    argument = ", noise_sampler" if facts.noises else ""
+    options: dict[str, str] = {}
+    if facts.noises:
+        options |= {"noise_sampler": "NoiseSampler | None", "straight_path": "bool | None"}
+    if facts.history and not facts.primed:
+        options |= {"lower_order_final": "bool | None"}
+    parameter = "".join(f"\n    {option}: {kind} = None," for option, kind in options.items())
+    argument = "".join(f", {option}={option}" for option in options)
     face = FACE.format(name=name, spec=facts.spec, parameter=parameter, argument=argument)
     needs = NEEDS.format(module=importable_name(file, facts.spec), name=name)
     return join(header(source, certificate, needs.splitlines()), imports, certified, before, source, face)

@@ -104,7 +104,7 @@ def test_a_setting_asked_of_the_scheduler_itself_is_that_of_its_config(scheduler
 def test_a_config_goes_through_every_compatible_class_and_back(scheduler_class: Any, spec: str) -> None:
     """What the network was trained with survives all of them, which set their own defaults for what was not passed."""
     ours = scheduler_class(spec)
-    scheduler = ours(num_train_timesteps=500)
+    scheduler = ours(num_train_timesteps=500, **({"shift": 3.0} if spec.startswith("flow") else {}))
     others = [other for other in scheduler.compatibles if other.__module__.startswith("diffusers.schedulers")]
     assert len(others) > (10 if spec.startswith("vp") else 1)
     for other in others:
@@ -114,8 +114,8 @@ def test_a_config_goes_through_every_compatible_class_and_back(scheduler_class: 
             dict(ours.from_config(theirs.config).config).items()
             >= {key: value for key, value in scheduler.config.items() if key != "_use_default_values"}.items()
         )
-        for key in ("beta_start", "beta_end", "beta_schedule"):
-            assert key not in theirs.config or theirs.config[key] == scheduler.config[key]
+        for key in ("beta_start", "beta_end", "beta_schedule", "shift", "flow_shift", "use_flow_sigmas"):
+            assert not {key} <= {*theirs.config} & {*scheduler.config} or theirs.config[key] == scheduler.config[key]
 
 
 @pytest.mark.parametrize("spec", EVERY)
@@ -166,6 +166,9 @@ SETTINGS = {
     ],
     "flow": [
         *({"shift": shift} for shift in (0.5, 3.0)),
+        {"shift_terminal": 0.05},
+        *({f"use_{name}_sigmas": True} for name in ("karras", "exponential", "beta")),
+        {"invert_sigmas": True},
         *({"prediction_type": name} for name in ("sample", "epsilon")),
         {"clip_sample": True, "clip_sample_range": 0.5},
     ],
@@ -218,9 +221,11 @@ def loop(
 
 @pytest.mark.parametrize("spec", EVERY)
 def test_every_setting_has_its_effect_and_keeps_it_when_loaded(make: Any, spec: str, tmp_path: Path) -> None:
-    plain = loop(make(spec, 10))
-    for settings in SETTINGS[spec.split("/")[0]]:
-        scheduler = make(spec, 10, **settings)
+    process = spec.split("/")[0]
+    base = {"vp": {"timestep_spacing": "linspace"}, "flow": {}}[process]
+    plain = loop(make(spec, 10, **base))
+    for settings in SETTINGS[process]:
+        scheduler = make(spec, 10, **base | settings)
         scheduler.save_pretrained(tmp_path)
         again = type(scheduler).from_pretrained(tmp_path)
         again.set_timesteps(10)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 import integrator_analysis as ia
 from tests.torch_backend.exporting import exported_text
+from torch_backend.export.exported_text.sigmas import sample_on_sigmas
 from torch_backend.export.kdiffusion import sampler_name
 from torch_backend.source import module_from_source
 
@@ -91,7 +92,7 @@ def test_equals_sampler_on_edm_with_the_last_step_to_the_denoised(sampler: Any, 
         return (z - denoiser(z, t)) / t[:, None]
 
     x, seed = start(), 4
-    near = original.sample(network, x, times=SIGMAS[:-1], seed=seed)
+    expected = original.sample(network, x, times=SIGMAS, seed=seed)
     generator = torch.Generator().manual_seed(seed)
 
     def noise_sampler(sigma: Tensor, sigma_next: Tensor) -> Tensor:
@@ -101,12 +102,135 @@ def test_equals_sampler_on_edm_with_the_last_step_to_the_denoised(sampler: Any, 
     hook = {"noise_sampler": noise_sampler} if original.stochastic else {}
     assert ("noise_sampler" in inspect.signature(sampler(spec)).parameters) == original.stochastic
     found = sampler(spec)(denoiser, x, torch.tensor(SIGMAS, dtype=torch.float64), **hook)
-    expected = denoiser(near, near.new_full((5,), SIGMAS[-2]))
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     assert draws == (list(pairwise(SIGMAS[:-1])) if original.stochastic else [])
     stopped = sampler(spec)(denoiser, x, SIGMAS[:-1], **({"extra_args": {}} | hook))
     if not original.stochastic:
+        near = original.sample(network, x, times=SIGMAS[:-1], **({"lower_order_final": False} if "2M" in spec else {}))
         torch.testing.assert_close(stopped, near, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("spec", ["edm/UniPC-2", "edm/DPM-Solver++3M"])
+def test_the_final_order_is_lowered_as_in_sampler(spec: str) -> None:
+    """By default below 15 steps where the sigmas end in 0, a predictor-corrector's always; never where they do not."""
+    original, x = ia.derive(spec).to_torch(), start()
+
+    def network(z: Tensor, t: Tensor) -> Tensor:
+        return (z - denoiser(z, t)) / t[:, None]
+
+    found: dict[Any, Tensor] = {}
+    for wanted in (None, True, False):
+        expected = original.sample(network, x, times=SIGMAS, lower_order_final=wanted)
+        found[wanted] = sample_on_sigmas(original.module, denoiser, x, SIGMAS, lower_order_final=wanted)
+        torch.testing.assert_close(found[wanted], expected, rtol=1e-12, atol=1e-12)
+    assert torch.equal(found[None], found[True])
+    # UniPC-2 reads one earlier step in its last but one, lowered or not
+    assert (found[True] - found[False]).abs().max() > 1e-4 or spec == "edm/UniPC-2"
+    inner = original.sample(network, x, times=SIGMAS[:-1], lower_order_final=False)
+    torch.testing.assert_close(sample_on_sigmas(original.module, denoiser, x, SIGMAS[:-1]), inner, rtol=1e-12, atol=0)
+
+
+# --- models of flow matching -----------------------------------------------------------------------------------------
+
+
+class CONST:
+    """A stand-in for ComfyUI's type of models on x = (1 - sigma) x_0 + sigma noise; only its name is read."""
+
+
+class ModelSamplingDiscreteFlow(CONST):
+    def percent_to_sigma(self, percent: float) -> float:
+        return 1 - percent
+
+
+class FlowModel:
+    """What ComfyUI hands a sampler: its model inside two others; the denoiser of data N(1, 0.25) on a straight path."""
+
+    def __init__(self, sampling: Any, patched: bool) -> None:
+        inner = types.SimpleNamespace(inner_model=types.SimpleNamespace(model_sampling=sampling))
+        if patched:
+            inner = types.SimpleNamespace(
+                model_patcher=types.SimpleNamespace(get_model_object={"model_sampling": sampling}.__getitem__)
+            )
+        self.inner_model = inner
+
+    def __call__(self, x: Tensor, sigma: Tensor, seed: int | None = None) -> Tensor:
+        assert (sigma <= 1).all()
+        alpha, sigma = 1 - sigma[:, None], sigma[:, None]
+        scale = getattr(self.inner_model, "scale", 1.0)
+        return 1 + 0.25 * alpha / (0.25 * alpha**2 + (scale * sigma) ** 2) * (x - alpha)
+
+
+FLOW_SIGMAS = torch.linspace(1, 0, 26, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("patched", [False, True])
+@pytest.mark.parametrize("spec", ["edm/DDIM-eta", "edm/SDE-DPM-Solver++2M"])
+def test_a_stochastic_walk_of_a_flow_model_is_that_of_the_scheme_on_flow(
+    sampler: Any, spec: str, patched: bool
+) -> None:
+    """Both schemes read the log-SNR alone: the walk is that of flow, derived on its own, with the same noise."""
+    x = torch.randn(4000, 1, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    model, on_flow = FlowModel(ModelSamplingDiscreteFlow(), patched), ia.derive(spec.replace("edm", "flow")).to_torch()
+    times = [0.9999, *FLOW_SIGMAS[1:].tolist()]
+    expected = on_flow.sample(lambda z, t: (z - model(z, t)) / t[:, None], x, times=times, seed=8)
+    generator, seen, drawn = torch.Generator().manual_seed(8), [], []
+
+    def noise_sampler(sigma: Tensor, sigma_next: Tensor) -> Tensor:
+        drawn.append((float(sigma), float(sigma_next)))
+        return torch.randn(x.shape, generator=generator, dtype=x.dtype)
+
+    found = sampler(spec)(model, x, FLOW_SIGMAS, {}, seen.append, noise_sampler=noise_sampler)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    assert drawn == list(pairwise(FLOW_SIGMAS[:-1].tolist()))
+    assert float(found.mean()) == pytest.approx(1.0, abs=0.03)  # was 1.6; four standard errors
+    assert [entry["sigma"].item() for entry in seen] == FLOW_SIGMAS[:-1].tolist()
+    torch.testing.assert_close(seen[0]["x"], x)
+    assert seen[12]["x"].std() < 1  # the model's own coordinates: 0.52 noise and 0.48 data
+
+
+def test_a_flow_model_keeps_the_spread_of_its_data(sampler: Any) -> None:
+    x = torch.randn(8000, 1, generator=torch.Generator().manual_seed(3))
+    sigmas = torch.linspace(1, 0, 101)
+    for model, options in (
+        (FlowModel(ModelSamplingDiscreteFlow(), False), {}),
+        (FlowModel(None, False), {"straight_path": True}),  # one that does not say what it is
+    ):
+        found = sampler("edm/SDE-DPM-Solver++2M")(model, x, sigmas, {"seed": 5}, **options)
+        assert float(found.mean()) == pytest.approx(1.0, abs=0.025)
+        assert float(found.std()) == pytest.approx(0.5, abs=0.02)
+    wrong = sampler("edm/SDE-DPM-Solver++2M")(model, x, sigmas, {"seed": 5}, straight_path=False)
+    assert float(wrong.mean()) > 1.5
+
+
+def test_noise_of_another_scale_and_a_walk_that_ends_above_zero(sampler: Any) -> None:
+    """x = (1 - sigma) x_0 + sigma c noise, walked down to sigma = 0.2 in half precision: its law is known there."""
+    sampling = ModelSamplingDiscreteFlow()
+    sampling.noise_scale = 2.0
+    model = FlowModel(sampling, False)
+    model.inner_model.scale = 2.0
+    x = (2 * torch.randn(8000, 1, generator=torch.Generator().manual_seed(3))).half()
+    found = sampler("edm/SDE-DPM-Solver++2M")(model, x, torch.linspace(1, 0.2, 81), {"seed": 5})
+    assert found.dtype == torch.float16
+    assert float(found.float().mean()) == pytest.approx(0.8, abs=0.025)
+    assert float(found.float().std()) == pytest.approx((0.64 * 0.25 + 0.16) ** 0.5, abs=0.02)
+
+
+def test_a_deterministic_walk_of_a_flow_model_is_one_in_sigma(sampler: Any) -> None:
+    """dx/dsigma = (x - denoised)/sigma on either path; against the exact flow of Gaussian data, at order two."""
+    model, x = FlowModel(ModelSamplingDiscreteFlow(), False), torch.linspace(-2, 2, 5, dtype=torch.float64)[:, None]
+    exact = 1 + 0.5 * x
+    for spec in ("edm/EDM-Heun", "edm/DPM-Solver++2M"):
+        errors = [
+            float((sampler(spec)(model, x, torch.linspace(1, 0, n + 1, dtype=torch.float64)) - exact).abs().max())
+            for n in (40, 80)
+        ]
+        assert errors[1] < 0.004
+        assert errors[1] < 0.35 * errors[0]
+
+
+def test_sigmas_above_one_are_no_straight_path(sampler: Any) -> None:
+    with pytest.raises(ValueError, match="is above 1, and the model is on"):
+        sampler("edm/DDIM-eta")(FlowModel(ModelSamplingDiscreteFlow(), False), torch.zeros(2, 1), [14.6, 0.5, 0.0])
 
 
 @pytest.mark.parametrize("spec", ["edm/EDM-Heun", "edm/DPM-Solver++2M"])
@@ -137,6 +261,21 @@ def test_noise_from_a_seed_and_from_the_global_generator(sampler: Any) -> None:
     first = sample(model, x, SIGMAS)
     torch.manual_seed(0)
     assert torch.equal(first, sample(model, x, SIGMAS))
+
+
+def test_a_list_of_seeds_has_one_for_each_sample(sampler: Any) -> None:
+    sample, x = sampler("edm/SDE-DPM-Solver++2M"), start(torch.float32)
+
+    def model(x: Tensor, sigma: Tensor, seed: object = None) -> Tensor:
+        return denoiser(x, sigma)
+
+    together = sample(model, x, SIGMAS, {"seed": [3, 1, 4, 1, 5]})
+    alone = torch.cat([sample(model, x[i : i + 1], SIGMAS, {"seed": [n]}) for i, n in enumerate((3, 1, 4, 1, 5))])
+    torch.testing.assert_close(together, alone)
+    with pytest.raises(ValueError, match="2 seeds for a batch of 5"):
+        sample(model, x, SIGMAS, {"seed": [3, 1]})
+    with pytest.raises(TypeError, match="no integer"):
+        sample(model, x, SIGMAS, {"seed": 1.5})
 
 
 def test_progress_line_only_where_it_is_wanted(sampler: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,6 +319,8 @@ def test_bad_sigmas_and_models_are_one_sentence(sampler: Any) -> None:
         sample(lambda x, sigma: x[:, :1], x, SIGMAS)
     with pytest.raises(ia.InputError, match="as in edm/DDIM"):
         ia.derive("vp/DDIM").export("x.py", format="k-diffusion")
+    with pytest.raises(ia.InputError, match=r"edm/DDIM-eta .*models of flow matching too"):
+        ia.derive("flow/DDIM-eta").export("x.py", format="k-diffusion")
     with pytest.raises(ValueError, match="knows no momentum"):
         exported_text("psld/RVV", "k-diffusion")
     with pytest.raises(ia.InputError, match="takes a B"):

@@ -32,6 +32,18 @@ def falls(walk: Sequence[float], high: float, low: float) -> bool:
     return bool(walk) and walk[0] <= high and walk[-1] >= low and all(a > b for a, b in pairwise(walk))
 
 
+def shorten(values: Sequence[float]) -> str:
+    """A list of numbers for an error message: all of up to six, else the first three, the last and how many.
+
+    >>> shorten([3.0, 1.5]), shorten(range(1000))
+    ('[3, 1.5]', '[0, 1, 2, ..., 999] (1000 numbers)')
+    """
+    shown = [f"{value:.6g}" for value in values]
+    if len(shown) <= 6:
+        return f"[{', '.join(shown)}]"
+    return f"[{', '.join(shown[:3])}, ..., {shown[-1]}] ({len(shown)} numbers)"
+
+
 @dataclass
 class SchemeSchedulerOutput(BaseOutput):
     """``prev_sample``: the state for the next evaluation; ``pred_original_sample``: x_0 as predicted by this one."""
@@ -146,7 +158,7 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
         if len(walk) == 1 and closes:
             return torch.zeros(0, len(self.scheme.coefficient_names), dtype=torch.float64)
         # a config's True is the rule of diffusers, which looks at the number of steps
-        wanted = None if self.config.get("lower_order_final", True) else False
+        wanted = False if self.config.get("lower_order_final") is False else None
         lower = lowers_final_order(self.scheme, len(self._times) - 1 + closes, wanted)
         scheme = self.scheme
         return tabulate(scheme.coefficients, walk, scheme.history, scheme.mends, lower, closes)

@@ -1,11 +1,11 @@
 """The scheduler of a scheme on rectified flow for networks that return the velocity: config, shift, time steps.
 
-Knows the sigmas of diffusers' schedulers for flow matching, which are the scheme's times, and which of those schedulers
-a scheme stands in for. Exported schedulers carry this text.
+Knows the settings of diffusers' schedulers for flow matching, whose sigmas are the scheme's times. Exported schedulers
+carry this text.
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,101 +13,15 @@ import torch
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
-from torch_backend.export.exported_text.beta_sigmas import beta_sigmas
+from torch_backend.export.exported_text.counterparts import SIGMAS, SPACINGS
+from torch_backend.export.exported_text.flow_counterparts import SIGMAS_OF, flow_counterpart
 from torch_backend.export.exported_text.scheduler_engine import SchemeScheduler, falls
-from torch_backend.scheme import SchemeFacts
-from torch_backend.walk.grids import power_grid
+from torch_backend.walk.sample_scheme import grid_of_steps
 from torch_backend.walk.table import tabulate
 from torch_backend.walk.validation import unknown_name_message
 
-EULER, HEUN = "FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"
-SINGLESTEP, MULTISTEP = "DPMSolverSinglestepScheduler", "DPMSolverMultistepScheduler"
-DEIS, UNIPC = "DEISMultistepScheduler", "UniPCMultistepScheduler"
-
-COUNTERPARTS: Mapping[str, str] = {
-    "conjugate(predict=velocity)": EULER,
-    "Euler": EULER,
-    "DDIM": EULER,
-    "DDIM-eta": EULER,
-    "EM": EULER,
-    "lambda-DDIM-I": EULER,
-    "lambda-DDIM-II": EULER,
-    "Heun": HEUN,
-    "EDM-Heun": HEUN,
-    "ERK2": HEUN,
-    "RK4": HEUN,
-    "DPM-Solver-2": SINGLESTEP,
-    "DPM-Solver-3": SINGLESTEP,
-    "DPM-Solver++2S": SINGLESTEP,
-    "DPM-Solver++2M": MULTISTEP,
-    "DPM-Solver++3M": MULTISTEP,
-    "SDE-DPM-Solver++2M": MULTISTEP,
-    "DEIS-tAB1": DEIS,
-    "DEIS-tAB2": DEIS,
-    "DEIS-tAB3": DEIS,
-    "DEIS-rhoAB2": DEIS,
-    "UniPC-2": UNIPC,
-    "UniPC-2-bh1": UNIPC,
-    "UniPC-3": UNIPC,
-    "UniPC-eps-2": UNIPC,
-}
-"""Scheme -> the scheduler of diffusers whose default sigmas on flow it takes; any other scheme: see ``counterpart``."""
-
-
-def counterpart(facts: SchemeFacts) -> str:
-    """The scheduler of diffusers whose place a scheme takes: the one listed, else one of its kind.
-
-    A scheme that is not listed is taken for multistep where it reads earlier steps, for Heun where it has several
-    evaluations a step, and for Euler otherwise.
-    """
-    name = facts.spec.partition("/")[2]
-    for listed in (name, name.partition("(")[0]):
-        if listed in COUNTERPARTS:
-            return COUNTERPARTS[listed]
-    if facts.history:
-        return UNIPC if facts.mends else MULTISTEP
-    return EULER if facts.nfe_per_step == 1 else HEUN
-
-
-def _as_euler(count: int, trained: int, shift: float, each: int) -> np.ndarray:
-    """Equal steps from 1 to the shifted 1/trained, or to 1/count where that is smaller.
-
-    diffusers goes to the shifted 1/trained always, and shifts once more, so that its walks of many steps end in one
-    step from far above 1/trained and do not converge.
-    """
-    return np.linspace(1.0, min(shift / (trained + shift - 1), 1 / count), count)
-
-
-def _as_dpm_solver(count: int, trained: int, shift: float, each: int) -> np.ndarray:
-    """Equal steps from 1 - 1/trained to 0, which is left out; an interval for every evaluation, one after the last."""
-    evaluations = (count - 1) * each + 1
-    return np.asarray((1 - 1 / trained) * (1 - np.arange(count) * each / evaluations))
-
-
-def _as_unipc(count: int, trained: int, shift: float, each: int) -> np.ndarray:
-    """Equal steps from 1 to 1/trained, which is left out."""
-    return np.linspace(1.0, 1 / trained, count + 1)[:-1]
-
-
-SIGMAS_OF: Mapping[str, Callable[[int, int, float, int], np.ndarray]] = {
-    EULER: _as_euler,
-    HEUN: _as_euler,
-    SINGLESTEP: _as_dpm_solver,
-    MULTISTEP: _as_dpm_solver,
-    DEIS: _as_dpm_solver,
-    UNIPC: _as_unipc,
-}
-"""Counterpart -> (number of steps, num_train_timesteps, shift, evaluations a step) -> sigmas, yet to be shifted.
-
-``shift`` is that of the config, 1 where it depends on the image.
-"""
-
-GRID_OF_OPTION: Mapping[str, Callable[[int, float, float], list[float]]] = {
-    "use_karras_sigmas": lambda count, first, last: power_grid(7)(count - 1, first, last),
-    "use_exponential_sigmas": lambda count, first, last: np.geomspace(first, last, count).tolist(),
-    "use_beta_sigmas": beta_sigmas,
-}
-"""Setting -> (number of sigmas, first, last) -> sigmas with these ends, which take the place of the shifted ones."""
+GRIDS_BETWEEN_ENDS = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas")
+"""Settings, among those of ``SIGMAS``, that lay the shifted sigmas anew between the first and the last of them."""
 
 ACCEPTED: Mapping[str, Collection[object]] = {
     "use_flow_sigmas": (True,),
@@ -137,15 +51,15 @@ class FlowScheduler(SchemeScheduler):
     all are stretched. ``use_karras_sigmas``, ``use_exponential_sigmas``, ``use_beta_sigmas``: the same ends, and
     between them sigma equidistant in its seventh root, in its logarithm, or as beta quantiles.
     ``invert_sigmas``: the network is told 1000 (1 - sigma) and returns x_0 - noise. ``prediction_type``:
-    flow_prediction, the velocity noise - x_0, or sample, epsilon. ``lower_order_final``: whether the final steps of a
-    multistep scheme have lower order; None as in diffusers.
+    flow_prediction, the velocity noise - x_0, or sample, epsilon.
 
-    Sigmas are by default those of the scheduler of diffusers whose place the scheme takes, ``COUNTERPARTS``. Schemes
+    Sigmas are by default those of the scheme's counterpart in diffusers, ``FLOW_COUNTERPARTS``; with
+    ``timestep_spacing="derived"`` they are the scheme's own grid, shifted. ``lower_order_final``: as above. Schemes
     that have no step from sigma = 1, and networks that return epsilon, which says nothing of x_0 there, begin at
     1 - 1/num_train_timesteps instead, or half-way to the second time where that is later.
     """
 
-    _compatibles = [EULER, HEUN, SINGLESTEP, MULTISTEP, DEIS, UNIPC]  # noqa: RUF012
+    _compatibles = list(SIGMAS_OF)  # noqa: RUF012
     asked = "flow_prediction"
 
     @register_to_config
@@ -169,7 +83,8 @@ class FlowScheduler(SchemeScheduler):
         prediction_type: str = "flow_prediction",
         clip_sample: bool = False,
         clip_sample_range: float = 1.0,
-        lower_order_final: bool | None = None,
+        timestep_spacing: str | None = None,
+        lower_order_final: bool = True,
     ) -> None:
         self._check_settings()
         self._check_flow_settings()
@@ -197,7 +112,11 @@ class FlowScheduler(SchemeScheduler):
             raise ValueError(unknown_name_message("time_shift_type", config.time_shift_type, ("exponential", "linear")))
         if not config.use_flow_sigmas:
             raise ValueError("use_flow_sigmas = False: straight paths have no other sigmas; export a scheme of vp")
-        chosen = [key for key in GRID_OF_OPTION if config[key]]
+        if config.timestep_spacing not in (None, "derived"):
+            raise ValueError(
+                f"timestep_spacing = {config.timestep_spacing!r} says nothing of flow; 'derived' or None is needed"
+            )
+        chosen = [key for key in GRIDS_BETWEEN_ENDS if config[key]]
         if len(chosen) > 1:
             raise ValueError(f"{' and '.join(chosen)} are {len(chosen)} grids; choose one")
 
@@ -224,6 +143,8 @@ class FlowScheduler(SchemeScheduler):
                 config = {key: value for key, value in config.items() if key not in ("shift", "flow_shift")}
             given = {key: value for key, value in {**config, **kwargs}.items() if not key.startswith("_")}
             _check_foreign(given, set(cls._get_init_keys(cls)), cls.__name__)
+            if config.get("timestep_spacing") in SPACINGS:  # without effect on flow sigmas in diffusers too
+                config = {key: value for key, value in config.items() if key != "timestep_spacing"}
             left = set(config.get("_use_default_values", ())) - NETWORK_SETTINGS
             config = {**config, "_use_default_values": sorted(left)}
         return super().from_config(config, return_unused_kwargs, **kwargs)
@@ -294,7 +215,8 @@ class FlowScheduler(SchemeScheduler):
             raise ValueError(f"num_inference_steps = {num_inference_steps!r}, but {len(walk)} sigmas or time steps")
         times = walk if times is None else times
         highest = self._highest[len(times) > 1]
-        if times[0] > highest:  # and above the second time, which fine grids have beyond it too
+        own = sigmas is None and timesteps is None  # a counterpart's first sigma is kept wherever a step begins there
+        if times[0] > highest and not (own and times[0] < 1):  # above the second time, which may lie beyond it too
             second = times[1] if len(times) > 1 else 0.0
             times[0] = max(highest, (times[0] + second) / 2)
         self._timesteps_of = None
@@ -317,11 +239,13 @@ class FlowScheduler(SchemeScheduler):
         return float(mu) if linear else math.exp(mu)
 
     def _spaced(self, count: int | None) -> list[float]:
-        """``count`` sigmas as the scheme's counterpart has them by default, not shifted yet."""
+        """``count`` sigmas as the scheme's counterpart has them by default, or the scheme's own, not shifted yet."""
         if isinstance(count, bool) or not isinstance(count, int) or not 0 < count <= len(self):
             raise ValueError(f"num_inference_steps = {count!r}; an integer from 1 to {len(self)} is needed, as trained")
         shift = 1.0 if self.config.use_dynamic_shifting else self.config.shift
-        sigmas = SIGMAS_OF[counterpart(self.scheme)](count, len(self), shift, self.scheme.nfe_per_step)
+        if self.config.timestep_spacing == "derived":
+            return grid_of_steps(self.scheme, count)[:-1]
+        sigmas = SIGMAS_OF[flow_counterpart(self.scheme)[0]](count, len(self), shift, self.scheme.nfe_per_step)
         return [float(sigma) for sigma in sigmas]
 
     def _walk_of(self, name: str, given: Sequence[float], high: float) -> list[float]:
@@ -338,9 +262,9 @@ class FlowScheduler(SchemeScheduler):
         terminal = self.config.shift_terminal
         if terminal and times[-1] < 1:
             times = [1 - (1 - t) * (1 - terminal) / (1 - times[-1]) for t in times]
-        chosen = [grid for key, grid in GRID_OF_OPTION.items() if self.config[key]]
-        if chosen and len(times) > 1:
-            times = list(chosen[0](len(times), times[0], times[-1]))
+        for key in GRIDS_BETWEEN_ENDS:
+            if self.config[key]:
+                return [times[0], *map(float, list(SIGMAS[key](len(times), times[0], times[-1]))[1:])]
         return times
 
     def _read_pairs(self, times: Sequence[float], timesteps: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -372,7 +296,7 @@ def _check_foreign(given: Mapping[str, object], own: Collection[str], name: str)
         if key in given and given[key] not in accepted:
             shown = " or ".join(repr(value) for value in accepted)
             raise ValueError(f"the config has {key} = {given[key]!r}, which is not covered; {shown} would be")
-    for key in GRID_OF_OPTION:
+    for key in GRIDS_BETWEEN_ENDS:
         if given.get(key) and "beta_schedule" in foreign:
             raise ValueError(
                 f"the config has {key} = True beside use_flow_sigmas, which diffusers lays over a table of betas; "

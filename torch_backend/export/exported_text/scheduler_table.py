@@ -18,7 +18,9 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 from torch import Tensor
 
-from torch_backend.export.exported_text.scheduler_engine import SchemeScheduler, falls
+from torch_backend.export.exported_text.config_keys import check_config
+from torch_backend.export.exported_text.counterparts import HABITS, SIGMAS, SPACINGS, counterpart, spaced
+from torch_backend.export.exported_text.scheduler_engine import SchemeScheduler, falls, shorten
 from torch_backend.networks.prediction import alpha_sigma
 from torch_backend.walk.grids import time_grid
 from torch_backend.walk.validation import unknown_name_message
@@ -37,27 +39,6 @@ BETAS: dict[str, Callable[[float, float, int], np.ndarray]] = {
 }
 """beta_schedule -> (beta_start, beta_end, num_train_timesteps) -> the table, float64."""
 
-SPACINGS: dict[str, Callable[[int, int, int], list[float]]] = {
-    "linspace": lambda n, count, offset: [float(round((count - 1) * (n - 1 - i) / max(n - 1, 1))) for i in range(n)],
-    "leading": lambda n, count, offset: [float((n - 1 - i) * (count // n) + offset) for i in range(n)],
-    "trailing": lambda n, count, offset: [float(round(count - i * count / n) - 1) for i in range(n)],
-}
-"""timestep_spacing -> (num_inference_steps, num_train_timesteps, steps_offset) -> time steps, arXiv 2305.08891."""
-
-GRID_OF_OPTION = {"use_karras_sigmas": "EDM", "use_exponential_sigmas": "log-SNR"}
-
-REFUSED: Mapping[str, object] = {
-    "rescale_betas_zero_snr": False,
-    "thresholding": False,
-    "use_beta_sigmas": False,
-    "use_lu_lambdas": False,
-    "use_flow_sigmas": False,
-    "snr_shift_scale": 1.0,
-    "original_inference_steps": None,
-}
-"""What changes the meaning of a network or a grid and is not covered: the only value of each that is accepted."""
-
-
 MODEL_SETTINGS = frozenset({
     "num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type",
     "clip_sample", "clip_sample_range",
@@ -66,14 +47,21 @@ MODEL_SETTINGS = frozenset({
 
 
 class TableScheduler(SchemeScheduler):
-    """A scheme of the process vp on a table of betas.
+    """A scheme of the process vp on a table of betas, evaluated where its counterpart in diffusers evaluates.
 
     ``beta_schedule``: linear, scaled_linear or squaredcos_cap_v2, unless ``trained_betas`` are given;
     ``prediction_type``: epsilon, sample or v_prediction; ``clip_sample``: clip the predicted x_0 to
-    ``clip_sample_range``, and with it what the scheme reads; ``timestep_spacing``: linspace, leading (then
-    ``steps_offset`` is added) or trailing; ``use_karras_sigmas``, ``use_exponential_sigmas``: the same ends, with
-    sigma/alpha equidistant in its seventh root or in its logarithm between them; ``final_sigmas_type``: "zero" ends
-    with a step to the predicted x_0, "sigma_min" at the table's first entry, as does ``set_alpha_to_one=False``.
+    ``clip_sample_range``, and with it what the scheme reads.
+
+    ``timestep_spacing``: linspace, leading (then ``steps_offset`` is added) or trailing, as the counterpart lays them;
+    "derived", the scheme's own grid over the whole table; None, the counterpart's default. In place of them
+    ``use_karras_sigmas``, ``use_exponential_sigmas``, ``use_lu_lambdas`` (the same) or ``use_beta_sigmas``: sigmas
+    over the whole table, or from ``sigma_max`` to ``sigma_min``. ``lambda_min_clipped``: linspace, leading and
+    trailing begin where the log-SNR is not below it.
+
+    ``final_sigmas_type``: "zero" ends with a step to the predicted x_0, "sigma_min" at the table's first entry. Where
+    the counterpart is DDIMScheduler ``set_alpha_to_one=False`` ends there too; other schemes do not read it.
+    ``lower_order_final`` as above; ``euler_at_final``: what a walk that ends at zero does anyway, refused otherwise.
     """
 
     # of diffusers' list all that read a table of betas
@@ -90,41 +78,76 @@ class TableScheduler(SchemeScheduler):
         prediction_type: str = "epsilon",
         clip_sample: bool = False,
         clip_sample_range: float = 1.0,
-        timestep_spacing: str = "linspace",
+        timestep_spacing: str | None = None,
         steps_offset: int = 0,
         use_karras_sigmas: bool = False,
         use_exponential_sigmas: bool = False,
+        use_lu_lambdas: bool = False,
+        use_beta_sigmas: bool = False,
+        sigma_min: float | None = None,
+        sigma_max: float | None = None,
+        lambda_min_clipped: float = -math.inf,
         final_sigmas_type: str = "zero",
         set_alpha_to_one: bool = True,
         lower_order_final: bool = True,
+        euler_at_final: bool = False,
     ) -> None:
         self._check_settings()
         self._keep_model_settings()
-        if prediction_type == "flow_prediction":
+        self._habits = HABITS[counterpart(self.scheme.spec, self.scheme.history, self.order)[0]]
+        if timestep_spacing is None:
+            self.register_to_config(timestep_spacing=self._habits.spacing)
+        self._check_grid_settings()
+        self._read_betas()
+        self.timesteps = torch.arange(num_train_timesteps - 1, -1, -1)
+        self._reset()
+
+    def _check_grid_settings(self) -> None:
+        """Raise ValueError for settings of grid, ending and prediction that are unknown or contradict each other."""
+        config = self.config
+        if config.prediction_type == "flow_prediction":
             raise ValueError("flow_prediction is no output on a table of betas; export a scheme of the process flow")
-        if timestep_spacing not in SPACINGS:
-            raise ValueError(unknown_name_message("timestep_spacing", timestep_spacing, SPACINGS))
-        if use_karras_sigmas and use_exponential_sigmas:
-            raise ValueError("use_karras_sigmas and use_exponential_sigmas are two grids; choose one")
-        if final_sigmas_type not in ("zero", "sigma_min"):
-            raise ValueError(unknown_name_message("final_sigmas_type", final_sigmas_type, ("zero", "sigma_min")))
-        if trained_betas is None and beta_schedule not in BETAS:
-            known = unknown_name_message("beta_schedule", beta_schedule, BETAS)
+        if config.timestep_spacing not in (*SPACINGS, "derived"):
+            raise ValueError(unknown_name_message("timestep_spacing", config.timestep_spacing, (*SPACINGS, "derived")))
+        if config.final_sigmas_type not in ("zero", "sigma_min"):
+            known = ("zero", "sigma_min")
+            raise ValueError(unknown_name_message("final_sigmas_type", config.final_sigmas_type, known))
+        if config.euler_at_final and config.final_sigmas_type != "zero":
+            raise ValueError(
+                "euler_at_final is not covered where a walk ends at sigma_min; end at zero, or leave it out"
+            )
+        grids = [key for key in SIGMAS if config[key]]
+        if len(grids) > 1:
+            raise ValueError(f"{grids[0]} and {grids[1]} are two grids; choose one")
+        if grids and config.timestep_spacing == "derived":
+            raise ValueError(f"{grids[0]} and timestep_spacing = 'derived' are two grids; choose one")
+        for key in ("sigma_min", "sigma_max"):
+            if config[key] is not None and not grids:
+                raise ValueError(
+                    f"{key} = {config[key]!r} bounds {', '.join(SIGMAS)}, none of which is set; leave it out"
+                )
+        offset = config.steps_offset
+        if isinstance(offset, bool) or not isinstance(offset, int) or offset < 0:
+            raise ValueError(f"steps_offset = {offset!r}; an integer of at least 0 is needed")
+
+    def _read_betas(self) -> None:
+        """The table of the config. Raises ValueError for an unknown schedule and for numbers that are no betas."""
+        config, count = self.config, len(self)
+        if config.trained_betas is None and config.beta_schedule not in BETAS:
+            known = unknown_name_message("beta_schedule", config.beta_schedule, BETAS)
             raise ValueError(f"{known}; others go in as trained_betas")
-        table = (
-            BETAS[beta_schedule](beta_start, beta_end, num_train_timesteps) if trained_betas is None else trained_betas
-        )
+        table = config.trained_betas
+        if table is None:
+            table = BETAS[config.beta_schedule](config.beta_start, config.beta_end, count)
         betas = np.asarray(table, dtype=np.float64)
-        if betas.shape != (num_train_timesteps,) or not ((betas > 0) & (betas < 1)).all():
+        if betas.shape != (count,) or not ((betas > 0) & (betas < 1)).all():
             raise ValueError(
                 f"the betas have shape {betas.shape} and lie in [{betas.min(initial=1):g}, {betas.max(initial=0):g}]; "
-                f"num_train_timesteps = {num_train_timesteps} numbers between 0 and 1 are needed"
+                f"num_train_timesteps = {count} numbers between 0 and 1 are needed"
             )
         self._log_bars = np.cumsum(np.log1p(-betas))
         self.betas = torch.from_numpy(betas).float()
         self.alphas_cumprod = torch.from_numpy(np.exp(self._log_bars)).float()
-        self.timesteps = torch.arange(num_train_timesteps - 1, -1, -1)
-        self._reset()
 
     def _keep_model_settings(self) -> None:
         """Let no other class that takes over this config replace what the network was trained with by its own default.
@@ -142,17 +165,7 @@ class TableScheduler(SchemeScheduler):
         ignored though it changes what the network means.
         """
         if isinstance(config, Mapping):
-            merged = {key: value for key, value in {**config, **kwargs}.items() if not key.startswith("_")}
-            foreign = sorted(set(merged) - set(cls._get_init_keys(cls)))
-            if foreign and not {"beta_schedule", "trained_betas"} & set(merged):
-                raise ValueError(
-                    f"a config with {foreign[0]} and no betas; {cls.__name__} needs that of a table of betas"
-                )
-            for key, accepted in REFUSED.items():
-                if merged.get(key, accepted) not in (accepted, None):
-                    raise ValueError(
-                        f"the config has {key} = {merged[key]!r}, which is not covered; {accepted!r} would be"
-                    )
+            check_config({k: v for k, v in {**config, **kwargs}.items() if not k.startswith("_")}, cls.__name__)
             # diffusers replaces what the other class left at its own default by our default, betas included
             left = [key for key in config.get("_use_default_values", []) if key not in MODEL_SETTINGS]
             config = {**config, "_use_default_values": left}
@@ -203,48 +216,80 @@ class TableScheduler(SchemeScheduler):
         timesteps: Sequence[float] | None = None,
         sigmas: Sequence[float] | None = None,
     ) -> None:
-        """Lay the grid: ``num_inference_steps`` by the config's spacing, or the ``timesteps`` or ``sigmas`` given.
+        """Lay the grid: ``num_inference_steps`` by the config, or the ``timesteps`` or ``sigmas`` given.
 
-        Time steps are indices of the table, fractions allowed; sigmas are ratios sigma/alpha, a closing 0 is dropped.
-        Raises ValueError for a number of steps that is not in 1 ... num_train_timesteps, for time steps that do not
-        decrease or leave the table, and unless exactly one of the three is given.
+        Time steps are indices of the table, fractions allowed; sigmas are ratios sigma/alpha in the table's range, of
+        which a closing 0 asks for a step to zero. Raises ValueError for a number of steps that is not in
+        1 ... num_train_timesteps, for time steps and sigmas that do not decrease or leave the table, and unless exactly
+        one of the three is given.
         """
         if sum(given is not None for given in (num_inference_steps, timesteps, sigmas)) != 1:
             raise ValueError("pass exactly one of num_inference_steps, timesteps and sigmas")
         self._index_of: dict[float, float] = {}
-        if sigmas is not None:
+        to_zero = self.config.final_sigmas_type == "zero"
+        if self._habits.alpha_to_one and not self.config.set_alpha_to_one:
+            to_zero = False
+        if timesteps is not None:
+            times = self._times_of_steps([float(k) for k in timesteps])
+        elif sigmas is not None:
             ratios = [float(sigma) for sigma in sigmas]
-            ratios = ratios[:-1] if ratios and ratios[-1] == 0 else ratios
-            if not ratios or min(ratios) <= 0:
-                raise ValueError(f"sigmas = {ratios!r}; positive ratios sigma/alpha are needed")
-            times = [self._time_of(-math.log(ratio)) for ratio in ratios]
+            closed = bool(ratios) and ratios[-1] == 0
+            times, to_zero = self._times_of_sigmas(ratios[:-1] if closed else ratios), to_zero or closed
         else:
-            times = [self._time(k) for k in self._spaced(num_inference_steps, timesteps)]
-        to_zero = self.config.final_sigmas_type == "zero" and self.config.set_alpha_to_one
+            times = self._times_by_config(num_inference_steps, to_zero)
         first = self._time(0.0)
-        if not to_zero and first < times[-1]:
+        # an evaluation at the table's first entry, where the walk ends, leaves the state as it is
+        stays = not to_zero and times[-1] <= first
+        if not to_zero and not stays:
             times.append(first)
-        self._lay_grid(times, to_zero, device)
+        self._lay_grid(times, to_zero, device, stays)
 
-    def _spaced(self, count: int | None, timesteps: Sequence[float] | None) -> list[float]:
-        """The time steps asked for, checked: they decrease and lie in the table. A named grid moves the inner ones."""
-        trained = len(self)
-        if timesteps is None:
-            if isinstance(count, bool) or not isinstance(count, int) or not 0 < count <= trained:
-                raise ValueError(
-                    f"num_inference_steps = {count!r}; an integer from 1 to {trained} is needed, as trained"
-                )
-            walk = SPACINGS[self.config.timestep_spacing](count, trained, self.config.steps_offset)
-            walk = [min(k, trained - 1.0) for k in walk]
-        else:
-            walk = [float(k) for k in timesteps]
-        if not falls(walk, trained - 1, 0):
-            raise ValueError(f"time steps {walk!r} do not decrease from at most {trained - 1} to at least 0")
-        chosen = [name for key, name in GRID_OF_OPTION.items() if self.config[key]]
-        if timesteps is not None or not chosen or len(walk) < 3:
-            return walk
-        ends = self._time(walk[0]), self._time(walk[-1])
-        return [self._timestep(t) for t in time_grid(chosen[0], len(walk) - 1, *ends, self._log_snr)]
+    def _times_by_config(self, count: int | None, to_zero: bool) -> list[float]:
+        """The times of ``count`` evaluations where the config puts them."""
+        config, entries = self.config, len(self)
+        if not any(config[key] for key in SIGMAS) and config.timestep_spacing != "derived":
+            log_snrs = (self._log_bars - np.log(-np.expm1(self._log_bars))) / 2
+            entries = int((log_snrs >= config.lambda_min_clipped).sum())
+        if isinstance(count, bool) or not isinstance(count, int) or not 0 < count <= entries:
+            raise ValueError(f"num_inference_steps = {count!r}; an integer from 1 to {entries} is needed, as trained")
+        for key, sigmas in SIGMAS.items():
+            if config[key]:
+                low, high = (math.exp(-self._log_snr_at(k)) for k in (0, entries - 1))
+                ends = config.sigma_max or high, config.sigma_min or low
+                return self._times_of_sigmas([float(sigma) for sigma in sigmas(count, *ends)])
+        if config.timestep_spacing != "derived":
+            walk = spaced(config.timestep_spacing, count, entries, config.steps_offset, self._habits)
+            return self._times_of_steps(walk)
+        top, first = self._time(entries - 1.0), self._time(0.0)
+        if count == 1:
+            return [top]
+        return time_grid(self.scheme.grid, count - 1, top, first, self._log_snr)
+
+    def _times_of_steps(self, walk: list[float]) -> list[float]:
+        """The times of time steps, checked: they decrease and lie in the table."""
+        if not falls(walk, len(self) - 1, 0):
+            raise ValueError(f"time steps {shorten(walk)} do not decrease from at most {len(self) - 1} to at least 0")
+        return [self._time(k) for k in walk]
+
+    def _times_of_sigmas(self, ratios: list[float]) -> list[float]:
+        """The times of ratios sigma/alpha, checked: they decrease and lie in the table, of which they may be rounded.
+
+        Published lists have two to four digits: what leaves the table by at most one percent is taken for its end.
+        """
+        low, high = (math.exp(-self._log_snr_at(k)) for k in (0, len(self) - 1))
+        if not falls(ratios, 1.01 * high, 0.99 * low):
+            raise ValueError(
+                f"sigmas {shorten(ratios)} do not decrease within the table, which has sigma/alpha from {high:.6g} "
+                f"to {low:.6g}"
+            )
+        top, first = self._time(len(self) - 1.0), self._time(0.0)
+        times = [self._time_of(-math.log(ratio)) for ratio in ratios]
+        near_top, near_first = high * (1 - 1e-9), low * (1 + 1e-9)  # an end, but for rounding
+        times[0] = top if ratios[0] >= near_top else times[0]
+        times[-1] = first if ratios[-1] <= near_first else times[-1]
+        if not falls(times, top, first):
+            raise ValueError(f"sigmas {shorten(ratios)} leave the table, {high:.6g} to {low:.6g}, more than once")
+        return times
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """alpha x_0 + sigma noise, for samples of shape (n, ...) and time steps of shape (n,), fractions allowed."""
