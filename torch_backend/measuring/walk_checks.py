@@ -193,7 +193,7 @@ def check_walks(subject: Subject) -> Iterator[str]:
                 wanted = walk_by_steps(
                     subject, starts, STATES, is_lowered(subject, count), draws=draws_of(subject, STATES)
                 )
-                found = [*states[subject.facts.nfe_per_step - 1 :: subject.facts.nfe_per_step], states[-1]][: count]
+                found = [*states[subject.facts.nfe_per_step - 1 :: subject.facts.nfe_per_step], states[-1]][:count]
                 if len(found) != len(wanted) or any(map(differ, found, wanted)):
                     yield f"walk, {kind}, {dict(keys)}, {count} steps"
 
@@ -204,9 +204,7 @@ def check_clipping(subject: Subject) -> Iterator[str]:
     scheduler = subject.make(**keys)
     scheduler.set_timesteps(5)
     starts = scheduler.timesteps[:: subject.facts.nfe_per_step].tolist()
-    found = walk_scheduler(
-        scheduler, exact_network(subject, kinds_of(subject)[0]), STATES, **options_of(subject)
-    )
+    found = walk_scheduler(scheduler, exact_network(subject, kinds_of(subject)[0]), STATES, **options_of(subject))
     wanted = walk_by_steps(subject, starts, STATES, is_lowered(subject, 5), 0.5, draws_of(subject, STATES))
     if differ(found, wanted[-1]):
         yield "clipping"
@@ -361,9 +359,7 @@ def wrong_uses(subject: Subject) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "no grid", lambda: fresh().step(STATES, 999, STATES)
     yield "eta", lambda: (s := laid()).step(STATES, s.timesteps[0], STATES, eta=1.0)
     yield "shape", lambda: (s := laid()).step(STATES[:, :2], s.timesteps[0], STATES)
-    yield "generators", lambda: (s := laid()).step(
-        STATES, s.timesteps[0], STATES, generator=[torch.Generator()] * 3
-    )
+    yield "generators", lambda: (s := laid()).step(STATES, s.timesteps[0], STATES, generator=[torch.Generator()] * 3)
     yield "unknown time step", lambda: laid().step(STATES, 0.123, STATES)
     yield "differing time steps", lambda: laid().step(STATES, torch.tensor([999, 100, 100, 100]), STATES)
 
