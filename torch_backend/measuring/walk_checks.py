@@ -8,6 +8,7 @@ gives is computed here from the step alone.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,7 @@ def walk_by_steps(
         return eps if subject.on_table else eps - x_0
 
     states, past = [], [torch.zeros_like(z)] * facts.history
-    for i, (t, s) in enumerate(zip(times, times[1:], strict=False)):
+    for i, (t, s) in enumerate(pairwise(times)):
         before, left = times[max(0, i - facts.history) : i][::-1], len(times) - 1 - i
         read: tuple[Any, ...] = (before,) if facts.history else ()
         if lowered and facts.history:
@@ -164,7 +165,10 @@ def kinds_of(subject: Subject) -> tuple[str, ...]:
 
 
 def check_grids(subject: Subject) -> Iterator[str]:
-    """Time steps are those of the counterpart, at most the rounding to integers apart."""
+    """Time steps are those of the counterpart, up to rounding to integers; before, all that were trained."""
+    before = subject.make().timesteps.tolist()
+    if before != list(range(999, -1, -1) if subject.on_table else range(1000, 0, -1)):
+        yield "time steps before set_timesteps"
     for keys in subject.grids:
         for count in (1, 2, 5, 8, 10, 20, 50):
             ours, theirs = subject.make(**keys), subject.counterpart(**{**subject.config, **keys})
@@ -193,9 +197,22 @@ def check_walks(subject: Subject) -> Iterator[str]:
                 wanted = walk_by_steps(
                     subject, starts, STATES, is_lowered(subject, count), draws=draws_of(subject, STATES)
                 )
-                found = [*states[subject.facts.nfe_per_step - 1 :: subject.facts.nfe_per_step], states[-1]][: count]
+                found = [*states[subject.facts.nfe_per_step - 1 :: subject.facts.nfe_per_step], states[-1]][:count]
                 if len(found) != len(wanted) or any(map(differ, found, wanted)):
                     yield f"walk, {kind}, {dict(keys)}, {count} steps"
+
+
+def check_full_order(subject: Subject) -> Iterator[str]:
+    """With lower_order_final=False no step's order is lowered."""
+    if not subject.facts.history:
+        return
+    kind = kinds_of(subject)[0]
+    scheduler = subject.make(prediction_type=kind, lower_order_final=False, **subject.grids[0])
+    scheduler.set_timesteps(8)
+    starts = scheduler.timesteps[:: subject.facts.nfe_per_step].tolist()
+    found = walk_scheduler(scheduler, exact_network(subject, kind), STATES, **options_of(subject))
+    if differ(found, walk_by_steps(subject, starts, STATES, lowered=False)[-1]):
+        yield "lower_order_final=False"
 
 
 def check_clipping(subject: Subject) -> Iterator[str]:
@@ -204,9 +221,7 @@ def check_clipping(subject: Subject) -> Iterator[str]:
     scheduler = subject.make(**keys)
     scheduler.set_timesteps(5)
     starts = scheduler.timesteps[:: subject.facts.nfe_per_step].tolist()
-    found = walk_scheduler(
-        scheduler, exact_network(subject, kinds_of(subject)[0]), STATES, **options_of(subject)
-    )
+    found = walk_scheduler(scheduler, exact_network(subject, kinds_of(subject)[0]), STATES, **options_of(subject))
     wanted = walk_by_steps(subject, starts, STATES, is_lowered(subject, 5), 0.5, draws_of(subject, STATES))
     if differ(found, wanted[-1]):
         yield "clipping"
@@ -256,6 +271,15 @@ def check_tensors(subject: Subject) -> Iterator[str]:
     scheduler = subject.make(**keys)
     scheduler.set_timesteps(5)
     exact = walk_scheduler(scheduler, network, STATES)
+    scheduler.set_timesteps(5)
+    half, output = STATES.half(), network(STATES, scheduler.timesteps[0]).half()
+    ends = []
+    for cast in (torch.float16, torch.float32):  # a step on half precision is one in float32, rounded once
+        scheduler.set_timesteps(5)
+        given = (output.to(cast), scheduler.timesteps[0], half.to(cast))
+        ends.append(scheduler.step(*given, **options_of(subject)).prev_sample.half())
+    if not subject.facts.noises and not torch.equal(*ends):
+        yield "a step in float16"
     for dtype, close in ((torch.float32, 1e-4), (torch.float16, 3e-2)):
         scheduler.set_timesteps(5)
         found = walk_scheduler(scheduler, network, STATES.to(dtype))
@@ -361,9 +385,7 @@ def wrong_uses(subject: Subject) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "no grid", lambda: fresh().step(STATES, 999, STATES)
     yield "eta", lambda: (s := laid()).step(STATES, s.timesteps[0], STATES, eta=1.0)
     yield "shape", lambda: (s := laid()).step(STATES[:, :2], s.timesteps[0], STATES)
-    yield "generators", lambda: (s := laid()).step(
-        STATES, s.timesteps[0], STATES, generator=[torch.Generator()] * 3
-    )
+    yield "generators", lambda: (s := laid()).step(STATES, s.timesteps[0], STATES, generator=[torch.Generator()] * 3)
     yield "unknown time step", lambda: laid().step(STATES, 0.123, STATES)
     yield "differing time steps", lambda: laid().step(STATES, torch.tensor([999, 100, 100, 100]), STATES)
 
@@ -409,6 +431,7 @@ CHECKS: Mapping[str, Callable[[Subject], Iterator[str]]] = {
     "grids": check_grids,
     "walks": check_walks,
     "beginnings": check_beginnings,
+    "full order": check_full_order,
     "clipping": check_clipping,
     "predictions": check_predictions,
     "noise": check_noise,
