@@ -217,7 +217,7 @@ def generators_from(seed: int | Sequence[int], device: torch.device, stream: int
 
     ``stream`` is added to every seed, modulo 2^63. Raises TypeError for a seed that is no integer.
     """
-    if isinstance(seed, Iterable) and not isinstance(seed, str):
+    if isinstance(seed, Iterable):
         return [_seeded(one, device, stream) for one in seed]
     return _seeded(seed, device, stream)
 

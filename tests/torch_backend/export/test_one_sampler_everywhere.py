@@ -40,18 +40,13 @@ class Network(nn.Module):
 
 @pytest.fixture(scope="module")
 def case() -> Any:
-    """Start, times, and what ends the walk: the step to no noise by the predicted x_0."""
+    """Start, times, the walk over them with a step to no noise, and its end."""
     network, x = Network(), torch.randn(2, 1, 3, 4, generator=torch.Generator().manual_seed(0))
     bars = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)
     times = time_of(torch.sqrt(1 / bars[STEPS] - 1)).tolist()
 
-    def denoised(z: Tensor) -> Tensor:
-        t = torch.full((2,), times[-1])
-        alpha, sigma = (entry.reshape(-1, 1, 1, 1) for entry in alpha_sigma(t))
-        return (z - sigma * network(z, t)) / alpha
-
-    end = denoised(load("vp/DPM-Solver++2M").sample(network, x, times=times))
-    return SimpleNamespace(network=network, x=x, times=times, denoised=denoised, end=end)
+    end = load("vp/DPM-Solver++2M").sample(network, x, times=[*times, 0.0])
+    return SimpleNamespace(network=network, x=x, times=times, walk=[*times, 0.0], end=end)
 
 
 def close(found: Tensor, expected: Tensor) -> bool:
@@ -60,7 +55,7 @@ def close(found: Tensor, expected: Tensor) -> bool:
 
 def test_the_module(case: Any) -> None:
     module = module_from_source(exported_text("vp/DPM-Solver++2M", "module"), "everywhere_module")
-    assert torch.equal(case.denoised(module.sample(case.network, case.x, times=case.times)), case.end)
+    assert torch.equal(module.sample(case.network, case.x, times=case.walk), case.end)
 
 
 def test_the_scheduler(case: Any) -> None:
@@ -88,10 +83,10 @@ def test_the_function_on_sigmas(case: Any) -> None:
 @torch.no_grad()
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 def test_the_exported_loop(case: Any) -> None:
-    loop = SamplingLoop(load("vp/DPM-Solver++2M").module, case.network, case.times)
-    assert close(case.denoised(export_loop(loop, case.x).module()(case.x)), case.end)
+    loop = SamplingLoop(load("vp/DPM-Solver++2M").module, case.network, case.walk)
+    assert close(export_loop(loop, case.x).module()(case.x), case.end)
 
 
 def test_another_scheme_is_another_image(case: Any) -> None:
-    other = case.denoised(load("vp/DDIM").sample(case.network, case.x, times=case.times))
+    other = load("vp/DDIM").sample(case.network, case.x, times=case.walk)
     assert not close(other, case.end)
