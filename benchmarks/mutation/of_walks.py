@@ -45,13 +45,13 @@ PATIENCE = 10.0
 """Seconds of computing for the checks of one mutant; the true walks take half a second. Bisections may never end."""
 TABLE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 TRAILING = {"timestep_spacing": "trailing"}
-KARRAS = {"use_karras_sigmas": True}
+EXPONENTIAL = {"use_exponential_sigmas": True}
 FLOW = {"use_flow_sigmas": True}
 SUBJECTS: Mapping[str, tuple[str, Mapping[str, Any], Sequence[Mapping[str, Any]]]] = {
     "vp/DDIM": ("DDIMScheduler", TABLE | {"clip_sample": False}, [TRAILING]),
     "vp/DDIM-eta": ("DDIMScheduler", TABLE | {"clip_sample": False}, [TRAILING]),
-    "vp/UniPC-2": ("UniPCMultistepScheduler", TABLE, [TRAILING, KARRAS]),
-    "vp/DPM-Solver++3M": ("DPMSolverMultistepScheduler", TABLE, [TRAILING, KARRAS]),
+    "vp/UniPC-2": ("UniPCMultistepScheduler", TABLE, [TRAILING, EXPONENTIAL]),
+    "vp/DPM-Solver++3M": ("DPMSolverMultistepScheduler", TABLE, [TRAILING, EXPONENTIAL]),
     "flow/Heun": ("FlowMatchHeunDiscreteScheduler", {}, [{}, {"shift": 3.0}]),
     "flow/UniPC-2": ("UniPCMultistepScheduler", FLOW, [{}, {"flow_shift": 3.0}]),
 }
@@ -122,19 +122,24 @@ def exported_text(spec: str) -> str:
 
 
 @cache
-def all_mutants(spec: str) -> dict[str, dict[str, list[Mutant]]]:
-    """Kind -> function -> every mutant of that kind in the walk of the exported file of a spec."""
+def all_edits(spec: str) -> dict[str, dict[str, list[tuple[ast.expr, str]]]]:
+    """Kind -> function -> every edit of that kind in the walk of a spec's exported file: what, and what replaces it."""
     text = exported_text(spec)
     first, last = (text[: text.index(mark)].count("\n") + 1 for mark in (BEGIN, END))
-    found: dict[str, dict[str, list[Mutant]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[str, dict[str, list[tuple[ast.expr, str]]]] = defaultdict(lambda: defaultdict(list))
     for function, node in places(ast.parse(text)):
         line = getattr(node, "lineno", 0)
         if function.name not in functions_of_walks() or first <= line <= last:
             continue
         for kind, target, after in (*alternatives(node), *walk_alternatives(node)):
             if ast.unparse(target) != after.strip("()"):
-                found[kind][function.name].append(replace_node(text, kind, function.name, target, after))
+                found[kind][function.name].append((target, after))
     return found
+
+
+def make_mutant(spec: str, kind: str, function: str, place: int) -> Mutant:
+    """The mutant at a place among the edits of its kind and function."""
+    return replace_node(exported_text(spec), kind, function, *all_edits(spec)[kind][function][place])
 
 
 def draw_mutants(count: int, seed: int) -> list[tuple[str, Mutant, int]]:
@@ -147,12 +152,14 @@ def draw_mutants(count: int, seed: int) -> list[tuple[str, Mutant, int]]:
     kinds, specs = list(KINDS), list(SUBJECTS)
     for turn in range(100 * count):
         kind, spec = kinds[turn % len(kinds)], specs[(turn // len(kinds)) % len(specs)]
-        functions = all_mutants(spec)[kind]
-        if len(drawn) == count or not functions:
+        functions = all_edits(spec)[kind]
+        if len(drawn) == count:
+            break
+        if not functions:
             continue
         function = generator.choice(sorted(functions))
         place = generator.randrange(len(functions[function]))
-        mutant = functions[function][place]
+        mutant = make_mutant(spec, kind, function, place)
         key = (spec.split("/")[0], kind, function, mutant.before, mutant.after, str(place))
         drawn.setdefault(key, (spec, mutant, place))
     return list(drawn.values())
@@ -163,7 +170,7 @@ def same_mutants(spec: str, mutant: Mutant, place: int) -> Iterator[tuple[str, M
     yield spec, mutant
     for other in SUBJECTS:
         if other != spec and other.split("/")[0] == spec.split("/")[0]:
-            made = all_mutants(other)[mutant.kind][mutant.function][place]
+            made = make_mutant(other, mutant.kind, mutant.function, place)
             assert (made.before, made.after) == (mutant.before, mutant.after)
             yield other, made
 
@@ -223,9 +230,10 @@ PAGE = """\
 
 {{ rows | length }} mutants of the exported diffusers schedulers of {{ specs | join(", ") }}, made by \
 `python benchmarks/mutation/of_walks.py` (seed {{ seed }}). A mutant is one change of a function of the walk or the \
-scheduler in the exported file; the certified step stays. It is judged on all these exports of its process, as a pipeline drives it: grids against \
-the counterpart in diffusers, walks against the generated step on the exact predictions of a mixture, beginnings in the \
-middle, clipping, noise, dtypes and devices, configs, and what must be refused (torch_backend/measuring/walk_checks.py).
+scheduler in the exported file; the certified step stays. It is judged on all these exports of its process, as a \
+pipeline drives it: grids against the counterpart in diffusers, walks against the generated step on the exact \
+predictions of a mixture, beginnings in the middle, clipping, noise, dtypes and devices, configs, and what must be \
+refused (torch_backend/measuring/walk_checks.py).
 
 **{{ rejected | length }} of {{ rows | length }} are rejected, {{ explained | length }} explained, \
 {{ survivors | length }} survive.**

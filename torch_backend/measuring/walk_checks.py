@@ -8,6 +8,7 @@ gives is computed here from the step alone.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -370,15 +371,18 @@ def wrong_uses(subject: Subject) -> Iterator[tuple[str, Callable[[], Any]]]:
     def fresh(**keys: Any) -> Any:
         return subject.make(prediction_type=kind, **subject.grids[0], **keys)
 
+    def lay(*steps: Any, **given: Any) -> None:
+        fresh().set_timesteps(*steps, **given)
+
     def laid(count: int = 5) -> Any:
         scheduler = fresh()
         scheduler.set_timesteps(count)
         return scheduler
 
     for count in (0, 1001, -1, 2.5, True, None):
-        yield f"{count!r} steps", lambda count=count: fresh().set_timesteps(count)
+        yield f"{count!r} steps", partial(lay, count)
     for sigmas in ([0.5, 0.7], [-0.1], [], [0.5, 0.5]):
-        yield f"sigmas {sigmas}", lambda sigmas=sigmas: fresh().set_timesteps(sigmas=sigmas)
+        yield f"sigmas {sigmas}", partial(lay, sigmas=sigmas)
     yield "time steps that grow", lambda: fresh().set_timesteps(timesteps=[10, 20])
     yield "prediction type", lambda: subject.make(prediction_type="none")
     yield "training steps", lambda: subject.make(num_train_timesteps=1)
