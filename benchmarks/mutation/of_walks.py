@@ -45,19 +45,24 @@ PATIENCE = 10.0
 """Seconds of computing for the checks of one mutant; the true walks take half a second. Bisections may never end."""
 TABLE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 TRAILING = {"timestep_spacing": "trailing"}
+EXPONENTIAL = {"use_exponential_sigmas": True}
 FLOW = {"use_flow_sigmas": True}
 SUBJECTS: Mapping[str, tuple[str, Mapping[str, Any], Sequence[Mapping[str, Any]]]] = {
     "vp/DDIM": ("DDIMScheduler", TABLE | {"clip_sample": False}, [TRAILING]),
     "vp/DDIM-eta": ("DDIMScheduler", TABLE | {"clip_sample": False}, [TRAILING]),
-    "vp/UniPC-2": ("UniPCMultistepScheduler", TABLE, [TRAILING]),
-    "vp/DPM-Solver++3M": ("DPMSolverMultistepScheduler", TABLE, [TRAILING]),
+    "vp/UniPC-2": ("UniPCMultistepScheduler", TABLE, [TRAILING, EXPONENTIAL]),
+    "vp/DPM-Solver++3M": ("DPMSolverMultistepScheduler", TABLE, [TRAILING, EXPONENTIAL]),
     "flow/Heun": ("FlowMatchHeunDiscreteScheduler", {}, [{}, {"shift": 3.0}]),
     "flow/UniPC-2": ("UniPCMultistepScheduler", FLOW, [{}, {"flow_shift": 3.0}]),
 }
 """Spec -> counterpart, keys of the config that both take, and keys with which both have the same grid."""
 
-MODULES = ("prediction", "stages", "scheduler_engine", "scheduler_table", "scheduler_flow")
-"""The modules of torch_backend/export/exported_text whose functions are changed, and of the walk:"""
+MODULES = (
+    "torch_backend.networks.prediction",
+    *(f"torch_backend.export.exported_text.{name}" for name in ("stages", "counterparts", "flow_counterparts")),
+    *(f"torch_backend.export.exported_text.scheduler_{name}" for name in ("engine", "table", "flow")),
+)
+"""The modules whose functions are changed where an exported file carries them, and of those of the walk:"""
 WALK = ("tabulate", "lowers_final_order")
 CONVERSIONS = ("to", "clamp", "double", "float", "clone", "unbind")
 KINDS = {
@@ -100,12 +105,12 @@ def functions_of_walks() -> frozenset[str]:
     """The names of the functions that a scheduler's walk is made of, in the modules that exported files carry."""
     names = set(WALK)
     for module in MODULES:
-        found = importlib.util.find_spec(f"torch_backend.export.exported_text.{module}")
+        found = importlib.util.find_spec(module)
         assert found is not None
         assert found.loader is not None
         text = found.loader.get_source(found.name)  # type: ignore[attr-defined]
         names |= {node.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)}
-    return frozenset(names - {"_cosine_betas"})
+    return frozenset(names - {"_cosine_betas", "check_starts_with_evaluation"})
 
 
 @cache
@@ -117,36 +122,57 @@ def exported_text(spec: str) -> str:
 
 
 @cache
-def all_mutants(spec: str) -> dict[str, dict[str, list[Mutant]]]:
-    """Kind -> function -> every mutant of that kind in the walk of the exported file of a spec."""
+def all_edits(spec: str) -> dict[str, dict[str, list[tuple[ast.expr, str]]]]:
+    """Kind -> function -> every edit of that kind in the walk of a spec's exported file: what, and what replaces it."""
     text = exported_text(spec)
     first, last = (text[: text.index(mark)].count("\n") + 1 for mark in (BEGIN, END))
-    found: dict[str, dict[str, list[Mutant]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[str, dict[str, list[tuple[ast.expr, str]]]] = defaultdict(lambda: defaultdict(list))
     for function, node in places(ast.parse(text)):
         line = getattr(node, "lineno", 0)
         if function.name not in functions_of_walks() or first <= line <= last:
             continue
         for kind, target, after in (*alternatives(node), *walk_alternatives(node)):
             if ast.unparse(target) != after.strip("()"):
-                found[kind][function.name].append(replace_node(text, kind, function.name, target, after))
+                found[kind][function.name].append((target, after))
     return found
 
 
-def draw_mutants(count: int, seed: int, specs: Sequence[str] = tuple(SUBJECTS)) -> list[tuple[str, Mutant]]:
-    """``count`` distinct mutants with the spec of each; kinds and specs take turns, functions have equal chances."""
+def make_mutant(spec: str, kind: str, function: str, place: int) -> Mutant:
+    """The mutant at a place among the edits of its kind and function."""
+    return replace_node(exported_text(spec), kind, function, *all_edits(spec)[kind][function][place])
+
+
+def draw_mutants(count: int, seed: int) -> list[tuple[str, Mutant, int]]:
+    """``count`` distinct mutants, with the spec of each and its place among those of its kind and function.
+
+    Kinds and specs take turns, functions have equal chances.
+    """
     generator = random.Random(seed)
-    drawn: dict[tuple[str, str], tuple[str, Mutant]] = {}
-    kinds = list(KINDS)
-    turn = 0
-    while len(drawn) < count and turn < 100 * count:
+    drawn: dict[tuple[str, ...], tuple[str, Mutant, int]] = {}
+    kinds, specs = list(KINDS), list(SUBJECTS)
+    for turn in range(100 * count):
         kind, spec = kinds[turn % len(kinds)], specs[(turn // len(kinds)) % len(specs)]
-        turn += 1
-        functions = all_mutants(spec)[kind]
+        functions = all_edits(spec)[kind]
+        if len(drawn) == count:
+            break
         if not functions:
             continue
-        mutant = generator.choice(functions[generator.choice(sorted(functions))])
-        drawn.setdefault((spec, mutant.source), (spec, mutant))
+        function = generator.choice(sorted(functions))
+        place = generator.randrange(len(functions[function]))
+        mutant = make_mutant(spec, kind, function, place)
+        key = (spec.split("/")[0], kind, function, mutant.before, mutant.after, str(place))
+        drawn.setdefault(key, (spec, mutant, place))
     return list(drawn.values())
+
+
+def same_mutants(spec: str, mutant: Mutant, place: int) -> Iterator[tuple[str, Mutant]]:
+    """The same change in the exported files of all specs of the process, which share the text; ``spec`` first."""
+    yield spec, mutant
+    for other in SUBJECTS:
+        if other != spec and other.split("/")[0] == spec.split("/")[0]:
+            made = make_mutant(other, mutant.kind, mutant.function, place)
+            assert (made.before, made.after) == (mutant.before, mutant.after)
+            yield other, made
 
 
 def subject_of(spec: str, text: str) -> Subject:
@@ -171,16 +197,24 @@ def judge_text(spec: str, text: str) -> str | None:
             return first_failure(subject)
 
 
-def judge(spec: str, mutant: Mutant) -> dict[str, Any]:
-    """A row of the record: the change, and the first check that fails or the reason why none has to."""
+def judge(spec: str, mutant: Mutant, place: int) -> dict[str, Any]:
+    """A row of the record: the change, and the first check that fails or the reason why none has to.
+
+    The change is in a text that all exports of the process share, so that each of them may reject it.
+    """
     before, after = changed_lines(exported_text(spec), mutant.source)
-    failed = judge_text(spec, mutant.source)
+    failed = None
+    for name, made in same_mutants(spec, mutant, place):
+        failed = judge_text(name, made.source)
+        if failed:
+            break
     return {
         "spec": spec,
         "kind": mutant.kind,
         "function": mutant.function,
         "before": before,
         "after": after,
+        "rejected_on": name if failed else None,
         "check": failed,
         "reason": None if failed else EXPLAINED.get((mutant.function, before, after)),
     }
@@ -196,9 +230,10 @@ PAGE = """\
 
 {{ rows | length }} mutants of the exported diffusers schedulers of {{ specs | join(", ") }}, made by \
 `python benchmarks/mutation/of_walks.py` (seed {{ seed }}). A mutant is one change of a function of the walk or the \
-scheduler in the exported file; the certified step stays. It is judged as a pipeline drives it: grids against the \
-counterpart in diffusers, walks against the generated step on the exact predictions of a mixture, beginnings in the \
-middle, clipping, noise, dtypes and devices, configs, and what must be refused (torch_backend/measuring/walk_checks.py).
+scheduler in the exported file; the certified step stays. It is judged on all these exports of its process, as a \
+pipeline drives it: grids against the counterpart in diffusers, walks against the generated step on the exact \
+predictions of a mixture, beginnings in the middle, clipping, noise, dtypes and devices, configs, and what must be \
+refused (torch_backend/measuring/walk_checks.py).
 
 **{{ rejected | length }} of {{ rows | length }} are rejected, {{ explained | length }} explained, \
 {{ survivors | length }} survive.**
@@ -275,8 +310,8 @@ def main() -> None:
             say(f"{spec} as it is fails {failed}")
             sys.exit(2)
     rows = []
-    for n, (spec, mutant) in enumerate(draw_mutants(arguments.count, arguments.seed), start=1):
-        rows.append(judge(spec, mutant))
+    for n, drawn in enumerate(draw_mutants(arguments.count, arguments.seed), start=1):
+        rows.append(judge(*drawn))
         if find_survivors(rows[-1:]):
             say(describe_row(rows[-1]))
         if n % 20 == 0:

@@ -188,7 +188,7 @@ def exported_class(spec: str) -> Any:
         evidence = {"source_hash": hashed, "versions": {}, "dtype": "", "device": "", "seed": 0}
         certificate = {"passed": True, "evidence": evidence, "claims": []}
     module = module_from_source(scheduler_module(source, certificate), f"walks_{class_name(spec)}")
-    return getattr(module, class_name(spec))
+    return getattr(module, module.__all__[0])
 
 
 class Coordinates:
@@ -228,6 +228,16 @@ class Coordinates:
             self.of_ratio(float(sigmas[0])) if self.log_ratios is not None else self.at(float(sigmas[0]) * self.trained)
         )
 
+    def unrounded(self, scheduler: Any) -> Tensor | None:
+        """The time steps of a scheduler's sigmas, where it has rounded them to integers; None where it has not."""
+        sigmas, timesteps = getattr(scheduler, "sigmas", None), scheduler.timesteps
+        if sigmas is None or timesteps.dtype != torch.int64 or len(sigmas) != len(timesteps) + 1:
+            return None
+        exact = sigmas[:-1].double()
+        if self.log_ratios is None:
+            return exact * self.trained
+        return torch.from_numpy(np.interp(exact.log().numpy(), self.log_ratios, np.arange(self.trained)))
+
     def network(self, z: Tensor, timestep: Tensor) -> Tensor:
         """The network's output at a state and a time step."""
         alpha, sigma = self.at(float(timestep))
@@ -255,8 +265,15 @@ def measure_walk(scheduler: Any, places: Coordinates, options: Mapping[str, Any]
     """Lay the grid and walk it: the evaluations made, the first time step, the error to the converged solution."""
     scheduler.set_timesteps(**options)
     exact = solve_from_first(scheduler, places)
+    unrounded = places.unrounded(scheduler)
     reached = walk_scheduler(scheduler, places.network, noise())
-    return {
+    found: dict[str, Any] = {}
+    if unrounded is not None:
+        scheduler.set_timesteps(**options)
+        scheduler.timesteps = unrounded
+        scheduler.set_begin_index(0)
+        found["unrounded"] = rmse(walk_scheduler(scheduler, places.network, noise()), exact)
+    return found | {
         "evaluations": len(scheduler.timesteps),
         "first": float(scheduler.timesteps[0]),
         "last": float(scheduler.timesteps[-1]),
@@ -280,7 +297,11 @@ def counterpart_of(setting: Setting, pair: Pair) -> Any:
 def why_no_counterpart(setting: Setting, pair: Pair) -> str | None:
     """What of the setting the counterpart does not have; None where it has all."""
     known = inspect.signature(getattr(diffusers, pair.counterpart).__init__).parameters
-    wanted = [key for key in ("use_dynamic_shifting", "shift_terminal", "invert_sigmas") if setting.keys.get(key)]
+    wanted = [
+        key
+        for key in ("use_dynamic_shifting", "shift_terminal", "invert_sigmas", "use_karras_sigmas")
+        if setting.keys.get(key)
+    ]
     lacking = [key for key in wanted if key not in known]
     return f"{pair.counterpart} has no {lacking[0]}" if lacking else None
 
@@ -376,6 +397,30 @@ def judge_row(row: Mapping[str, Any]) -> str | None:
     return None
 
 
+def find_cause(row: Mapping[str, Any]) -> str | None:
+    """Why the counterpart is better though its walk is no better one; None where nothing of the kind is known."""
+    if row["ratio"] is None:
+        return None
+    if row["ours"]["error"] <= TARGET * row["theirs"].get("unrounded", 0.0):
+        return "rounded time steps"
+    if row["scheme"].endswith("DPM-Solver++3M"):
+        return "third order with half of its last term"
+    if row["counterpart"] == "DDIMScheduler" and row["config"] != "SD 1.x, leading":
+        return "steps that do not meet"
+    return None
+
+
+CAUSES = {
+    "rounded time steps": "the counterpart tells the network time steps that are rounded to integers, and here these "
+    "errors cancel others: told those of its own sigmas, its walk has the error of ours",
+    "third order with half of its last term": "the counterpart's third order lacks a factor of 2 in its last term "
+    "(docs/peers.md), which makes it of order 2 with a smaller constant here",
+    "steps that do not meet": "DDIMScheduler steps from a time step t to t - 1000 // n, which is not the next one that "
+    "it evaluates at unless n divides 1000 and the spacing is even",
+}
+"""Name of a cause -> what of the counterpart makes the difference."""
+
+
 def cell(row: Mapping[str, Any] | None) -> str:
     """Both errors and their ratio, in bold where something is wrong."""
     if row is None:
@@ -403,7 +448,9 @@ def list_defects(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         why = judge_row(row)
         if why is not None:
-            lines.setdefault(f"{row['config']}, {row['scheme']}", []).append(f"{why} at {row['budget']}")
+            cause = find_cause(row)
+            shown = f"{why} at {row['budget']}" + (f" ({cause})" if cause else "")
+            lines.setdefault(f"{row['config']}, {row['scheme']}", []).append(shown)
     return [f"{where}: {'; '.join(found)}" for where, found in lines.items()]
 
 
@@ -435,7 +482,12 @@ the exact one of a mixture of {{ components }} Gaussians in {{ dimension }} dime
 passes; {{ samples }} samples. Columns: network evaluations asked for (a scheme of two evaluations a step makes one \
 less).
 
-**{{ bad_cells }} of {{ compared }} cells with a counterpart are above {{ target }} or have no walk of ours** (bold).
+**{{ bad_cells }} of {{ compared }} cells with a counterpart are above {{ target }} or have no walk of ours** (bold); \
+for {{ known }} of them the cause is one of those below.
+
+{% for name, text in causes.items() %}
+- {{ name }}: {{ text }}
+{% endfor %}
 
 {% for name, text in tables.items() %}
 ## {{ name }}
@@ -465,6 +517,7 @@ None.
 
 def report(rows: Sequence[Mapping[str, Any]], settings: Sequence[Setting], budgets: Sequence[int]) -> str:
     """The page of a record."""
+    bad = [row for row in rows if judge_row(row)]
     compared = [row for row in rows if "theirs" in row and "error" in row["theirs"]]
     return render(
         PAGE,
@@ -475,7 +528,9 @@ def report(rows: Sequence[Mapping[str, Any]], settings: Sequence[Setting], budge
         samples=SAMPLES,
         target=TARGET,
         bad=list_defects(rows),
-        bad_cells=sum(judge_row(row) is not None for row in rows),
+        bad_cells=len(bad),
+        known=sum(find_cause(row) is not None for row in bad),
+        causes=CAUSES,
         compared=len(compared),
         tables={s.name: setting_table([r for r in rows if r["config"] == s.name], budgets) for s in settings},
         configs={

@@ -8,6 +8,8 @@ gives is computed here from the step alone.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -116,7 +118,7 @@ def walk_by_steps(
         return eps if subject.on_table else eps - x_0
 
     states, past = [], [torch.zeros_like(z)] * facts.history
-    for i, (t, s) in enumerate(zip(times, times[1:], strict=False)):
+    for i, (t, s) in enumerate(pairwise(times)):
         before, left = times[max(0, i - facts.history) : i][::-1], len(times) - 1 - i
         read: tuple[Any, ...] = (before,) if facts.history else ()
         if lowered and facts.history:
@@ -164,7 +166,10 @@ def kinds_of(subject: Subject) -> tuple[str, ...]:
 
 
 def check_grids(subject: Subject) -> Iterator[str]:
-    """Time steps are those of the counterpart, at most the rounding to integers apart."""
+    """Time steps are those of the counterpart, up to rounding to integers; before, all that were trained."""
+    before = subject.make().timesteps.tolist()
+    if before != list(range(999, -1, -1) if subject.on_table else range(1000, 0, -1)):
+        yield "time steps before set_timesteps"
     for keys in subject.grids:
         for count in (1, 2, 5, 8, 10, 20, 50):
             ours, theirs = subject.make(**keys), subject.counterpart(**{**subject.config, **keys})
@@ -196,6 +201,19 @@ def check_walks(subject: Subject) -> Iterator[str]:
                 found = [*states[subject.facts.nfe_per_step - 1 :: subject.facts.nfe_per_step], states[-1]][:count]
                 if len(found) != len(wanted) or any(map(differ, found, wanted)):
                     yield f"walk, {kind}, {dict(keys)}, {count} steps"
+
+
+def check_full_order(subject: Subject) -> Iterator[str]:
+    """With lower_order_final=False no step's order is lowered."""
+    if not subject.facts.history:
+        return
+    kind = kinds_of(subject)[0]
+    scheduler = subject.make(prediction_type=kind, lower_order_final=False, **subject.grids[0])
+    scheduler.set_timesteps(8)
+    starts = scheduler.timesteps[:: subject.facts.nfe_per_step].tolist()
+    found = walk_scheduler(scheduler, exact_network(subject, kind), STATES, **options_of(subject))
+    if differ(found, walk_by_steps(subject, starts, STATES, lowered=False)[-1]):
+        yield "lower_order_final=False"
 
 
 def check_clipping(subject: Subject) -> Iterator[str]:
@@ -254,6 +272,15 @@ def check_tensors(subject: Subject) -> Iterator[str]:
     scheduler = subject.make(**keys)
     scheduler.set_timesteps(5)
     exact = walk_scheduler(scheduler, network, STATES)
+    scheduler.set_timesteps(5)
+    half, output = STATES.half(), network(STATES, scheduler.timesteps[0]).half()
+    ends = []
+    for cast in (torch.float16, torch.float32):  # a step on half precision is one in float32, rounded once
+        scheduler.set_timesteps(5)
+        given = (output.to(cast), scheduler.timesteps[0], half.to(cast))
+        ends.append(scheduler.step(*given, **options_of(subject)).prev_sample.half())
+    if not subject.facts.noises and not torch.equal(*ends):
+        yield "a step in float16"
     for dtype, close in ((torch.float32, 1e-4), (torch.float16, 3e-2)):
         scheduler.set_timesteps(5)
         found = walk_scheduler(scheduler, network, STATES.to(dtype))
@@ -344,15 +371,18 @@ def wrong_uses(subject: Subject) -> Iterator[tuple[str, Callable[[], Any]]]:
     def fresh(**keys: Any) -> Any:
         return subject.make(prediction_type=kind, **subject.grids[0], **keys)
 
+    def lay(*steps: Any, **given: Any) -> None:
+        fresh().set_timesteps(*steps, **given)
+
     def laid(count: int = 5) -> Any:
         scheduler = fresh()
         scheduler.set_timesteps(count)
         return scheduler
 
     for count in (0, 1001, -1, 2.5, True, None):
-        yield f"{count!r} steps", lambda count=count: fresh().set_timesteps(count)
+        yield f"{count!r} steps", partial(lay, count)
     for sigmas in ([0.5, 0.7], [-0.1], [], [0.5, 0.5]):
-        yield f"sigmas {sigmas}", lambda sigmas=sigmas: fresh().set_timesteps(sigmas=sigmas)
+        yield f"sigmas {sigmas}", partial(lay, sigmas=sigmas)
     yield "time steps that grow", lambda: fresh().set_timesteps(timesteps=[10, 20])
     yield "prediction type", lambda: subject.make(prediction_type="none")
     yield "training steps", lambda: subject.make(num_train_timesteps=1)
@@ -405,6 +435,7 @@ CHECKS: Mapping[str, Callable[[Subject], Iterator[str]]] = {
     "grids": check_grids,
     "walks": check_walks,
     "beginnings": check_beginnings,
+    "full order": check_full_order,
     "clipping": check_clipping,
     "predictions": check_predictions,
     "noise": check_noise,
