@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import dataclasses
 import importlib.util
 import inspect
 import pickle
@@ -78,7 +79,7 @@ def relative(a: Tensor, b: Tensor) -> float:
 
 @pytest.mark.parametrize("spec", TABLE)
 def test_samples_are_those_of_sampler_on_the_table(scheduler_class: Any, spec: str) -> None:
-    scheduler = scheduler_class(spec)(timestep_spacing="trailing")
+    scheduler = scheduler_class(spec)(timestep_spacing="trailing", lower_order_final=False)
     scheduler.set_timesteps(12)
     starts = scheduler.timesteps[:: scheduler.order].tolist()
     sampler = ia.derive(spec.replace("vp", "ddpm")).to_torch(dtype=torch.float64)
@@ -87,7 +88,7 @@ def test_samples_are_those_of_sampler_on_the_table(scheduler_class: Any, spec: s
         return predicted(z, t[:, None] - 1)
 
     x = noise(3, 5)
-    near = sampler.sample(network, x, times=[index + 1 for index in starts])
+    near = sampler.sample(network, x, times=[index + 1 for index in starts], lower_order_final=False)
     bar = BARS[int(starts[-1])]
     expected = (near - (1 - bar).sqrt() * predicted(near, starts[-1])) / bar.sqrt()
     # float32 holds the time steps inside a step: to 6e-5 of an index
@@ -103,7 +104,7 @@ def test_every_member_takes_its_steps_on_the_table(spec: str, schedule: str) -> 
     class Scheduler(TableScheduler):
         scheme, order = facts_of(sampler.module), sampler.nfe_per_step
 
-    scheduler = Scheduler(beta_schedule=schedule, lower_order_final=False)
+    scheduler = Scheduler(beta_schedule=schedule, lower_order_final=False, final_sigmas_type="zero")
     scheduler.set_timesteps(timesteps=[950, 700.5, 420, 111, 30, 4])
     bars = torch.cumprod(1 - scheduler.betas.double(), 0)
     times = [ratio_time(index, bars) for index in scheduler.timesteps[:: scheduler.order]]
@@ -113,7 +114,8 @@ def test_every_member_takes_its_steps_on_the_table(spec: str, schedule: str) -> 
         return torch.sin(z + 3 * t[:1].clamp(max=1))
 
     x, seed = noise(3, 5), 6
-    near = sampler.sample(network, x, times=times, seed=seed if sampler.stochastic else None)
+    seeded = {"seed": seed} if sampler.stochastic else {}
+    near = sampler.sample(network, x, times=times, lower_order_final=False, **seeded)
     expected = (near - (1 - bars[4]).sqrt() * network(near, torch.tensor(times[-1:]))) / bars[4].sqrt()
     at = iter(list(seen))
     found = drive(scheduler, x, lambda z, t: network(z, next(at)), generator=torch.Generator().manual_seed(seed))
@@ -411,6 +413,112 @@ def test_steps_begin_at_the_time_steps_of_the_counterpart(spec: str, spacing: st
             expected = torch.cat([theirs.timesteps[:1], theirs.timesteps[2::2]]).float()
         assert torch.equal(ours.timesteps[:: ours.order].float(), expected)
         assert ours.num_inference_steps == steps == len(expected)
+
+
+SD1 = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+"""Stable Diffusion 1.x; with DDIM's settings, which its config has."""
+
+
+@pytest.mark.parametrize(
+    ("spec", "settings"),
+    [
+        (spec, {"timestep_spacing": spacing, **more})
+        for spec in ("vp/DPM-Solver++2M", "vp/UniPC-2")
+        for spacing, more in [
+            ("trailing", {}), ("linspace", {}), ("leading", {}), ("trailing", {"use_karras_sigmas": True}),
+        ]
+    ] + [
+        ("vp/DDIM", {"timestep_spacing": "trailing"}), ("vp/DDIM", {}),
+        ("vp/EDM-Heun", {"timestep_spacing": "linspace"}),
+        ("vp/EDM-Heun", {"timestep_spacing": "linspace", "use_karras_sigmas": True}),
+        ("vp/DPM-Solver++2M", {"use_karras_sigmas": True, "final_sigmas_type": "sigma_min"}),
+        ("vp/DPM-Solver++2M", {"timestep_spacing": "trailing", "use_lu_lambdas": True}),
+        ("vp/DPM-Solver++2M", {"timestep_spacing": "linspace", "lambda_min_clipped": -2.0}),
+    ],
+)  # fmt: skip
+def test_a_config_of_stable_diffusion_gives_the_counterparts_samples(spec: str, settings: dict[str, Any]) -> None:
+    """Grid and ending: set_alpha_to_one=False binds DDIM alone, and Karras' sigmas run over the whole table.
+
+    ``predicted`` stands for the network; which table it was trained on does not matter here.
+    """
+    base = diffusers.DDIMScheduler(**SD1, clip_sample=False, set_alpha_to_one=False, steps_offset=1)
+    ours = on_table(spec)
+    name, _ = counterpart(spec, ours.scheme.history, ours.order)
+    theirs = getattr(diffusers, name).from_config(base.config, **settings)
+    ours = type(ours).from_config(base.config, **settings)
+    x = noise(3, 5)
+    scale = float(ours.alphas_cumprod[-1].double().rsqrt()) if spec == "vp/EDM-Heun" else 1.0  # theirs walks x / alpha
+    for steps in (8, 20):
+        theirs.set_timesteps(steps), ours.set_timesteps(steps)
+        assert ours.num_inference_steps == steps == len(ours.timesteps[:: ours.order])
+        assert relative(drive(ours, x), drive_unscaled(theirs, x * scale)) < 1e-4  # theirs is a float32 table
+
+
+def drive_unscaled(scheduler: Any, x: Tensor) -> Tensor:
+    """The loop of a pipeline on a state that has the scale of the first sigma."""
+    for t in scheduler.timesteps:
+        x = scheduler.step(predicted(scheduler.scale_model_input(x, t), t), t, x).prev_sample
+    return x
+
+
+def test_one_step_goes_from_noise_to_data() -> None:
+    x, eps = noise(2, 3), noise(2, 3, seed=1)
+    expected = (x - (1 - BARS[999]).sqrt() * eps) / BARS[999].sqrt()
+    for spec in ("vp/DDIM", "vp/DPM-Solver++2M", "vp/UniPC-2", "vp/EDM-Heun"):
+        for spacing in ("linspace", "leading", "trailing", "derived"):
+            scheduler = on_table(spec, timestep_spacing=spacing, steps_offset=1)
+            scheduler.set_timesteps(1)
+            assert scheduler.timesteps.tolist() == [999]
+            torch.testing.assert_close(scheduler.step(eps, 999, x).prev_sample, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("spacing", ["linspace", "leading", "trailing"])
+@pytest.mark.parametrize("spec", ["vp/DDIM", "vp/DPM-Solver++2M", "vp/EDM-Heun"])
+def test_as_many_steps_as_trained_are_every_entry(spec: str, spacing: str) -> None:
+    scheduler = on_table(spec, timestep_spacing=spacing, steps_offset=1)
+    scheduler.set_timesteps(1000)
+    assert scheduler.timesteps[:: scheduler.order].tolist() == list(range(999, -1, -1))
+
+
+def test_an_error_lists_no_hundreds_of_numbers() -> None:
+    scheduler = on_table("vp/DDIM")
+    for bad in ({"timesteps": range(1000)}, {"sigmas": [700.0 - k / 10 for k in range(1000)]}):
+        with pytest.raises(ValueError, match=r"\.\.\., .*\(1000 numbers\)") as error:
+            scheduler.set_timesteps(**bad)
+        assert len(str(error.value)) < 200
+
+
+def test_the_derived_grid_is_the_schemes_own_over_the_table() -> None:
+    """Equidistant in the log-SNR, whose values at the table's ends are those of its betas."""
+    scheduler = on_table("vp/DPM-Solver++2M", timestep_spacing="derived")
+    scheduler.scheme = dataclasses.replace(scheduler.scheme, grid="log-SNR")
+    log_snr = (BARS.log() - (1 - BARS).log()) / 2
+    for ending, last in (("zero", 0), ("sigma_min", 1)):
+        scheduler.register_to_config(final_sigmas_type=ending)
+        scheduler.set_timesteps(9)
+        expected = np.linspace(float(log_snr[-1]), float(log_snr[0]), 9 + last)[:9]
+        found = np.interp(scheduler.timesteps.numpy(), np.arange(1000), log_snr.numpy())
+        assert np.abs(found - expected).max() < 5e-3  # between entries log(alpha) is linear, not the log-SNR
+        assert (scheduler.num_inference_steps, len(scheduler.timesteps)) == (9, 9)
+
+
+@pytest.mark.parametrize("key", ["use_exponential_sigmas", "use_beta_sigmas"])
+def test_sigmas_are_those_of_diffusers_over_the_whole_table(key: str) -> None:
+    """Theirs are told to the network as whole time steps below; here as what they are."""
+    theirs = diffusers.DPMSolverMultistepScheduler(**SD1, **{key: True}, timestep_spacing="trailing")
+    ours = type(on_table("vp/DPM-Solver++2M")).from_config(theirs.config)
+    theirs.set_timesteps(20), ours.set_timesteps(20)
+    log_bars = torch.log1p(-ours.betas.double()).cumsum(0).numpy()
+    bar = np.exp(np.interp(ours.timesteps.double().numpy(), np.arange(1000), log_bars))
+    torch.testing.assert_close(
+        torch.from_numpy(((1 - bar) / bar) ** 0.5), theirs.sigmas[:-1].double(), rtol=1e-3, atol=0
+    )
+    bounded = on_table("vp/DPM-Solver++2M", **{key: True}, sigma_min=0.1, sigma_max=50.0)
+    bounded.set_timesteps(5)
+    ratio = lambda k: float(((1 - BARS[k]) / BARS[k]).sqrt())  # noqa: E731
+    first, last = (float(t) for t in bounded.timesteps[[0, -1]])
+    assert ratio(int(first)) <= 50.0 <= ratio(int(first) + 1)
+    assert ratio(int(last)) <= 0.1 <= ratio(int(last) + 1)
 
 
 def test_grids_in_sigma_and_the_end_at_the_first_entry(scheduler_class: Any) -> None:

@@ -19,11 +19,16 @@ class Habits(NamedTuple):
     spacing: str
     """Its default timestep_spacing."""
     leaves_last: bool
-    """Whether linspace and leading lay one point more and leave out the last, at time step 0."""
+    """Whether linspace and leading lay one point more and leave out the last, at time step 0.
+
+    Such schedulers also tell the network whole time steps, nearest to Karras' sigmas and Lu's.
+    """
     rounds: bool = True
     """Whether linspace is rounded to whole time steps."""
     alpha_to_one: bool = False
     """Whether set_alpha_to_one says where its walk ends."""
+    ending: str = "zero"
+    """Its default final_sigmas_type."""
 
 
 HABITS: Mapping[str, Habits] = {
@@ -31,7 +36,7 @@ HABITS: Mapping[str, Habits] = {
     "DPMSolverMultistepScheduler": Habits("linspace", True),
     "DPMSolverSinglestepScheduler": Habits("linspace", True),
     "UniPCMultistepScheduler": Habits("linspace", True),
-    "DEISMultistepScheduler": Habits("linspace", True),
+    "DEISMultistepScheduler": Habits("linspace", True, ending="sigma_min"),
     "HeunDiscreteScheduler": Habits("linspace", False, rounds=False),
     "EulerDiscreteScheduler": Habits("linspace", False, rounds=False),
     "EulerAncestralDiscreteScheduler": Habits("linspace", False, rounds=False),
@@ -49,7 +54,6 @@ COUNTERPARTS: Mapping[str, tuple[str, bool]] = {
     "DPM-Solver-2": ("KDPM2DiscreteScheduler", True),
     "DPM-Solver-3": ("DPMSolverSinglestepScheduler", False),
     "UniPC": ("UniPCMultistepScheduler", True),
-    "DEIS-rhoAB": ("DEISMultistepScheduler", True),
     "DEIS": ("DEISMultistepScheduler", False),
     "EDM-Heun": ("HeunDiscreteScheduler", True),
     "Heun": ("HeunDiscreteScheduler", False),
@@ -115,3 +119,6 @@ SIGMAS: Mapping[str, Callable[[int, float, float], Iterable[float]]] = {
     "use_beta_sigmas": beta_sigmas,
 }
 """Setting -> (n, highest, lowest) -> sigmas, ratios sigma/alpha."""
+
+WHOLE = ("use_karras_sigmas", "use_lu_lambdas")
+"""Those at which diffusers tells the network the nearest whole time step, but not on the cosine table."""

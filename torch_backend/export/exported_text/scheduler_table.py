@@ -19,7 +19,7 @@ from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers
 from torch import Tensor
 
 from torch_backend.export.exported_text.config_keys import check_config
-from torch_backend.export.exported_text.counterparts import HABITS, SIGMAS, SPACINGS, counterpart, spaced
+from torch_backend.export.exported_text.counterparts import HABITS, SIGMAS, SPACINGS, WHOLE, counterpart, spaced
 from torch_backend.export.exported_text.scheduler_engine import SchemeScheduler, falls, shorten
 from torch_backend.networks.prediction import alpha_sigma
 from torch_backend.walk.grids import time_grid
@@ -59,8 +59,9 @@ class TableScheduler(SchemeScheduler):
     over the whole table, or from ``sigma_max`` to ``sigma_min``. ``lambda_min_clipped``: linspace, leading and
     trailing begin where the log-SNR is not below it.
 
-    ``final_sigmas_type``: "zero" ends with a step to the predicted x_0, "sigma_min" at the table's first entry. Where
-    the counterpart is DDIMScheduler ``set_alpha_to_one=False`` ends there too; other schemes do not read it.
+    ``final_sigmas_type``: "zero" ends with a step to the predicted x_0, "sigma_min" at the table's first entry; None,
+    the counterpart's default. Where the counterpart is DDIMScheduler ``set_alpha_to_one=False`` ends there too; other
+    schemes do not read it.
     ``lower_order_final`` as above; ``euler_at_final``: what a walk that ends at zero does anyway, refused otherwise.
     """
 
@@ -87,7 +88,7 @@ class TableScheduler(SchemeScheduler):
         sigma_min: float | None = None,
         sigma_max: float | None = None,
         lambda_min_clipped: float = -math.inf,
-        final_sigmas_type: str = "zero",
+        final_sigmas_type: str | None = None,
         set_alpha_to_one: bool = True,
         lower_order_final: bool = True,
         euler_at_final: bool = False,
@@ -97,6 +98,8 @@ class TableScheduler(SchemeScheduler):
         self._habits = HABITS[counterpart(self.scheme.spec, self.scheme.history, self.order)[0]]
         if timestep_spacing is None:
             self.register_to_config(timestep_spacing=self._habits.spacing)
+        if final_sigmas_type is None:
+            self.register_to_config(final_sigmas_type=self._habits.ending)
         self._check_grid_settings()
         self._read_betas()
         self.timesteps = torch.arange(num_train_timesteps - 1, -1, -1)
@@ -256,14 +259,16 @@ class TableScheduler(SchemeScheduler):
             if config[key]:
                 low, high = (math.exp(-self._log_snr_at(k)) for k in (0, entries - 1))
                 ends = config.sigma_max or high, config.sigma_min or low
-                return self._times_of_sigmas([float(sigma) for sigma in sigmas(count, *ends)])
+                times = self._times_of_sigmas([float(sigma) for sigma in sigmas(count, *ends)])
+                if self._habits.leaves_last and key in WHOLE and config.beta_schedule != "squaredcos_cap_v2":
+                    self._index_of.update({time: float(round(self._timestep(time))) for time in times})
+                return times
         if config.timestep_spacing != "derived":
             walk = spaced(config.timestep_spacing, count, entries, config.steps_offset, self._habits)
             return self._times_of_steps(walk)
         top, first = self._time(entries - 1.0), self._time(0.0)
-        if count == 1:
-            return [top]
-        return time_grid(self.scheme.grid, count - 1, top, first, self._log_snr)
+        steps = count - to_zero  # what ends above zero ends at the table's first entry, without an evaluation
+        return [top] if not steps else time_grid(self.scheme.grid, steps, top, first, self._log_snr)[:count]
 
     def _times_of_steps(self, walk: list[float]) -> list[float]:
         """The times of time steps, checked: they decrease and lie in the table."""
