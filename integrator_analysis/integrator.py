@@ -71,10 +71,10 @@ class Integrator(Properties):
 
         ``format``: "module", one Python file that needs torch alone; "diffusers", a scheduler class; "k-diffusion", a
         function on sigmas, which ComfyUI loads too; "torch-export", a step as an ExportedProgram, for the grid
-        ``times`` or 50 uniform steps. The file carries the claims of a certificate made on the spot, the hash of the
-        code, and an example that imports it by the name of ``path``. Raises InputError for an unknown format, a scheme
-        that cannot take it, times where the format needs none, or a path that cannot be written, ArithmeticError if a
-        claim does not hold.
+        ``times`` or 50 steps of the scheme's own grid. The file carries the claims of a certificate made on the spot,
+        the hash of the code, and an example that imports it by the name of ``path``. Raises InputError for an unknown
+        format, a scheme that cannot take it, times where the format needs none, or a path that cannot be written,
+        ArithmeticError if a claim does not hold.
         """
         from torch_backend.export import FORMATS
 

@@ -139,7 +139,7 @@ def pose_problem(process: str, seeds: Sequence[int], images: int, steps: int) ->
     network, scheme = digits_score(kernel, BANDWIDTH), load_module(process, "DPM-Solver-3")
     draws = [draw_prior(scheme, images, (1, 8, 8), seed, dtype=torch.float64) for seed in seeds]
     start = torch.cat(draws)
-    end = sample_scheme(scheme, network, start, steps, grid="quadratic")[:, :1]
+    end = sample_scheme(scheme, network, start, steps, grid="quadratic", end_at_zero=False)[:, :1]
     mean, covariance = anchored_law()
     per_channel = covariance.diag().mean().reshape(1)
     anchors = {"full": fit_anchor(mean=mean, covariance=covariance)}
@@ -151,14 +151,15 @@ def walk(of: Problem, name: str, steps: int, grid: str, anchor: Anchor | None = 
     """Positions at the last time; None where the walk leaves the finite numbers. ``name`` as in the tables."""
     scheme, _, kind = name.partition(", ")
     made = load_module(of.name, scheme)
+    whole = {"end_at_zero": False, "lower_order_final": False}  # steps of full order, compared at t_min
     try:
         if kind:
             chosen = anchor or of.anchors[kind]
             if of.name == "psld" and anchor is None:
                 chosen = fewer_variances(chosen)
-            x = anchored_sample(made, chosen, of.kernel, of.network, of.start, steps, grid=grid)
+            x = anchored_sample(made, chosen, of.kernel, of.network, of.start, steps, grid=grid, **whole)
         else:
-            x = sample_scheme(made, of.network, of.start, steps, grid=grid)
+            x = sample_scheme(made, of.network, of.start, steps, grid=grid, **whole)
     except FloatingPointError:
         return None
     return x[:, :1]

@@ -119,7 +119,7 @@ def measure_on_digits(reading: str, seeds: Sequence[int], images: int) -> dict[t
         for budget in BUDGETS:
             distances = []
             for seed, start in starts.items():
-                x = sampler.sample(network, start, steps=budget, grid="quadratic", seed=seed)[:, :1]
+                x = sampler.sample(network, start, steps=budget, grid="quadratic", end_at_zero=False, seed=seed)[:, :1]
                 distances.append(distance_to_digits(x))
             found[strength, budget] = statistics.fmean(distances)
     return found

@@ -129,8 +129,9 @@ class Problem:
         """Positions at the last time; None where the walk leaves the finite numbers. Noise asks for all states."""
         noise, start = (self.seed, self.start) if sampler.stochastic else (None, self.start[:FOLLOWED])
         steps = budget // sampler.nfe_per_step
+        whole = {"end_at_zero": False, "lower_order_final": False}  # what the predictions are of
         try:
-            return sampler.sample(self.network, start, steps=steps, grid=grid, seed=noise)[:, :1]
+            return sampler.sample(self.network, start, steps=steps, grid=grid, seed=noise, **whole)[:, :1]
         except FloatingPointError:
             return None
 

@@ -102,12 +102,13 @@ def takes_noise(name: str) -> bool:
 
 
 def sample_on_phase_space(spec: str, network: Network, budget: int, dtype: torch.dtype, seed: int) -> Tensor:
-    """Positions by ``Sampler``, on the quadratic grid."""
+    """Positions at t_min by ``Sampler``, on the quadratic grid, by steps of full order."""
     sampler, (z, _) = load(spec), draw_start(2, dtype, seed)
     z = z * torch.tensor(sampler.prior_std, dtype=dtype).reshape(1, 2, 1, 1)
     steps = budget // sampler.nfe_per_step
     noise = seed if sampler.stochastic else None
-    return sampler.sample(network, z, steps=steps, grid="quadratic", seed=noise)[:, :1]
+    whole = {"end_at_zero": False, "lower_order_final": False}
+    return sampler.sample(network, z, steps=steps, grid="quadratic", seed=noise, **whole)[:, :1]
 
 
 class Measured(NamedTuple):

@@ -432,7 +432,8 @@ flow from the scheduler's own first state to no noise. Both are made by `from_co
 by the same call of `set_timesteps`, start from the same noise and call the same network in the loop of a pipeline: \
 the exact one of a mixture of {{ components }} Gaussians in {{ dimension }} dimensions (standard deviation \
 {{ spread }} each, weights 1 to {{ components }}, the whole of unit variance), at the time step that the scheduler \
-passes; {{ samples }} samples. Columns: network evaluations asked for (a scheme of two evaluations a step makes one less).
+passes; {{ samples }} samples. Columns: network evaluations asked for (a scheme of two evaluations a step makes one \
+less).
 
 **{{ bad_cells }} of {{ compared }} cells with a counterpart are above {{ target }} or have no walk of ours** (bold).
 

@@ -179,7 +179,7 @@ def gaussian_error(
     process, to_zero = program.process, bool(len(times)) and times[-1] == 0
     grid = np.asarray(times[:-1], dtype=float) if to_zero else np.asarray(times, dtype=float)
     if not (to_zero and grid.shape == (1,) and np.isfinite(grid[0]) and grid[0] > 0):  # from noise to data in one step
-        grid = check_times(grid)
+        grid = check_times(grid.tolist())
     variances, basis = _diagonalise(np.asarray(covariance, dtype=float))
     center = basis.T @ np.broadcast_to(np.asarray(mean, dtype=float), variances.shape)
     table, eps = CoefficientTable(program), gaussian_eps(process, center, variances)

@@ -31,6 +31,11 @@ NEAREST = 1 - 1e-6
 and their sum is not; here 1e-10 of it is rounding in float64, and the velocity has changed by 1e-6."""
 
 
+def last_time(process: ia.Process) -> float:
+    """The latest time at which the right-hand side of the probability-flow ODE is evaluated; later ones take its."""
+    return process.t_max if process.network == "eps" else NEAREST * process.t_max
+
+
 class Velocity:
     """The network of a process whose networks return the velocity, from the exact ``score`` of the same data.
 
@@ -38,11 +43,11 @@ class Velocity:
     """
 
     def __init__(self, exact: ExactScore, process: ia.Process) -> None:
-        self.exact, self.drift, self.last = exact, probability_flow_drift(process), NEAREST * process.t_max
+        self.exact, self.drift, self.last = exact, probability_flow_drift(process), last_time(process)
 
     def __call__(self, z: Tensor, t: Tensor) -> Tensor:
         """The velocity at states z (n, k * c, ...) and times t (n,), all the same."""
-        return self.drift(z, min(float(t[0]), self.last), self.score(z, t))
+        return self.drift(z, float(t[0]), self.score(z, t))
 
     def score(self, z: Tensor, t: Tensor) -> Tensor:
         """The score at z, as ``ExactScore.score`` has it."""
@@ -80,15 +85,18 @@ def digits_law() -> tuple[np.ndarray, np.ndarray]:
 
 
 def probability_flow_drift(process: ia.Process) -> Callable[[Tensor, float, Tensor], Tensor]:
-    """(z, t, score) -> F z - (1/2) G G^T score in forward time; z and score of shape (n, k * c, ...)."""
+    """(z, t, score) -> F z - (1/2) G G^T score in forward time; z and score of shape (n, k * c, ...).
+
+    From ``last_time`` on F and G are those of that time, as must be the score.
+    """
     import torch
 
     values = function([*process.drift, *process.diffusion], (t,), process.definitions, process.parameters)
-    k = len(process.blocks)
+    k, last = len(process.blocks), last_time(process)
 
     def slope(z: Tensor, time: float, score: Tensor) -> Tensor:
         shape = (len(z), k, -1)
-        linear, noise = torch.from_numpy(np.array(values(time), dtype=float).reshape(2, k, k)).to(z)
+        linear, noise = torch.from_numpy(np.array(values(min(time, last)), dtype=float).reshape(2, k, k)).to(z)
         return (linear @ z.reshape(shape) - noise @ score.reshape(shape) / 2).reshape(z.shape)
 
     return slope

@@ -199,13 +199,13 @@ PLOTTED = {
     "order-star": ["vp/DDIM"],
     "dispersion": ["vp/DDIM"],
     "growth": ["vp/DDIM"],
-    "evaluations": ["vp/EM"],
-    "spectrum": ["vp/DDIM"],
-    "convergence": ["vp/DDIM", "vp/UniPC-2"],
+    "evaluations": ["vp/EM", "flow/Heun"],
+    "spectrum": ["flow/Euler"],
+    "convergence": ["flow/DDIM", "flow/Heun"],
     "constants": ["psld/RVV", "psld/Euler"],
     "global-error": ["vp/DDIM", "vp/UniPC-2"],
     "heat-map": ["vp/lambda-DDIM-I", "psld/RVV"],
-    "work-precision": ["vp/EM"],
+    "work-precision": ["flow/Euler"],
 }
 
 
@@ -245,7 +245,8 @@ def test_sample_writes_digits_and_is_reproducible(command, tmp_path: Path) -> No
         arrays.append(np.load(tmp_path / name))
     assert arrays[0].shape == (3, 8, 8)
     assert np.array_equal(*arrays)
-    assert command("sample", "vp/DDIM", "--steps", 5, "-n", 3, "-o", tmp_path / "c.png")[0] == 0
+    status, out, _ = command("sample", "flow/DDIM", "--steps", 5, "-n", 3, "-o", tmp_path / "c.png")
+    assert (status, out.splitlines()[0]) == (0, f"flow/DDIM, 5 steps, {ia.derive('flow/DDIM').to_torch().grid} grid")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.npy", "b.npy", "c.png"]
 
 
@@ -283,6 +284,7 @@ def test_sample_writes_digits_and_is_reproducible(command, tmp_path: Path) -> No
         (["export", "ve/DDIM", "-o", "x.py", "--format", "diffusers"], "vp, flow and phase space only"),
         (["export", "vp/DDIM", "-o", "x.py", "--format", "k-diffusion"], "as in edm/DDIM"),
         (["export", "vp/DDIM", "-o", "x.py", "--steps", "5"], "leave times out"),
+        (["export", "vp/DDIM", "-o", "x.pt2", "--grid", "karras"], "lays no grid without --steps"),
         (["sample", "vp/DDIM", "-o", "x.gif"], r"\.png or \.npy"),
         (["sample", "vp(beta_max=1e300)/DDIM", "-o", "x.png", "-n", "1", "--steps", "2"], "parameters nearer"),
         (["sample", "vp/DDIM", "-o", "no/x.png"], "writable folder"),

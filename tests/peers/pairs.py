@@ -154,7 +154,9 @@ def describe(spec: str) -> str:
     return f"polynomials of {method.parametrisation} in {method.base.variable}: {stages}{mend}{noise}"
 
 
-def walk(spec: str, z: Tensor, ratios: Tensor, noise: Tensor | None = None, lower_order_final: bool = False) -> Tensor:
+def walk(
+    spec: str, z: Tensor, ratios: Tensor, noise: Tensor | None = None, lower_order_final: bool | None = False
+) -> Tensor:
     """Our state at the last ratio, from z at the first; both variance preserving. ``noise`` is (steps, 1, n, d)."""
     sampler, frame = ours(spec), FRAMES[spec.partition("/")[0]]
     start = z / frame.scale(ratios[0])

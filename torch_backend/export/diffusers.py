@@ -20,6 +20,7 @@ __all__ = ["check_schedulable", "class_name", "scheduler_module"]
 TEXT = "export/exported_text/"
 SHARED = ("stages.py", "beta_sigmas.py", "scheduler_engine.py")
 IMAGES = (*WALK, "networks/prediction.py", *(TEXT + name for name in SHARED))
+FLOW = ("counterparts", "config_keys", "flow_counterparts", "scheduler_flow")
 KINDS = {
     "vp": (
         (*IMAGES, *(f"{TEXT}{name}.py" for name in ("counterparts", "config_keys", "scheduler_table"))),
@@ -27,7 +28,7 @@ KINDS = {
         "",
     ),
     "flow": (
-        (*IMAGES, *(f"{TEXT}{name}.py" for name in ("counterparts", "flow_counterparts", "scheduler_flow"))),
+        (*IMAGES, *(f"{TEXT}{name}.py" for name in FLOW)),
         "FlowScheduler",
         "",
     ),

@@ -219,7 +219,7 @@ def along_trajectory(
     ``field`` is whose Jacobian is taken, the network itself unless given. ``seed`` is that of the start vectors and,
     where the sampler is stochastic, of its noise.
     """
-    walk = check_times(times)
+    walk = check_times(times, to_zero=True)
     states = [z_T]
     noise = seed if sampler.stochastic else None
     sampler.sample(network, z_T, times=walk, seed=noise, callback=lambda i, s, z: states.append(z.clone()))

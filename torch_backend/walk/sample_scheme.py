@@ -212,18 +212,18 @@ def choose_noise(
     return several
 
 
-def generators_from(seed: int | Sequence[int], device: torch.device, stream: int = 0) -> Generators:
+def generators_from(seed: object, device: torch.device, stream: int = 0) -> Generators:
     """A generator on the device, seeded by a number, or a list of them for a sequence of numbers.
 
     ``stream`` is added to every seed, modulo 2^63. Raises TypeError for a seed that is no integer.
     """
-    if isinstance(seed, Iterable) and not isinstance(seed, str):
-        return [_seeded(one, device, stream) for one in seed]
-    return _seeded(seed, device, stream)
+    if isinstance(seed, str | bytes) or not isinstance(seed, Iterable):
+        return _seeded(seed, device, stream)
+    return [_seeded(one, device, stream) for one in seed]
 
 
 def _seeded(seed: object, device: torch.device, stream: int) -> torch.Generator:
-    if isinstance(seed, str) or not hasattr(seed, "__index__"):
+    if not hasattr(seed, "__index__"):
         raise TypeError(f"seed = {seed!r} is no integer, nor a sequence with one for each sample")
     number = int(seed.__index__())
     return torch.Generator(device).manual_seed((number + stream) % 2**63 if stream else number)

@@ -137,7 +137,13 @@ def evaluations_figure(members: Integrators, grid: str | None = None) -> Figure:
     counts, grids = {}, {}
     for spec, integrator in members.items():
         grids[spec], times = grid_of(integrator, grid)
-        found = integrator.stability.stable_evaluations(DEVIATIONS**2, times, most=MOST_STEPS)
+        last = _last_finite_score(integrator)
+
+        def below(n: int, times: Callable[[int], list[float]] = times, last: float = last) -> list[float]:
+            first, *others = times(n)
+            return [min(first, last), *others]
+
+        found = integrator.stability.stable_evaluations(DEVIATIONS**2, below, most=MOST_STEPS)
         counts[spec] = [np.nan if n is None else n for n in found]
     with figures.style():
         figure = figures.new_figure(8.0, 4.4)
@@ -203,14 +209,28 @@ def grid_of(integrator: ia.Integrator, grid: str | None) -> tuple[str, Callable[
     return grid or sampler.grid, lambda n: sampler.times(n, grid, end_at_zero=False)
 
 
+def _last_finite_score(integrator: ia.Integrator) -> float:
+    """The latest time at which the exact velocity can be had from the score; t_max for networks of eps.
+
+    The velocity of Gaussian data is finite at t = 1 of rectified flow; drift and score, whose sum it is, are not.
+    """
+    from torch_backend.walk.grids import START
+
+    process = integrator.process
+    return process.t_max if process.network == "eps" else START * process.t_max
+
+
 def name_grids(grids: Mapping[str, str]) -> str:
-    """The grids of schemes in words: one name where all share it, else each scheme's.
+    """The grids of schemes in words: one name where all share it, else each scheme's, or of many schemes all names.
 
     >>> name_grids({"vp/DDIM": "log-SNR", "vp/Euler": "log-SNR"}), name_grids({"vp/DDIM": "log-SNR", "ve/DDIM": "EDM"})
     ('log-SNR grid', 'grids: vp/DDIM log-SNR, ve/DDIM EDM')
     """
-    if len(set(grids.values())) == 1:
-        return f"{next(iter(grids.values()))} grid"
+    names = list(dict.fromkeys(grids.values()))
+    if len(names) == 1:
+        return f"{names[0]} grid"
+    if len(grids) > 3:  # a title has one line
+        return "each scheme's own grid: " + " or ".join(names)
     return "grids: " + ", ".join(f"{spec} {grid}" for spec, grid in grids.items())
 
 

@@ -124,15 +124,34 @@ def test_a_singular_covariance_of_any_size_is_accepted() -> None:
     assert error.variances.max() == pytest.approx(1e6 * direction @ direction)
 
 
-def test_three_steps_of_the_past_are_read_in_their_order() -> None:
+@pytest.mark.parametrize("lowered", [False, True])
+@pytest.mark.parametrize("ending", [[], [0.0]])
+def test_three_steps_of_the_past_are_read_in_their_order(ending: list[float], lowered: bool) -> None:
     """A deterministic scheme multiplies deviations from the mean: the generated sampler's, squared, is the variance."""
-    times, mean, variance = [0.9, 0.72, 0.6, 0.45, 0.37, 0.2], 0.7, 0.3
+    times, mean, variance = [0.9, 0.72, 0.6, 0.45, 0.37, 0.2, *ending], 0.7, 0.3
     i = ia.derive("vp/DEIS-tAB3")
     data = torch.tensor([[mean], [variance]], dtype=torch.float64)
     network = GaussianScore(module_from_source(kernel_source(i.process), "kernel_vp"), data[0], data[1])
     (start, spread), (end, exact) = (marginal(i.process, time, mean, variance) for time in (times[0], times[-1]))
     state = torch.tensor(start + np.sqrt(spread[0]))[None]
-    found = i.to_torch(dtype=torch.float64).sample(network, state, times=times).numpy()[0] - end
-    error = i.gaussian_error(times, mean, variance)
+    sampler = i.to_torch(dtype=torch.float64)
+    found = sampler.sample(network, state, times=times, lower_order_final=lowered).numpy()[0] - end
+    error = i.gaussian_error(times, mean, variance, lowered)
     assert abs(error.covariance[0, 0, 0]) > 1e-3 * exact[0, 0]
     assert error.covariance[0] == pytest.approx(found**2 - exact, rel=1e-9)
+
+
+@pytest.mark.parametrize("process", ["vp", "psld"])
+def test_one_step_from_noise_to_data_is_the_posterior_mean(process: str) -> None:
+    """Of data N(mu, c) it is mu + c psi^T S^{-1} (z - psi mu), whose variance is c^2 psi^T S^{-1} psi."""
+    i, mean, variance = ia.derive(f"{process}/DDIM"), 0.7, 0.3
+    psi, sigma = i.process.mean(0.4)[:, 0], i.process.covariance(0.4)
+    expected = variance**2 * psi @ np.linalg.solve(variance * np.outer(psi, psi) + sigma, psi)
+    error = i.gaussian_error([0.4, 0.0], mean, variance)
+    assert error.mean[0, 0] == pytest.approx(0, abs=1e-14)
+    assert error.covariance[0, 0, 0] == pytest.approx(expected - variance, rel=1e-12)
+
+
+def test_lower_final_orders_of_a_predictor_corrector_are_refused() -> None:
+    with pytest.raises(ia.InputError, match="lower final orders is not derived"):
+        ia.derive("vp/UniPC-2").gaussian_error([0.9, 0.5, 0.0], 0.0, 1.0, lower_order_final=True)

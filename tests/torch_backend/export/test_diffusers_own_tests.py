@@ -91,6 +91,10 @@ OVER = {
         *({"num_train_timesteps": count} for count in (25, 100, 999)),
         *({"shift": shift} for shift in (0.5, 1.0, 6.0)),
         *({"prediction_type": name} for name in ("flow_prediction", "sample", "epsilon")),
+        *({f"use_{name}_sigmas": True} for name in ("karras", "exponential", "beta")),
+        {"shift_terminal": 0.1},
+        {"invert_sigmas": True},
+        {"timestep_spacing": "derived"},
         {"clip_sample": True},
     ],
 }

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -16,8 +17,9 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 import integrator_analysis as ia
+from torch_backend.export.exported_text.config_keys import Idle
 from torch_backend.export.exported_text.flow_counterparts import flow_counterpart
-from torch_backend.export.exported_text.scheduler_flow import FlowScheduler
+from torch_backend.export.exported_text.scheduler_flow import FLOW_SETTINGS, FlowScheduler
 from torch_backend.scheme import facts_of
 
 # numpy on tensors, in schedulers of diffusers
@@ -317,11 +319,45 @@ def test_configs_of_wan_and_sana_are_honoured(spec: str, name: str) -> None:
     assert kept.config.prediction_type == "epsilon"  # their default, with which the network was used
 
 
+ON_FLOW = (
+    "FlowMatchEulerDiscreteScheduler",
+    "FlowMatchHeunDiscreteScheduler",
+    "FlowMatchLCMScheduler",
+    "SASolverScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "DEISMultistepScheduler",
+    "UniPCMultistepScheduler",
+)
+
+
+def test_every_setting_of_every_scheduler_on_flow_is_honoured_idle_or_refused() -> None:
+    own = set(FlowScheduler._get_init_keys(FlowScheduler))
+    theirs = set().union(*(getattr(diffusers, name)._get_init_keys(getattr(diffusers, name)) for name in ON_FLOW))
+    assert theirs - own == set(FLOW_SETTINGS) - own
+    page = (Path(__file__).parents[3] / "docs" / "export.md").read_text(encoding="utf-8")
+    assert _table_of_settings() in page, f"the table in docs/export.md is not this one:\n\n{_table_of_settings()}"
+
+
+def _table_of_settings() -> str:
+    """The settings that the scheduler has no part in, by what becomes of them and why, as docs/export.md shows them."""
+    rows: dict[str, list[str]] = {}
+    for key, rule in FLOW_SETTINGS.items():
+        fate = "no effect" if isinstance(rule, Idle) else f"refused unless {_either(rule.accepted)}"
+        rows.setdefault(f"{fate}: {rule.why}", []).append(f"`{key}`")
+    lines = [f"| {', '.join(keys)} | {fate} |" for fate, keys in rows.items()]
+    return "\n".join(["| setting | what becomes of it |", "| --- | --- |", *lines])
+
+
+def _either(accepted: tuple[object, ...]) -> str:
+    return " or ".join(f"{one!r}" for one in accepted) or "None"
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "sentence"),
     [
         ("FlowMatchEulerDiscreteScheduler", {"stochastic_sampling": True}, "stochastic_sampling = True"),
-        ("DPMSolverMultistepScheduler", {"thresholding": True}, "thresholding = True"),
+        ("DPMSolverMultistepScheduler", {"thresholding": True}, "thresholding = True, which is not covered"),
         ("DPMSolverMultistepScheduler", {"use_lu_lambdas": True}, "use_lu_lambdas = True"),
         ("DPMSolverMultistepScheduler", {"final_sigmas_type": "sigma_min"}, "'zero' would be"),
         ("DPMSolverMultistepScheduler", {"variance_type": "learned"}, "variance_type = 'learned'"),
@@ -335,6 +371,21 @@ def test_configs_of_wan_and_sana_are_honoured(spec: str, name: str) -> None:
 def test_settings_that_are_not_covered_are_refused(name: str, settings: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         scheduler_class(MULTISTEP).from_config(theirs(name, **settings).config)
+
+
+def test_a_setting_of_another_class_that_is_not_known_is_refused() -> None:
+    """diffusers drops it in silence: its configs of other kinds of flow have a shift too."""
+    names = [name for name in dir(diffusers) if name.endswith("Scheduler")]
+    known = set(FlowScheduler._get_init_keys(FlowScheduler)) | set(FLOW_SETTINGS)
+    refused = []
+    for name in names:
+        other = getattr(diffusers, name)
+        keys = getattr(other, "_get_init_keys", lambda one: set())(other)
+        for key in sorted(keys - known - {"self", "kwargs"}):
+            with pytest.raises(ValueError, match=rf"{key}, a setting of {name} that"):
+                scheduler_class(EULER).from_config({"_class_name": name, "shift": 3.0, key: 1})
+            refused.append(name)
+    assert len(set(refused)) > 10
 
 
 @pytest.mark.parametrize(
@@ -359,6 +410,7 @@ def test_bad_calls_are_one_sentence() -> None:
         ({"num_inference_steps": 0}, "from 1 to 1000"),
         ({"num_inference_steps": 1001}, "from 1 to 1000"),
         ({"num_inference_steps": 2.5}, "from 1 to 1000"),
+        ({"num_inference_steps": True}, "from 1 to 1000"),
         ({}, "from 1 to 1000"),
         ({"num_inference_steps": 3, "sigmas": [1.0, 0.5]}, "3, but 2 sigmas"),
         ({"sigmas": [0.5, 1.0]}, "sigmas .* do not decrease"),

@@ -84,22 +84,16 @@ def time_of(log_bar: Tensor) -> Tensor:
 
 @pytest.fixture(scope="module")
 def case() -> Any:
-    """(network on vp, start, times, the step to no noise, what Sampler ends at after it)."""
+    """(network on vp, start, times with the step to no noise at their end, where the sampler ends)."""
     network, x = OnVp(), torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    times = time_of(LOG_BARS[STEPS]).tolist()
-
-    def denoised(z: Tensor) -> Tensor:
-        alpha, sigma = (float(part.sqrt()) for part in (LOG_BARS[5].exp(), -torch.expm1(LOG_BARS[5])))
-        with torch.no_grad():
-            return (z - sigma * network(z, torch.full((2,), times[-1], dtype=torch.float64))) / alpha
-
-    return network, x, times, denoised, denoised(load("vp/DPM-Solver++2M").sample(network, x, times=times))
+    times = [*time_of(LOG_BARS[STEPS]).tolist(), 0.0]
+    return network, x, times, load("vp/DPM-Solver++2M").sample(network, x, times=times)
 
 
 def test_module_scheduler_and_loop_are_the_sampler(case: Any, exported: Any) -> None:
-    network, x, times, denoised, end = case
+    network, x, times, end = case
     module = module_from_source(exported_text("vp/DPM-Solver++2M", "module"), "trained_module")
-    assert torch.equal(denoised(module.sample(network, x, times=times)), end)
+    assert torch.equal(module.sample(network, x, times=times), end)
 
     scheduler, z = exported("vp/DPM-Solver++2M").VPDPMSolverPP2MScheduler(), x
     scheduler.set_timesteps(timesteps=STEPS)
@@ -107,13 +101,13 @@ def test_module_scheduler_and_loop_are_the_sampler(case: Any, exported: Any) -> 
         for k in scheduler.timesteps:
             z = scheduler.step(network.unet(z, k).sample, k, z).prev_sample
     assert close(z, end)
-    other = denoised(load("vp/DDIM").sample(network, x, times=times))
+    other = load("vp/DDIM").sample(network, x, times=times)
     assert not close(other, end, 1e-2)
 
 
 @torch.no_grad()
 def test_the_function_on_sigmas_is_the_sampler(case: Any) -> None:
-    network, x, _, _, end = case
+    network, x, _, end = case
     module = module_from_source(exported_text("edm/DPM-Solver++2M", "k-diffusion"), "trained_sigmas")
 
     def model(x: Tensor, sigma: Tensor) -> Tensor:
@@ -128,7 +122,7 @@ def test_the_function_on_sigmas_is_the_sampler(case: Any) -> None:
 @torch.no_grad()
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 def test_the_exported_loop_is_the_sampler(case: Any) -> None:
-    network, x, times, _, _ = case
+    network, x, times, _ = case
     scheme = load("vp/DPM-Solver++2M")
     program = export_loop(SamplingLoop(scheme.module, network, times[-4:]), x, largest=63)
     end = scheme.sample(network, x, times=times[-4:])
@@ -140,9 +134,9 @@ def test_phase_space_module_and_pipeline_are_the_sampler(exported: Any) -> None:
     network, sampler = trained("psld"), load("psld/RVV")
     draws = torch.Generator().manual_seed(2)
     z = torch.cat([std * torch.randn(2, 1, 8, 8, generator=draws) for std in sampler.prior_std], dim=1)
-    end = sampler.sample(network, z, steps=4, grid="quadratic")
+    end = sampler.sample(network, z, steps=4)
     module = module_from_source(exported_text("psld/RVV", "module"), "trained_phase_module")
-    assert torch.equal(module.sample(network, z, steps=4, grid="quadratic"), end)
+    assert torch.equal(module.sample(network, z, steps=4), end)
     pipe = phase_pipeline(exported)
     seed = torch.Generator().manual_seed(2)
     assert close(pipe(2, seed, num_inference_steps=4, output_type="latent").images, end)

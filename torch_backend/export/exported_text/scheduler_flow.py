@@ -5,17 +5,20 @@ carry this text.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import diffusers
 import numpy as np
 import torch
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
+from torch_backend.export.exported_text.config_keys import LEARNED, SCHEME, Idle, Refused
 from torch_backend.export.exported_text.counterparts import SIGMAS, SPACINGS
 from torch_backend.export.exported_text.flow_counterparts import SIGMAS_OF, flow_counterpart
 from torch_backend.export.exported_text.scheduler_engine import SchemeScheduler, falls
+from torch_backend.walk.grids import is_count
 from torch_backend.walk.sample_scheme import grid_of_steps
 from torch_backend.walk.table import tabulate
 from torch_backend.walk.validation import unknown_name_message
@@ -23,20 +26,40 @@ from torch_backend.walk.validation import unknown_name_message
 GRIDS_BETWEEN_ENDS = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas")
 """Settings, among those of ``SIGMAS``, that lay the shifted sigmas anew between the first and the last of them."""
 
-ACCEPTED: Mapping[str, Collection[object]] = {
-    "use_flow_sigmas": (True,),
-    "final_sigmas_type": ("zero",),
-    "stochastic_sampling": (False,),
-    "thresholding": (False,),
-    "use_lu_lambdas": (False,),
-    "variance_type": (None,),
-    "disable_corrector": (None, [], ()),
-    "solver_p": (None,),
-    "sigma_min": (None,),
-    "sigma_max": (None,),
-    "scale_factors": (None,),
+BETAS_UNREAD = "flow sigmas are no rows of a table of betas"
+
+FLOW_SETTINGS: Mapping[str, Idle | Refused] = {
+    "algorithm_type": Idle(SCHEME),
+    "corrector_order": Idle(SCHEME),
+    "predict_x0": Idle(SCHEME),
+    "predictor_order": Idle(SCHEME),
+    "solver_order": Idle(SCHEME),
+    "solver_type": Idle(SCHEME),
+    "tau_func": Idle("how much noise a step adds is part of the scheme"),
+    "beta_end": Idle(BETAS_UNREAD),
+    "beta_schedule": Idle(BETAS_UNREAD),
+    "beta_start": Idle(BETAS_UNREAD),
+    "trained_betas": Idle(BETAS_UNREAD),
+    "lambda_min_clipped": Idle(BETAS_UNREAD),
+    "rescale_betas_zero_snr": Idle(BETAS_UNREAD),
+    "steps_offset": Idle(BETAS_UNREAD),
+    "dynamic_thresholding_ratio": Idle(LEARNED),
+    "sample_max_value": Idle(LEARNED),
+    "euler_at_final": Idle("the last step, to no noise, has order one anyway"),
+    "upscale_mode": Idle("read where scale_factors is set, which is refused"),
+    "disable_corrector": Refused(([],), "the certified scheme corrects every step"),
+    "final_sigmas_type": Refused(("zero",), "the walk would end in noise"),
+    "scale_factors": Refused((), "the walk would change the size of the sample"),
+    "sigma_max": Refused((), "of sigmas over a table of betas"),
+    "sigma_min": Refused((), "of sigmas over a table of betas"),
+    "solver_p": Refused((), "another scheduler's steps"),
+    "stochastic_sampling": Refused((False,), "how much noise a step adds is part of the scheme, as in flow/DDIM-eta"),
+    "thresholding": Refused((False,), "the predicted x_0 would be scaled"),
+    "use_flow_sigmas": Refused((True,), "straight paths have no other sigmas; export a scheme of the process vp"),
+    "use_lu_lambdas": Refused((False,), "of sigmas over a table of betas"),
+    "variance_type": Refused((), "the network returns a variance too; cut it off"),
 }
-"""Settings of diffusers' schedulers that change the walk or the network and are not covered: what is accepted."""
+"""Settings of diffusers' schedulers on flow in which the scheduler here has no part: what becomes of each."""
 
 NETWORK_SETTINGS = frozenset({"num_train_timesteps", "prediction_type", "shift", "flow_shift", "use_flow_sigmas"})
 """Settings that belong to the network: what another scheduler had left at its own default is kept."""
@@ -141,8 +164,7 @@ class FlowScheduler(SchemeScheduler):
         if isinstance(config, Mapping):
             if {"shift", "flow_shift"} & set(kwargs):  # one number: what is passed replaces it under both names
                 config = {key: value for key, value in config.items() if key not in ("shift", "flow_shift")}
-            given = {key: value for key, value in {**config, **kwargs}.items() if not key.startswith("_")}
-            _check_foreign(given, set(cls._get_init_keys(cls)), cls.__name__)
+            _check_foreign({**config, **kwargs}, cls)
             if config.get("timestep_spacing") in SPACINGS:  # without effect on flow sigmas in diffusers too
                 config = {key: value for key, value in config.items() if key != "timestep_spacing"}
             left = set(config.get("_use_default_values", ())) - NETWORK_SETTINGS
@@ -240,12 +262,12 @@ class FlowScheduler(SchemeScheduler):
 
     def _spaced(self, count: int | None) -> list[float]:
         """``count`` sigmas as the scheme's counterpart has them by default, or the scheme's own, not shifted yet."""
-        if isinstance(count, bool) or not isinstance(count, int) or not 0 < count <= len(self):
+        if count is None or not is_count(count) or count > len(self):
             raise ValueError(f"num_inference_steps = {count!r}; an integer from 1 to {len(self)} is needed, as trained")
         shift = 1.0 if self.config.use_dynamic_shifting else self.config.shift
         if self.config.timestep_spacing == "derived":
             return grid_of_steps(self.scheme, count)[:-1]
-        sigmas = SIGMAS_OF[flow_counterpart(self.scheme)[0]](count, len(self), shift, self.scheme.nfe_per_step)
+        sigmas = SIGMAS_OF[flow_counterpart(self.scheme)[0]](int(count), len(self), shift, self.scheme.nfe_per_step)
         return [float(sigma) for sigma in sigmas]
 
     def _walk_of(self, name: str, given: Sequence[float], high: float) -> list[float]:
@@ -285,20 +307,27 @@ class FlowScheduler(SchemeScheduler):
         return self.scale_noise(original_samples, timesteps, noise)
 
 
-def _check_foreign(given: Mapping[str, object], own: Collection[str], name: str) -> None:
+def _check_foreign(config: Mapping[str, Any], cls: type[SchemeScheduler]) -> None:
     """Raise ValueError for a config that is not of flow matching, and for a setting of it that is not covered."""
-    foreign = sorted(set(given) - set(own))
+    given = {key: value for key, value in config.items() if not key.startswith("_")}
+    foreign = sorted(set(given) - set(cls._get_init_keys(cls)))
     if foreign and "shift" not in given and not given.get("use_flow_sigmas"):
         raise ValueError(
-            f"a config with {foreign[0]}, no shift and no use_flow_sigmas; {name} needs that of flow matching"
+            f"a config with {foreign[0]}, no shift and no use_flow_sigmas; {cls.__name__} needs that of flow matching"
         )
-    for key, accepted in ACCEPTED.items():
-        if key in given and given[key] not in accepted:
-            shown = " or ".join(repr(value) for value in accepted)
-            raise ValueError(f"the config has {key} = {given[key]!r}, which is not covered; {shown} would be")
+    for key, rule in FLOW_SETTINGS.items():
+        value = given.get(key)
+        if isinstance(rule, Refused) and value is not None and value not in rule.accepted:
+            shown = " or ".join(repr(one) for one in rule.accepted or (None,))
+            raise ValueError(f"the config has {key} = {value!r}, which is not covered ({rule.why}); {shown} would be")
     for key in GRIDS_BETWEEN_ENDS:
         if given.get(key) and "beta_schedule" in foreign:
             raise ValueError(
                 f"the config has {key} = True beside use_flow_sigmas, which diffusers lays over a table of betas; "
                 "leave one of them out"
             )
+    # diffusers drops what the class of the config has and this one has not, without a word
+    named = config.get("_class_name")
+    other = getattr(diffusers, named, None) if isinstance(named, str) else None
+    for key in sorted((set(foreign) - set(FLOW_SETTINGS)) & (cls._get_init_keys(other) if other else set())):
+        raise ValueError(f"the config has {key}, a setting of {named} that is not covered; leave it out")

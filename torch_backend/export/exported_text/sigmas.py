@@ -55,7 +55,7 @@ def straight_path_of(model: Any) -> StraightPath | None:
     """
     inner = getattr(model, "inner_model", None)
     patcher = getattr(inner, "model_patcher", None)
-    if hasattr(patcher, "get_model_object"):
+    if patcher is not None and hasattr(patcher, "get_model_object"):
         sampling = patcher.get_model_object("model_sampling")
     else:
         sampling = getattr(getattr(inner, "inner_model", None), "model_sampling", None)
