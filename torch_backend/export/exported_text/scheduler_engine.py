@@ -44,6 +44,50 @@ def shorten(values: Sequence[float]) -> str:
     return f"[{', '.join(shown[:3])}, ..., {shown[-1]}] ({len(shown)} numbers)"
 
 
+def timestep_value(timestep: float | Tensor, whole: bool) -> float:
+    """A time step as a number, in float32 unless ``timesteps`` are ``whole``; reads it from its device.
+
+    Raises ValueError for a tensor whose entries, one per sample, are not all the same, or that has none.
+    """
+    if isinstance(timestep, Tensor) and timestep.numel() != 1:
+        values = set(timestep.flatten().tolist())
+        if len(values) != 1:
+            raise ValueError(
+                f"timestep has shape {tuple(timestep.shape)} and {len(values)} different values; all samples make "
+                "the same step, pass one time step"
+            )
+        timestep = values.pop()
+    timestep = float(timestep)
+    return timestep if whole else float(struct.unpack("f", struct.pack("f", timestep))[0])  # as a float32
+
+
+def entry_of_view(timestep: float | Tensor, schedule: Tensor) -> int | None:
+    """The entry of a ``schedule`` that a tensor is a view of, as a loop over time steps gives; None for any other.
+
+    The tensor is not read: on a device that would wait for it.
+    """
+    if not isinstance(timestep, Tensor) or timestep.dim() or timestep.dtype != schedule.dtype:
+        return None
+    if timestep.device != schedule.device:
+        return None
+    if timestep.untyped_storage().data_ptr() != schedule.untyped_storage().data_ptr():
+        return None
+    return int(timestep.storage_offset() - schedule.storage_offset())
+
+
+def check_step(model_output: Tensor, sample: Tensor, eta: float, generator: Generators) -> None:
+    """Raise ValueError for an eta, and for an output or generators that do not fit."""
+    if eta:
+        raise ValueError(f"eta = {eta!r}: how much noise a step adds is part of the scheme; leave eta out")
+    if model_output.shape != sample.shape:
+        raise ValueError(
+            f"the network returned shape {tuple(model_output.shape)} for a sample of shape {tuple(sample.shape)}; "
+            "the same shape is needed, a predicted variance cut off"
+        )
+    if isinstance(generator, list | tuple) and len(generator) != len(sample):
+        raise ValueError(f"{len(generator)} generators for a batch of {len(sample)}; one each is needed")
+
+
 @dataclass
 class SchemeSchedulerOutput(BaseOutput):
     """``prev_sample``: the state for the next evaluation; ``pred_original_sample``: x_0 as predicted by this one."""
@@ -175,47 +219,16 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
             *from_state("sample", self.asked, *at),
         )
 
-    def _value(self, timestep: float | Tensor) -> float:
-        """A time step as the number that ``timesteps`` would hold it as; reads it from its device.
-
-        Raises ValueError for a tensor whose entries, one per sample, are not all the same, or that has none.
-        """
-        if isinstance(timestep, Tensor) and timestep.numel() != 1:
-            values = set(timestep.flatten().tolist())
-            if len(values) != 1:
-                raise ValueError(
-                    f"timestep has shape {tuple(timestep.shape)} and {len(values)} different values; all samples make "
-                    "the same step, pass one time step"
-                )
-            timestep = values.pop()
-        timestep = float(timestep)
-        whole = self.timesteps.dtype == torch.int64
-        return timestep if whole else float(struct.unpack("f", struct.pack("f", timestep))[0])  # as a float32
-
-    def _entry_of_view(self, timestep: float | Tensor) -> int | None:
-        """The entry of ``timesteps`` that a tensor is a view of, as a loop over them gives; None for any other.
-
-        The tensor is not read: on a device that would wait for it.
-        """
-        schedule = self.timesteps
-        if not isinstance(timestep, Tensor) or timestep.dim() or timestep.dtype != schedule.dtype:
-            return None
-        if timestep.device != schedule.device:
-            return None
-        if timestep.untyped_storage().data_ptr() != schedule.untyped_storage().data_ptr():
-            return None
-        return int(timestep.storage_offset() - schedule.storage_offset())
-
     def index_for_timestep(self, timestep: float | Tensor, schedule_timesteps: Tensor | None = None) -> int:
         """The entry of ``timesteps`` with this value that begins a step of the scheme.
 
         Time steps occur twice where one step ends and the next begins. Raises ValueError where no step begins.
         """
         schedule = self._entries if schedule_timesteps is None else schedule_timesteps.tolist()
-        view = self._entry_of_view(timestep)
+        view = entry_of_view(timestep, self.timesteps)
         if schedule_timesteps is None and view is not None and view % self.order == 0:
             return view
-        wanted = self._value(timestep)
+        wanted = timestep_value(timestep, self.timesteps.dtype == torch.int64)
         for index, entry in enumerate(schedule):
             if entry == wanted and index % self.order == 0:
                 return index
@@ -235,7 +248,7 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
                 raise ValueError(
                     f"begin index {expected} begins no step; multiples of {self.order} below {len(self._entries)} do"
                 )
-        found = self._entry_of_view(timestep)
+        found = entry_of_view(timestep, self.timesteps)
         if found is None or found != expected:
             found = self._entry_by_value(timestep, expected)
         if not begun or found != expected:
@@ -246,7 +259,7 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
         """The entry that a time step's value names, the ``expected`` one if it can; ValueError where none may begin."""
         if expected is None:
             return self.index_for_timestep(timestep)
-        done, value = expected >= len(self._entries), self._value(timestep)
+        done, value = expected >= len(self._entries), timestep_value(timestep, self.timesteps.dtype == torch.int64)
         if not done and value == self._entries[expected]:
             return expected
         if done and self.scheme.history:
@@ -284,20 +297,6 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
         x_0 = x_0.clamp(-self.config.clip_sample_range, self.config.clip_sample_range)
         return skip_from_0 * z + scale_from_0 * x_0, x_0
 
-    def _check_step(self, model_output: Tensor, sample: Tensor, eta: float, generator: Generators) -> None:
-        """Raise ValueError before ``set_timesteps``, for an eta, and for an output or generators that do not fit."""
-        if self.num_inference_steps is None:
-            raise ValueError("no time steps yet; call set_timesteps before step")
-        if eta:
-            raise ValueError(f"eta = {eta!r}: how much noise a step adds is part of the scheme; leave eta out")
-        if model_output.shape != sample.shape:
-            raise ValueError(
-                f"the network returned shape {tuple(model_output.shape)} for a sample of shape {tuple(sample.shape)}; "
-                "the same shape is needed, a predicted variance cut off"
-            )
-        if isinstance(generator, list | tuple) and len(generator) != len(sample):
-            raise ValueError(f"{len(generator)} generators for a batch of {len(sample)}; one each is needed")
-
     def step(
         self,
         model_output: Tensor,
@@ -319,7 +318,9 @@ class SchemeScheduler(SchedulerMixin, ConfigMixin):
         such a time step, for time steps that differ between samples, for another number of generators than samples,
         for an output of another shape, and for an ``eta``.
         """
-        self._check_step(model_output, sample, eta, generator)
+        if self.num_inference_steps is None:
+            raise ValueError("no time steps yet; call set_timesteps before step")
+        check_step(model_output, sample, eta, generator)
         z = sample.to(torch.float64 if sample.dtype == torch.float64 else torch.float32)
         self._step_index = self._next_entry(timestep, z)
         number, stage = divmod(self._step_index, self.order)
