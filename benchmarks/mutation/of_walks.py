@@ -3,14 +3,16 @@
     python benchmarks/mutation/of_walks.py [--count 200] [--seed 20231011]
 
 A mutant is one change in the text of an exported file, in a function of its walk or scheduler; the certified step is
-left as it is. Each is judged by torch_backend.measuring.walk_checks. Writes reports/walk_mutants.json and a section of
-reports/mutants.md. Exit status 1 if a mutant survives unexplained.
+left as it is. Each is judged by torch_backend.measuring.walk_checks; what was rejected is not judged again while the
+exported file is the same. Writes reports/walk_mutants.json as it goes and a section of reports/mutants.md.
+Exit status 1 if a mutant survives unexplained.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import hashlib
 import importlib.util
 import logging
 import os
@@ -29,7 +31,7 @@ from explained_walks import EXPLAINED
 from expressions import alternatives, changed_lines, places
 from jinja2 import StrictUndefined, Template
 from of_sources import time_limit
-from records import say, write_record, write_section
+from records import read_record, say, write_record, write_section
 
 import integrator_analysis as ia
 from integrator_analysis.verification.bench import SEED
@@ -44,14 +46,15 @@ COUNT = 200
 PATIENCE = 10.0
 """Seconds of computing for the checks of one mutant; the true walks take half a second. Bisections may never end."""
 TABLE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
-TRAILING = {"timestep_spacing": "trailing"}
-EXPONENTIAL = {"use_exponential_sigmas": True}
+TRAILING, LINSPACE = {"timestep_spacing": "trailing"}, {"timestep_spacing": "linspace"}
+LEADING = {"timestep_spacing": "leading", "steps_offset": 1}
+KARRAS, EXPONENTIAL = {"use_karras_sigmas": True}, {"use_exponential_sigmas": True}
 FLOW = {"use_flow_sigmas": True}
 SUBJECTS: Mapping[str, tuple[str, Mapping[str, Any], Sequence[Mapping[str, Any]]]] = {
-    "vp/DDIM": ("DDIMScheduler", TABLE | {"clip_sample": False}, [TRAILING]),
+    "vp/DDIM": ("DDIMScheduler", TABLE | {"clip_sample": False}, [TRAILING, LEADING, LINSPACE]),
     "vp/DDIM-eta": ("DDIMScheduler", TABLE | {"clip_sample": False}, [TRAILING]),
-    "vp/UniPC-2": ("UniPCMultistepScheduler", TABLE, [TRAILING, EXPONENTIAL]),
-    "vp/DPM-Solver++3M": ("DPMSolverMultistepScheduler", TABLE, [TRAILING, EXPONENTIAL]),
+    "vp/UniPC-2": ("UniPCMultistepScheduler", TABLE, [TRAILING, EXPONENTIAL, LEADING]),
+    "vp/DPM-Solver++3M": ("DPMSolverMultistepScheduler", TABLE, [TRAILING, EXPONENTIAL, LINSPACE]),
     "flow/Heun": ("FlowMatchHeunDiscreteScheduler", {}, [{}, {"shift": 3.0}]),
     "flow/UniPC-2": ("UniPCMultistepScheduler", FLOW, [{}, {"flow_shift": 3.0}]),
 }
@@ -180,8 +183,9 @@ def subject_of(spec: str, text: str) -> Subject:
     counterpart, config, grids = SUBJECTS[spec]
     module = module_from_source(text, f"walk_mutant_{class_name(spec)}")
     kind = getattr(module, class_name(spec))
+    more = [KARRAS] if EXPONENTIAL in grids else []
     facts = facts_of(module_from_source(ia.derive(spec).source, f"walk_true_{class_name(spec)}"))
-    return Subject(kind, facts, getattr(diffusers, counterpart), config, grids)
+    return Subject(kind, facts, getattr(diffusers, counterpart), config, grids, more)
 
 
 def judge_text(spec: str, text: str) -> str | None:
@@ -210,6 +214,7 @@ def judge(spec: str, mutant: Mutant, place: int) -> dict[str, Any]:
             break
     return {
         "spec": spec,
+        "text": hash_of(spec),
         "kind": mutant.kind,
         "function": mutant.function,
         "before": before,
@@ -218,6 +223,16 @@ def judge(spec: str, mutant: Mutant, place: int) -> dict[str, Any]:
         "check": failed,
         "reason": None if failed else EXPLAINED.get((mutant.function, before, after)),
     }
+
+
+def hash_of(spec: str) -> str:
+    """The hash of a spec's exported file: a verdict holds for as long as it stays the same."""
+    return hashlib.sha256(exported_text(spec).encode()).hexdigest()[:16]
+
+
+def identity(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What tells a mutant from the others of its exported file."""
+    return tuple(row[key] for key in ("spec", "kind", "function", "before", "after"))
 
 
 def find_survivors(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -309,14 +324,17 @@ def main() -> None:
         if failed:
             say(f"{spec} as it is fails {failed}")
             sys.exit(2)
+    known = {identity(row): row for row in read_record(RECORD) if row["check"] and row["text"] == hash_of(row["spec"])}
     rows = []
-    for n, drawn in enumerate(draw_mutants(arguments.count, arguments.seed), start=1):
-        rows.append(judge(*drawn))
+    for n, (spec, mutant, place) in enumerate(draw_mutants(arguments.count, arguments.seed), start=1):
+        before, after = changed_lines(exported_text(spec), mutant.source)
+        kept = known.get((spec, mutant.kind, mutant.function, before, after))
+        rows.append(kept or judge(spec, mutant, place))
         if find_survivors(rows[-1:]):
             say(describe_row(rows[-1]))
-        if n % 20 == 0:
+        if n % 20 == 0 or n == arguments.count:
+            write_record(RECORD, rows)
             say(f"{n} of {arguments.count}: {len(find_survivors(rows))} survive")
-    write_record(RECORD, rows)
     write_section("walks", page_of(rows, arguments.seed))
     sys.exit(bool(find_survivors(rows)))
 

@@ -407,6 +407,10 @@ def find_cause(row: Mapping[str, Any]) -> str | None:
         return "third order with half of its last term"
     if row["counterpart"] == "DDIMScheduler" and row["config"] != "SD 1.x, leading":
         return "steps that do not meet"
+    if "/DEIS-" in row["scheme"]:
+        return "another polynomial"
+    if row["counterpart"] == "HeunDiscreteScheduler":
+        return "Karras between other ends" if row["config"].startswith("SD, Karras sigmas, ") else "another first state"
     return None
 
 
@@ -417,6 +421,12 @@ CAUSES = {
     "(docs/peers.md), which makes it of order 2 with a smaller constant here",
     "steps that do not meet": "DDIMScheduler steps from a time step t to t - 1000 // n, which is not the next one that "
     "it evaluates at unless n divides 1000 and the spacing is even",
+    "another polynomial": "DEISMultistepScheduler reads eps as a polynomial in the log-SNR, these schemes in t or in "
+    "sigma/alpha, as in the paper; the catalogue's conjugate(base=AB2 or AB3, variable=log-SNR) is that scheme",
+    "another first state": "HeunDiscreteScheduler begins at sigma times the noise beside no data, which is the noise "
+    "times sigma / sqrt(1 + sigma^2) here, and has another solution",
+    "Karras between other ends": "HeunDiscreteScheduler lays Karras' sigmas between the ends of the spacing, the other "
+    "schedulers and ours over the whole table",
 }
 """Name of a cause -> what of the counterpart makes the difference."""
 
