@@ -15,7 +15,7 @@ from integrator_analysis.algebra.symbols import t
 from integrator_analysis.parametrisation.parametrisation import VELOCITY
 from integrator_analysis.parametrisation.signal_to_noise import measures, pull, ratio
 from integrator_analysis.processes import Process
-from integrator_analysis.processes.equation import clock, rate
+from integrator_analysis.processes.equation import rate, unit_diffusion
 
 __all__ = ["data_weights"]
 
@@ -39,11 +39,12 @@ def data_weights(process: Process) -> tuple[tuple[sympy.Expr, ...], Mapping[symp
 def _from_velocity(process: Process) -> tuple[sympy.Expr, ...]:
     """(a, b) on one block: z = alpha x_0 + sigma eps and n = alpha' x_0 + sigma' eps, solved for x_0.
 
-    Written out in t, since alpha may be 0 where a walk begins, and a formula in eps would divide by it.
+    With dz = beta N z dt + sqrt(beta D) dw, alpha' = beta N alpha and (sigma^2)' = 2 beta N sigma^2 + beta D. Written
+    out in t, since alpha may be 0 where a walk begins: what cancels must not be divided by it.
     """
     alpha, variance = (matrix[0, 0] for matrix in process.kernel.in_time)
-    sigma = sympy.sqrt(variance)
-    slopes = (e.diff(t).xreplace({clock(t).diff(t): rate(t)}) for e in (alpha, sigma))
-    alpha_slope, sigma_slope = slopes
-    whole = alpha * sigma_slope - sigma * alpha_slope
-    return sympy.simplify(sigma_slope / whole), sympy.simplify(-sigma / whole)
+    n, d, beta = process.drift_per_unit[0, 0], process.diffusion_per_unit[0, 0], process.definitions[rate].body
+    if unit_diffusion in process.definitions:
+        d = process.definitions[unit_diffusion].body
+    weights = (2 * n * variance + d) / (d * alpha), -2 * variance / (beta * d * alpha)
+    return tuple(sympy.simplify(weight) for weight in weights)

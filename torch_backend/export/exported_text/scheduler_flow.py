@@ -151,8 +151,9 @@ class FlowScheduler(SchemeScheduler):
         """
         config = self.config
         shift = config.shift if config.flow_shift is None else config.flow_shift
-        left = sorted({*config.get("_use_default_values", ())} - NETWORK_SETTINGS)
-        self.register_to_config(shift=shift, flow_shift=shift, _use_default_values=left)
+        self.register_to_config(shift=shift, flow_shift=shift)
+        if "_use_default_values" in config:
+            self.register_to_config(_use_default_values=sorted({*config._use_default_values} - NETWORK_SETTINGS))
 
     @classmethod
     def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
