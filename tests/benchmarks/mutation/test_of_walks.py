@@ -25,8 +25,11 @@ FAULTS = {
         "times = [shift * sigma / (1 + (shift - 1) * sigma) for sigma in walk]",
         "times = [shift**2 * sigma / (1 + (shift**2 - 1) * sigma) for sigma in walk]",
     ),
-    "order of a final step": ("vp/UniPC-2", "left = walk[max(0, i - history) : i][::-1], len(walk) - 2 - i", "left = "
-        "walk[max(0, i - history) : i][::-1], len(walk) - 1 - i"),
+    "order of a final step": (
+        "vp/DPM-Solver++3M",
+        "past, left = walk[max(0, i - history) : i][::-1], len(walk) - 2 - i",
+        "past, left = walk[max(0, i - history) : i][::-1], len(walk) - 1 - i",
+    ),
     "wrong device": ("vp/DDIM", "self.timesteps = self.timesteps.to(usable_device(device))", "usable_device(device)"),
     "dtype of the result": ("vp/DDIM", "after.to(sample.dtype), x_0.to(sample.dtype)", "after, x_0"),
 }  # fmt: skip
@@ -46,7 +49,7 @@ def test_named_faults_are_rejected(spec: str, before: str, after: str) -> None:
 
 
 def test_a_seeded_sample_of_mutants_is_rejected_or_explained() -> None:
-    drawn = of_walks.draw_mutants(8, seed=1)
-    assert drawn == of_walks.draw_mutants(8, seed=1)
-    assert len({mutant.kind for _, mutant, _ in drawn}) == 8
+    drawn = of_walks.draw_mutants(6, of_walks.SEED)  # the first of the program's
+    assert drawn == of_walks.draw_mutants(6, of_walks.SEED)
+    assert len({mutant.kind for _, mutant, _ in drawn}) == 6
     assert of_walks.find_survivors(of_walks.judge(*one) for one in drawn) == []
