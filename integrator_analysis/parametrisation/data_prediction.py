@@ -13,6 +13,8 @@ import sympy
 from integrator_analysis.algebra.definitions import Definition
 from integrator_analysis.algebra.symbols import t
 from integrator_analysis.parametrisation.parametrisation import VELOCITY
+from integrator_analysis.parametrisation.prediction_conversion import conversion
+from integrator_analysis.parametrisation.registry import parametrisation
 from integrator_analysis.parametrisation.signal_to_noise import measures, pull, ratio
 from integrator_analysis.processes import Process
 from integrator_analysis.processes.equation import rate, unit_diffusion
@@ -25,15 +27,18 @@ def data_weights(process: Process) -> tuple[tuple[sympy.Expr, ...], Mapping[symp
 
     n is what networks of the process return. Empty where that does not tell x_0: a velocity on several blocks.
     """
-    factor, table = process.kernel.factor, measures(process)
+    factor, blocks = process.kernel.factor, process.blocks
     if process.network == VELOCITY:
-        return _from_velocity(process) if len(process.blocks) == 1 else (), {}
-    if len(process.blocks) == 1:
-        mean = sympy.Function(f"mean_{process.blocks[0]}")(t)
-        return (1 / mean, -factor[0, 0] / mean), table
-    pulled = pull(process)
-    state, output = ratio(t) ** 2 * pulled, -(ratio(t) ** 2) * factor.T * pulled
-    return (*state, *output), table
+        return _from_velocity(process) if len(blocks) == 1 else (), {}
+    if len(blocks) == 1:
+        mean = sympy.Function(f"mean_{blocks[0]}")(t)
+        state, output = sympy.Matrix([[1 / mean]]), sympy.Matrix([[-factor[0, 0] / mean]])
+    else:
+        pulled = ratio(t) ** 2 * pull(process)
+        state, output = pulled.T, -pulled.T * factor
+    network = parametrisation(process.network, process)
+    skip, scale = conversion(parametrisation("eps", process), network)  # eps = skip z + scale n
+    return (*(state + output * skip), *(output * scale)), {**measures(process), **network.definitions}
 
 
 def _from_velocity(process: Process) -> tuple[sympy.Expr, ...]:

@@ -16,6 +16,7 @@ BLOCKS = ("x", "m")
 T_MAX = 1.0
 T_MIN = 0.001
 PRIOR_STD = (1.0, 0.5)
+NETWORK = "eps"
 
 # Parameters
 Gamma = 1.0

@@ -16,6 +16,7 @@ BLOCKS = ("x",)
 T_MAX = 1000.0
 T_MIN = 1.0
 PRIOR_STD = (1.0,)
+NETWORK = "eps"
 
 # Parameters
 

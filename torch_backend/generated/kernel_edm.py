@@ -14,6 +14,7 @@ BLOCKS = ("x",)
 T_MAX = 80.0
 T_MIN = 0.002
 PRIOR_STD = (80.0,)
+NETWORK = "eps"
 
 # Parameters
 

@@ -14,6 +14,7 @@ BLOCKS = ("x",)
 T_MAX = 1.0
 T_MIN = 0.001
 PRIOR_STD = (1.0,)
+NETWORK = "velocity"
 
 # Parameters
 

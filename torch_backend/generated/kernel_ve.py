@@ -14,6 +14,7 @@ BLOCKS = ("x",)
 T_MAX = 1.0
 T_MIN = 1e-05
 PRIOR_STD = (50.0,)
+NETWORK = "eps"
 
 # Parameters
 sigma_min = 0.01

@@ -14,6 +14,7 @@ BLOCKS = ("x",)
 T_MAX = 0.9946
 T_MIN = 0.001
 PRIOR_STD = (1.0,)
+NETWORK = "eps"
 
 # Parameters
 offset = 0.008

@@ -36,12 +36,12 @@ def lower_kernel(
 def lower_log_snr(process: Process) -> tuple[SourceFunction, tuple[sympy.Expr, ...]]:
     """``log_snr(t)`` of a process on the host, for time grids; and every expression printed in it.
 
-    On several blocks it follows from ``data_weights``: the factors of eps in the predicted x_0 have the norm
-    sigma/alpha.
+    On several blocks with a network for eps it follows from ``data_weights``: the factors of eps in the predicted x_0
+    have the norm sigma/alpha.
     """
     docstring = "lambda(t), half the logarithm of the signal-to-noise ratio."
     k = len(process.blocks)
-    if k > 1 and data_weights(process)[0]:
+    if k > 1 and process.network == "eps":
         lines = [f"return -math.log(math.hypot(*data_weights(t)[{k}:]))"]
         return SourceFunction("log_snr(t: float)", docstring, tuple(lines), "float"), ()
     definitions = process.definitions.with_(measures(process))
