@@ -195,7 +195,7 @@ def test_a_grid_that_leaves_the_process(spec: str, times: list[float], parts: tu
     ("times", "message"),
     [
         ([1.5, 0.5], r"times\[0\] = 1.5 is not a usable diffusion time; every time must be in \(0, 1.0\]"),
-        ([1.0, 0.0], r"times\[1\] = 0.0 is not a usable diffusion time; every time must be in \(0, 1.0\]"),
+        ([1.0, 0.0, 0.5], r"times\[1\] = 0.0 is not a usable diffusion time; every time must be in \(0, 1.0\]"),
     ],
 )
 def test_a_sampler_on_a_grid_that_leaves_the_process(times: list[float], message: str) -> None:
