@@ -61,11 +61,11 @@ def rvv() -> ia.Integrator:
 def mutant(old: str, new: str) -> str:
     """RVV's source with one change; the old text occurs once below the header. Raises ValueError otherwise.
 
-    log_snr(t), which serves time grids and no step, is left as it is.
+    log_snr(t) and data_weights(t), which serve time grids and endings and no step, are left as they are.
     """
     header, body = rvv().source.split("import math\n", 1)
     before, mark, rest = body.partition("def log_snr(")
-    inside, end, after = rest.partition("\n\n\n")
+    inside, end, after = rest.partition("\n\n\ndef step(")
     if before.count(old) + after.count(old) != 1:
         raise ValueError(f"{old!r} occurs {before.count(old) + after.count(old)} times")
     return header + "import math\n" + before.replace(old, new) + mark + inside + end + after.replace(old, new)

@@ -40,7 +40,8 @@ def test_every_catalogue_entry_is_verified(spec: str) -> None:
     assert [claim for claim in certificate.claims if not claim.passed] == []
     names = {claim.name for claim in certificate.claims}
     blocks = ["f"] if integrator.stochastic else list(integrator.program.blocks)
-    expected = {"stated_facts", "nfe_per_step", "log_snr", "gaussian_map", "spectral_radius", "tensor_layout"}
+    expected = {"stated_facts", "nfe_per_step", "log_snr", "predicted_data"}
+    expected |= {"gaussian_map", "spectral_radius", "tensor_layout"}
     expected |= {f"{kind}[{b}]" for b in blocks for kind in ("order", "constant")}
     expected |= {f"rounding[{dtype}]" for dtype in ("float32", "bfloat16")}
     if integrator.program.cycle:
