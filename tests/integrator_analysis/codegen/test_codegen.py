@@ -151,7 +151,9 @@ def test_no_coefficient_cancels(spec: str, t: float, h: float) -> None:
 @pytest.mark.parametrize("spec", [*SPECS, "psld/DPM-Solver++2M", "vp/anchored-AB2"])  # the last two integrate in log u
 def test_generated_table_equals_the_analysis_table(spec: str) -> None:
     times = np.sort(np.random.default_rng(0).uniform(1e-3, 1, 6))[::-1]
-    assert load(spec).table(times.tolist(), lower_order_final=False).numpy() == pytest.approx(ia.derive(spec).coefficients(times), rel=1e-12)
+    assert load(spec).table(times.tolist(), lower_order_final=False).numpy() == pytest.approx(
+        ia.derive(spec).coefficients(times), rel=1e-12
+    )
 
 
 @pytest.mark.parametrize("spec", ["psld(Gamma=0.02, nu=4.02)/RVV", "psld/BAOAB(reduced)", "vp/conjugate(B=2*I)"])
