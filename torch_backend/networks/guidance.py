@@ -95,7 +95,8 @@ def inpainting(network: Network, known: Tensor, mask: Tensor, kernel: Kernel, pr
 
     Where the data are known, so is their score: that of a point. With it any scheme on any process carries those
     entries of the state to ``known``, and the network sees them with the noise that they have at that time. Steps of
-    finite length end near ``known``, not on it; paste it over the result.
+    finite length end near ``known``, not on it; paste it over the result. The other entries see the known ones through
+    the network alone, at the same noise: they do not follow the exact conditional law of the data.
 
     - ``known``: of the data's shape (c, ...), or (n, c, ...) with one entry per sample.
     - ``mask``: in [0, 1], bool or number; broadcasts to ``known`` and may have one entry per sample, as (n, 1, h, w).
