@@ -17,7 +17,7 @@ from torch import Tensor
 from torch_backend.export.exported_text.config_keys import LEARNED, SCHEME, Idle, Refused
 from torch_backend.export.exported_text.counterparts import SIGMAS, SPACINGS
 from torch_backend.export.exported_text.flow_counterparts import SIGMAS_OF, flow_counterpart
-from torch_backend.export.exported_text.scheduler_engine import SchemeScheduler, falls
+from torch_backend.export.exported_text.scheduler_engine import SchemeScheduler, falls, shorten
 from torch_backend.walk.grids import is_count
 from torch_backend.walk.sample_scheme import grid_of_steps
 from torch_backend.walk.table import tabulate
@@ -276,7 +276,7 @@ class FlowScheduler(SchemeScheduler):
         shown = [float(value) for value in given]
         shown = shown[:-1] if shown and shown[-1] == 0 else shown
         if not falls(shown, high, 0) or shown[-1] == 0:
-            raise ValueError(f"{name} {shown!r} do not decrease from at most {high} to above 0")
+            raise ValueError(f"{name} {shorten(shown)} do not decrease from at most {high} to above 0")
         return [value / high for value in shown]
 
     def _reshaped(self, walk: Sequence[float], shift: float) -> list[float]:
@@ -295,7 +295,7 @@ class FlowScheduler(SchemeScheduler):
         told = [float(k) for k in timesteps]
         told = told[:-1] if told and told[-1] == 0 and len(told) == len(times) + 1 else told
         if len(told) != len(times) or not falls(told, math.inf, 0):
-            raise ValueError(f"{len(told)} time steps {told!r} for {len(times)} sigmas; as many are needed, decreasing")
+            raise ValueError(f"time steps {shorten(told)} for {len(times)} sigmas; as many are needed, decreasing")
         return np.array(times[::-1]), np.array(told[::-1])
 
     def scale_noise(self, sample: Tensor, timestep: Tensor, noise: Tensor) -> Tensor:
