@@ -258,7 +258,10 @@ class TableScheduler(SchemeScheduler):
         for key, sigmas in SIGMAS.items():
             if config[key]:
                 low, high = (math.exp(-self._log_snr_at(k)) for k in (0, entries - 1))
-                ends = config.sigma_max or high, config.sigma_min or low
+                top, bottom = config.sigma_max, config.sigma_min
+                ends = high if top is None else top, low if bottom is None else bottom
+                if not ends[0] > ends[1] > 0:
+                    raise ValueError(f"sigma_max = {ends[0]!r}, sigma_min = {ends[1]!r}; two falling numbers are needed")
                 times = self._times_of_sigmas([float(sigma) for sigma in sigmas(count, *ends)])
                 if self._habits.leaves_last and key in WHOLE and config.beta_schedule != "squaredcos_cap_v2":
                     self._index_of.update({time: float(round(self._timestep(time))) for time in times})
