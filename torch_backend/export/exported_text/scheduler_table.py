@@ -243,6 +243,11 @@ class TableScheduler(SchemeScheduler):
         first = self._time(0.0)
         # an evaluation at the table's first entry, where the walk ends, leaves the state as it is
         stays = not to_zero and times[-1] <= first
+        if stays and self.scheme.mends:
+            raise ValueError(
+                f"{self.scheme.spec} corrects a step by the evaluation at its end, which is not covered where a walk "
+                "ends at sigma_min with an evaluation; end at zero, or use linspace, leading or trailing time steps"
+            )
         if not to_zero and not stays:
             times.append(first)
         self._lay_grid(times, to_zero, device, stays)
