@@ -66,7 +66,6 @@ def tabulate_scheme(
     times: Iterable[float],
     lower_order_final: bool | None = None,
     B: object = None,
-    to_zero: bool = False,
 ) -> Tensor:
     """The coefficients of a scheme on a grid, (n_steps, n_coefficients); ``B`` for one that takes it at every step.
 
@@ -92,8 +91,8 @@ def tabulate_scheme(
         raise ValueError(f"{facts.spec} takes no B; leave it out")
     if lower_order_final and facts.primed:
         raise ValueError(f"{facts.spec} reads an earlier evaluation in every step; leave lower_order_final out")
-    lowered = lowers_final_order(facts, len(walk) - 1 + (to_zero and walk[-1] > 0), lower_order_final)
-    return tabulate(coefficients, walk, facts.history, facts.mends, lowered, to_zero)
+    lowered = lowers_final_order(facts, len(walk) - 1, lower_order_final)
+    return tabulate(coefficients, walk, facts.history, facts.mends, lowered)
 
 
 FEW_STEPS = 15
