@@ -172,8 +172,10 @@ def gaussian_error(
     the times is 0 the walk ends with a step to no noise: the state becomes the predicted x_0, its other blocks 0. With
     ``lower_order_final`` a step reads at most as many earlier outputs as steps follow it, the one to no noise counted.
     Raises InputError for a covariance that is not symmetric positive semi-definite, a bad grid, and for
-    ``lower_order_final`` of a predictor-corrector or of a scheme that needs a past in every step.
+    ``lower_order_final`` of a predictor-corrector, and of a scheme that reads no past or needs one in every step.
     """
+    if lower_order_final and not program.history:
+        raise InputError("this scheme reads no earlier steps, so that it has no lower_order_final; leave it out")
     if lower_order_final and (program.cycle or program.primed):
         raise InputError("the error of lower final orders is not derived for this scheme; leave lower_order_final out")
     process, to_zero = program.process, bool(len(times)) and times[-1] == 0
@@ -195,7 +197,7 @@ def gaussian_error(
         moments = affine_step(program, table, start, end, eps, read).moments(*moments)
     if to_zero:
         ending = _step_to_no_noise(process, grid[-1], center, variances)
-        moments = ending.moments(*(m[..., :k, :k] if i else m[..., :k] for i, m in enumerate(moments)))
+        moments = ending.moments(moments[0][:, :k], moments[1][:, :k, :k])  # what is kept is not read any more
     exact = marginal(process, 0.0 if to_zero else grid[-1], center, variances)
     return GaussianError(variances, moments[0][:, :k] - exact[0], moments[1][:, :k, :k] - exact[1], exact[1])
 

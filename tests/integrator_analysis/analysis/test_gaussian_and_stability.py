@@ -152,6 +152,14 @@ def test_one_step_from_noise_to_data_is_the_posterior_mean(process: str) -> None
     assert error.covariance[0, 0, 0] == pytest.approx(expected - variance, rel=1e-12)
 
 
-def test_lower_final_orders_of_a_predictor_corrector_are_refused() -> None:
-    with pytest.raises(ia.InputError, match="lower final orders is not derived"):
-        ia.derive("vp/UniPC-2").gaussian_error([0.9, 0.5, 0.0], 0.0, 1.0, lower_order_final=True)
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("vp/UniPC-2", "lower final orders is not derived"),
+        ("psld/SPS-2M", "lower final orders is not derived"),
+        ("vp/DDIM", "reads no earlier steps"),
+    ],
+)
+def test_lower_final_orders_are_refused_where_there_are_none(spec: str, message: str) -> None:
+    with pytest.raises(ia.InputError, match=message):
+        ia.derive(spec).gaussian_error([0.9, 0.5, 0.0], 0.0, 1.0, lower_order_final=True)
