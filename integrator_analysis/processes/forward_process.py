@@ -76,13 +76,8 @@ class Process(Equation):
         return self.kernel.covariance
 
     def grid_for(self, order: int) -> str:
-        """The name of the default time grid for schemes of this order.
-
-        Where the mean is 0 at t_max, the log-SNR is infinite there and no grid is measured in it: then quadratic.
-        """
-        name = self.grids[order > 1]
-        measured = name in ("log-SNR", "EDM")
-        return "quadratic" if measured and not self.mean(self.t_max)[:, 0].any() else name
+        """The name of the default time grid for schemes of this order."""
+        return self.grids[order > 1]
 
     def mean(self, time: float) -> np.ndarray:
         """Psi(time), float64 k x k: E[z_t | x_0] = Psi(t) (x_0, 0)."""

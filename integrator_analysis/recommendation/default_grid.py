@@ -54,9 +54,6 @@ MIXTURES = (
 STATES, SEED = 96, 0
 """How many states of each mixture are walked, and the seed that draws them at the start."""
 
-BELOW = 1 - 1e-3
-"""Walks start at this fraction of t_max where the mean is 0 at t_max, as on rectified flow."""
-
 SAME = 1.1
 """Scores within this factor are taken for equal: real data differ from the family by more."""
 
@@ -163,10 +160,11 @@ def _solved_mixtures(kernel: _Kernel, first: float) -> list[tuple[Denoiser, np.n
 
 def grid_scores(process: Process) -> dict[int, dict[str, float]]:
     """The score of every named grid, under 1 for schemes of order one, under 2 for the others; smaller is better."""
-    from torch_backend.walk.grids import GRIDS, time_grid
+    from torch_backend.walk.grids import GRIDS, START, time_grid
 
     kernel = _Kernel(process)
-    first = process.t_max if np.abs(process.mean(process.t_max)[:, 0]).max() > 0 else BELOW * process.t_max
+    known = process.mean(process.t_max)[:, 0].any()  # on rectified flow z at t_max says nothing of the data
+    first = process.t_max if known else START * process.t_max
     mixtures = _solved_mixtures(kernel, first)
     scores: dict[int, dict[str, float]] = {1: {}, 2: {}}
     for order, name in product(scores, GRIDS):
