@@ -65,15 +65,21 @@ COUNTERPARTS: Mapping[str, tuple[str, bool]] = {
 """Beginning of a scheme's name -> its counterpart in diffusers, and whether that is the same scheme or the nearest."""
 
 
+def find_by_beginning(spec: str, table: Mapping[str, tuple[str, bool]]) -> tuple[str, bool] | None:
+    """The entry of a table for the longest beginning of the scheme's name that it has; None where it has none."""
+    name = spec.partition("/")[2]
+    found = [beginning for beginning in table if name.startswith(beginning)]
+    return table[max(found, key=len)] if found else None
+
+
 def counterpart(spec: str, history: int, nfe_per_step: int) -> tuple[str, bool]:
     """The scheduler of diffusers whose grid a scheme takes over, and whether it makes the same steps.
 
     A scheme that COUNTERPARTS does not list gets the nearest by what it reads and how often it evaluates.
     """
-    name = spec.partition("/")[2]
-    for beginning in sorted(COUNTERPARTS, key=len, reverse=True):
-        if name.startswith(beginning):
-            return COUNTERPARTS[beginning]
+    listed = find_by_beginning(spec, COUNTERPARTS)
+    if listed is not None:
+        return listed
     if history:
         return "DPMSolverMultistepScheduler", False
     return "HeunDiscreteScheduler" if nfe_per_step > 1 else "DDIMScheduler", False

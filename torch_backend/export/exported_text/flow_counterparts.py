@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from torch_backend.export.exported_text.counterparts import find_by_beginning
 from torch_backend.scheme import SchemeFacts
 
 EULER, HEUN = "FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"
@@ -44,10 +45,9 @@ def flow_counterpart(facts: SchemeFacts) -> tuple[str, bool]:
     A scheme that is not listed is taken for multistep where it reads earlier steps, for Heun where it has several
     evaluations a step, and for Euler otherwise.
     """
-    name = facts.spec.partition("/")[2]
-    for beginning in sorted(FLOW_COUNTERPARTS, key=len, reverse=True):
-        if name.startswith(beginning):
-            return FLOW_COUNTERPARTS[beginning]
+    listed = find_by_beginning(facts.spec, FLOW_COUNTERPARTS)
+    if listed is not None:
+        return listed
     if facts.history:
         return (UNIPC if facts.mends else MULTISTEP), False
     return (EULER if facts.nfe_per_step == 1 else HEUN), False
