@@ -147,7 +147,7 @@ def evaluations_figure(members: Integrators, grid: str | None = None) -> Figure:
         counts[spec] = [np.nan if n is None else n for n in found]
     with figures.style():
         figure = figures.new_figure(8.0, 4.4)
-        title = f"Evaluations from which on samples are at most twice too wide ({name_grids(grids)})"
+        title = f"Evaluations down to t_min from which on samples are at most twice too wide ({name_grids(grids)})"
         figures.stable_evaluations(figure.subplots(), DEVIATIONS, counts, title=title)
     return figure
 

@@ -435,3 +435,10 @@ def test_sigmas_of_flux_go_through_schemes_that_have_no_step_from_one() -> None:
         one.set_timesteps(sigmas=np.linspace(1, 1 / 12, 12), mu=math.log(3.0))
         assert one.timesteps[0] == 999
         assert error(drive(one)) < 0.15
+
+
+def test_errors_show_a_few_of_many_numbers() -> None:
+    scheduler = scheduler_class("flow/DDIM")()
+    with pytest.raises(ValueError, match="1000 numbers") as caught:
+        scheduler.set_timesteps(sigmas=[0.5] * 1000)
+    assert len(str(caught.value)) < 200

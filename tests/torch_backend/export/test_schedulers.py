@@ -690,3 +690,18 @@ def test_schemes_that_no_pipeline_can_drive_are_refused(spec: str, sentence: str
     with pytest.raises(ia.InputError, match=sentence):
         ia.derive(spec).export(tmp_path / "x.py", format="diffusers")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("bounds", [{"sigma_min": 0.0}, {"sigma_max": 0.0}, {"sigma_min": 2.0, "sigma_max": 1.0}])
+def test_bounds_of_sigmas_that_do_not_fall_are_refused(bounds: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="two falling numbers are needed"):
+        on_table("vp/DDIM", use_karras_sigmas=True, **bounds).set_timesteps(8)
+
+
+@pytest.mark.parametrize("key", ["use_karras_sigmas", "use_exponential_sigmas"])
+def test_a_predictor_corrector_refuses_to_leave_out_its_last_correction(key: str) -> None:
+    """Its counterpart corrects there."""
+    scheduler = on_table("vp/UniPC-2", **{key: True}, final_sigmas_type="sigma_min")
+    with pytest.raises(ValueError, match="corrects a step by the evaluation at its end, which is not covered"):
+        scheduler.set_timesteps(8)
+    on_table("vp/UniPC-2", final_sigmas_type="sigma_min").set_timesteps(8)

@@ -295,7 +295,9 @@ class FlowScheduler(SchemeScheduler):
         told = [float(k) for k in timesteps]
         told = told[:-1] if told and told[-1] == 0 and len(told) == len(times) + 1 else told
         if len(told) != len(times) or not falls(told, math.inf, 0):
-            raise ValueError(f"time steps {shorten(told)} for {len(times)} sigmas; as many are needed, decreasing")
+            raise ValueError(
+                f"{len(told)} time steps {shorten(told)} for {len(times)} sigmas; as many are needed, decreasing"
+            )
         return np.array(times[::-1]), np.array(told[::-1])
 
     def scale_noise(self, sample: Tensor, timestep: Tensor, noise: Tensor) -> Tensor:

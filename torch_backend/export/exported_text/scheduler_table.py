@@ -223,8 +223,9 @@ class TableScheduler(SchemeScheduler):
 
         Time steps are indices of the table, fractions allowed; sigmas are ratios sigma/alpha in the table's range, of
         which a closing 0 asks for a step to zero. Raises ValueError for a number of steps that is not in
-        1 ... num_train_timesteps, for time steps and sigmas that do not decrease or leave the table, and unless exactly
-        one of the three is given.
+        1 ... num_train_timesteps, for time steps and sigmas that do not decrease or leave the table, for a
+        predictor-corrector that would evaluate where the walk ends above zero, and unless exactly one of the three is
+        given.
         """
         if sum(given is not None for given in (num_inference_steps, timesteps, sigmas)) != 1:
             raise ValueError("pass exactly one of num_inference_steps, timesteps and sigmas")
@@ -266,7 +267,9 @@ class TableScheduler(SchemeScheduler):
                 top, bottom = config.sigma_max, config.sigma_min
                 ends = high if top is None else top, low if bottom is None else bottom
                 if not ends[0] > ends[1] > 0:
-                    raise ValueError(f"sigma_max = {ends[0]!r}, sigma_min = {ends[1]!r}; two falling numbers are needed")
+                    raise ValueError(
+                        f"sigma_max = {ends[0]!r}, sigma_min = {ends[1]!r}; two falling numbers are needed"
+                    )
                 times = self._times_of_sigmas([float(sigma) for sigma in sigmas(count, *ends)])
                 if self._habits.leaves_last and key in WHOLE and config.beta_schedule != "squaredcos_cap_v2":
                     self._index_of.update({time: float(round(self._timestep(time))) for time in times})
