@@ -3,7 +3,7 @@
 Knows the names in a generated module; knows no formula of a scheme, and runs nothing. Exported files carry this text.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Protocol
@@ -27,7 +27,7 @@ class SchemeModule(Protocol):
     T_MIN: float
     PRIOR_STD: tuple[float, ...]
     COEFFICIENTS: tuple[str, ...]
-    coefficients: Callable[..., Sequence[float]]
+    coefficients: Callable[..., Any]
     step: Callable[..., Any]
 
 
@@ -58,17 +58,21 @@ class SchemeFacts:
     """Standard deviation of the prior, per block."""
     coefficient_names: tuple[str, ...]
     """One per entry of what ``coefficients`` returns."""
-    coefficients: Callable[..., Sequence[float]]
-    """``coefficients(t, s)``, with ``history`` ``coefficients(t, s, past)``: the numbers of the step from t to s."""
+    coefficients: Callable[..., Any]
+    """``coefficients(t, s)``, with ``history`` ``coefficients(t, s, past)``: the numbers of the steps from t to s, two
+    float64 tensors of any one shape, along a last dimension."""
     step: Callable[..., Any]
     """``step(z, t, s, row, network, noise)``, with ``history`` also ``past``: the step itself."""
-    log_snr: Callable[[float], float] | None = None
-    """Half the logarithm of the signal-to-noise ratio at a time; None where grids cannot be measured in it."""
-    data_weights: Callable[[float], Sequence[float]] | None = None
-    """``data_weights(t)``: factors a_1, ..., a_k, b_1, ..., b_k of the blocks of the state and of the network's output,
-    whose sum is the predicted x_0 at time t. None where a walk has no step to no noise."""
+    log_snr: Callable[..., Any] | None = None
+    """``log_snr(t)``: half the logarithm of the signal-to-noise ratio at times of any shape; None where grids cannot be measured in it."""
+    data_weights: Callable[..., Any] | None = None
+    """``data_weights(t)``: along a last dimension, factors a_1, ..., a_k, b_1, ..., b_k of the blocks of the state and
+    of the network's output, such that the predicted x_0 at time t is the sum of the blocks times their factors. None
+    where a walk has no step to no noise."""
     grid: str = "uniform"
     """The name of the time grid that walks take by default."""
+    network: str = "eps"
+    """What the network returns, by name: eps, score, x0, v, velocity or edm."""
     primed: bool = False
     """Whether the first step reads an evaluation at the start of the walk as its past."""
     mends: bool = False
@@ -108,6 +112,7 @@ def facts_of(scheme: Scheme) -> SchemeFacts:
         log_snr=getattr(scheme, "log_snr", None),
         data_weights=getattr(scheme, "data_weights", None),
         grid=getattr(scheme, "GRID", "uniform"),
+        network=getattr(scheme, "NETWORK", "eps"),
         primed=getattr(scheme, "PRIMED", False),
         mends=getattr(scheme, "MENDS", False),
         variance=getattr(scheme, "VARIANCE", None),

@@ -71,7 +71,7 @@ def _collect_outputs(
     rows = (
         [module.coefficients(start, end, times, read) for read in range(len(times))] if takes_read_count(module) else []
     )
-    return [*shown, torch.tensor([module.log_snr(start)], dtype=torch.float64), *map(torch.tensor, rows)]
+    return [*shown, torch.as_tensor(module.log_snr(start)).reshape(1), *rows]
 
 
 def takes_read_count(module: ModuleType) -> bool:

@@ -426,10 +426,11 @@ def main() -> None:
 
 def _remember_coefficients(module: ModuleType) -> Any:
     """The module with coefficients that are computed once: steps on several problems share their times."""
-    known: dict[Any, Sequence[float]] = {}
+    known: dict[Any, torch.Tensor] = {}
 
-    def coefficients(start: float, end: float, *past: Any) -> Sequence[float]:
-        key = (start, end, *(tuple(p) if isinstance(p, Sequence) else p for p in past))
+    def coefficients(start: torch.Tensor, end: torch.Tensor, *past: Any) -> torch.Tensor:
+        pasts = (tuple(map(float, p)) if isinstance(p, Sequence) else p for p in past)
+        key = (tuple(start.reshape(-1).tolist()), tuple(end.reshape(-1).tolist()), *pasts)
         if key not in known:
             known[key] = module.coefficients(start, end, *past)
         return known[key]

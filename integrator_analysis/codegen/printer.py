@@ -1,4 +1,4 @@
-"""Spells sympy expressions as Python source for float64 host scalars (math) or for tensors (torch).
+"""Spells sympy expressions as Python source for tensors: torch's functions of what varies, math's of numbers.
 
 Knows the functions that closed forms are made of, and refuses every other. A rational prints as p / q, a square root
 as sqrt; a Float in an expression is an error, because its digits would not survive printing.
@@ -6,8 +6,7 @@ as sqrt; a Float in an expression is an error, because its digits would not surv
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Sequence, Set
 
 import sympy
 from sympy.core.function import AppliedUndef
@@ -64,20 +63,21 @@ def _whole(number: int) -> str:
 
 
 class SourcePrinter(PythonCodePrinter):
-    """``namespace`` is the module that elementary functions come from; undefined functions become local variables.
+    """``numbers``: the symbols, and the functions of time, that are numbers in the source. All others are tensors.
 
-    Those of numbers come from math: torch's take tensors alone.
+    Undefined functions become local variables. An elementary function comes from torch, which takes tensors alone, and
+    of a number from math.
     """
 
     def __init__(
         self,
-        namespace: Literal["math", "torch"],
+        numbers: Set[object] = frozenset(),
         called_with: tuple[sympy.Symbol, ...] = (),
         ends: tuple[sympy.Expr, ...] = (t, s),
         tail: str = "",
     ) -> None:
         super().__init__({"fully_qualified_modules": True, "strict": False})
-        self.namespace = namespace
+        self.numbers = numbers
         self.called_with = called_with
         self.ends = ends
         self.tail = tail
@@ -139,7 +139,8 @@ class SourcePrinter(PythonCodePrinter):
         return f"{self.parenthesize(base, PRECEDENCE['Pow'], strict=True)}**{exponent}"
 
     def _module(self, argument: sympy.Expr) -> str:
-        return self.namespace if argument.free_symbols else "math"
+        constant = {c: sympy.S.One for c in argument.atoms(AppliedUndef) if c.func in self.numbers}
+        return "math" if argument.xreplace(constant).free_symbols <= self.numbers else "torch"
 
     def _print_Exp1(self, _: sympy.Expr) -> str:
         return "math.e"
@@ -149,14 +150,17 @@ class SourcePrinter(PythonCodePrinter):
         arguments = ", ".join(self._print(a) for a in call.args)
         if isinstance(call, AppliedUndef) and call.args[-1].is_Rational:
             start = self.parenthesize(call.args[-1], PRECEDENCE["Mul"])
-            width = f"math.log({self._print(call.args[0])} / {start})"
+            width = f"torch.log({self._print(call.args[0])} / {start})"
             return f"_{call.func}({self._print(call.args[-1])}, {width}{self.tail})"  # it has no local name
         if isinstance(call, AppliedUndef):
             return str(call.func) if call.args == self.called_with else local_name(call, self.ends)
         if name in KNOWN:
             return f"{self._module(call)}.{KNOWN[name]}({arguments})"
-        if name in HELPERS:
+        if name in HELPERS and self._module(call) == "torch":
             return f"_{name}({arguments})"
+        if name in HELPERS:  # helpers take tensors
+            tensors = [f"torch.tensor({self._print(a)}, dtype=torch.float64)" if a.free_symbols else self._print(a) for a in call.args]
+            return f"float(_{name}({', '.join(tensors)}))"
         raise ValueError(f"no source for the function {name}")
 
     _print_exp = _print_expm1 = _print_log1p = _print_log = _print_Function

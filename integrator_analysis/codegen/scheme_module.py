@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import sympy
 
+from integrator_analysis.algebra.symbols import u
 from integrator_analysis.analysis.accuracy.local_error import LocalError
 from integrator_analysis.codegen.header import header, package_version
 from integrator_analysis.codegen.lower.coefficients import lower_coefficients, special_functions, tail_of
@@ -88,8 +89,8 @@ def _body(
         rule=_rule(program, functions),
         tail=tail_of(program),
         ordered=any(f.signature.startswith("_generator") for f in functions),
+        steady=_is_steady(program),
         size=k,
-        identity=", ".join(str(float(i == j)) for i in range(k) for j in range(k)),
         anchor=program.parameters.get(variance),
         table=tuple(tuple(float(program.parameters[p]) for p in row) for row in table.tolist()),
         powers=max((len(q.functions) + q.lowest for q in program.quadratures), default=1),
@@ -111,7 +112,7 @@ def kernel_source(process: Process) -> str:
     functions: list[dict[str, Any]] = []
     printed: list[sympy.Expr] = []
     for name, (names, docstring) in groups.items():
-        lines, expressions = lower_kernel([sympy.Function(n) for n in names], process.definitions)
+        lines, expressions = lower_kernel([sympy.Function(n) for n in names], process)
         functions.append({"name": name, "docstring": docstring, "lines": lines})
         printed += expressions
     return render(
@@ -128,9 +129,15 @@ def kernel_source(process: Process) -> str:
     )
 
 
+def _is_steady(program: NetworkProgram) -> bool:
+    """Whether the generator of every ordered exponential is the same at all times."""
+    generators = [d.generator for d in program.definitions.values() if d.generator is not None]
+    return not any(program.definitions.resolve(e).has(u) for generator in generators for e in generator)
+
+
 def _parameters(values: Mapping[sympy.Symbol, sympy.Expr], printed: Sequence[sympy.Expr]) -> list[tuple[str, str]]:
     used = {symbol for e in printed for symbol in e.free_symbols}
-    printer = SourcePrinter("math")
+    printer = SourcePrinter()
     return [(printer.doprint(p), repr(float(v))) for p, v in values.items() if p in used]
 
 
@@ -143,7 +150,7 @@ def _prior(process: Process) -> tuple[float, ...]:
 def _rule(executed: NetworkProgram, functions: Sequence[SourceFunction]) -> list[tuple[str, str]] | None:
     """(node, weight) of the Gauss-Legendre rule on (0, 1), of as many nodes as the weights or a function need."""
     counts = [q.nodes for q in executed.quadratures]
-    if any("RULE" in line for f in functions for line in f.lines):
+    if any("_nodes(" in line for f in functions for line in f.lines):
         counts.append(INTEGRAL_NODES)
     if not counts:
         return None

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import pairwise, product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.integrate import solve_ivp
@@ -74,6 +74,10 @@ class _Kernel:
     def log_snr(self, time: float) -> float:
         mean, factor = self.at(time)
         return float(np.log(np.linalg.norm(np.linalg.solve(factor, mean))))
+
+    def log_snrs(self, times: Any) -> Any:
+        """``log_snr`` at each time of a tensor, as grids ask for it."""
+        return times.new_tensor([self.log_snr(time) for time in times.flatten().tolist()]).reshape(times.shape)
 
 
 def _predicted_data(kernel: _Kernel, z: np.ndarray, time: float, denoise: Denoiser) -> np.ndarray:
@@ -170,7 +174,7 @@ def grid_scores(process: Process) -> dict[int, dict[str, float]]:
     for order, name in product(scores, GRIDS):
         logs = []
         for evaluations in EVALUATIONS:
-            times = time_grid(name, evaluations - 1, first, process.t_min, kernel.log_snr)
+            times = time_grid(name, evaluations - 1, first, process.t_min, kernel.log_snrs)
             squares = [
                 np.mean((_walk(kernel, start, times, order, denoise) - end) ** 2) for denoise, start, end in mixtures
             ]

@@ -183,6 +183,6 @@ def test_weights_of_almost_the_whole_interval_keep_their_digits(family: str) -> 
     generator = FAMILIES[family] - process.drift
     expected = -quad_vec(lambda u: expm(generator * (u - start)) @ process.eta(u), end, start, epsrel=1e-13)[0]
     scheme = module(f"psld/conjugate(B={family}, meaning=whole)+BA(reduced)")
-    found = dict(zip(scheme.COEFFICIENTS, scheme.coefficients(start, end), strict=True))
+    found = dict(zip(scheme.COEFFICIENTS, scheme.coefficients(start, end).tolist(), strict=True))
     weights = [found[f"weight_{row}{column}_{step}"] for row, step in (("x", 2), ("m", 1)) for column in ("x", "m")]
     np.testing.assert_allclose(np.reshape(weights, (2, 2)), expected, rtol=1e-11)

@@ -237,7 +237,7 @@ def integrator(problem: Problem) -> ia.Integrator:
 def generated(problem: Problem) -> Array:
     """E(s, t) as generated source computes it: the linear part of the step is E (I - h B_t)."""
     module = integrator(problem).to_torch().module
-    values = dict(zip(module.COEFFICIENTS, module.coefficients(*problem.times), strict=True))
+    values = dict(zip(module.COEFFICIENTS, module.coefficients(*problem.times).tolist(), strict=True))
     names, h = "xm"[: problem.k], problem.times[0] - problem.times[1]
     linear = [
         [values.get(f"decay_{a}", 1.0) if a == b else values.get(f"coupling_{a}{b}", 0.0) for b in names] for a in names
@@ -280,7 +280,7 @@ def test_a_generator_that_varies_faster_than_its_size_says(rate: int, height: fl
     problem = Problem("vp", "velocity", matrix, 0, (0.9, 0.2))
     exact = np.exp(height * (np.cos(rate * 0.2) - np.cos(rate * 0.9)) / rate)
     module = integrator(problem).to_torch().module
-    values = dict(zip(module.COEFFICIENTS, module.coefficients(0.9, 0.2), strict=True))
+    values = dict(zip(module.COEFFICIENTS, module.coefficients(0.9, 0.2).tolist(), strict=True))
     assert values["decay_x"] / (1 - 0.7 * height * np.sin(rate * 0.9)) == pytest.approx(exact, rel=1e-12)
 
 

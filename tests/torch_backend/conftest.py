@@ -88,7 +88,7 @@ def kernel(request):
 
 def _alpha_sigma(t):
     b = 0.1 * t + 9.95 * t**2
-    return np.exp(-b / 2), np.sqrt(-np.expm1(-b))
+    return torch.exp(-b / 2), torch.sqrt(-torch.expm1(-b))
 
 
 def _scheme(kernel, **names):
@@ -100,7 +100,7 @@ def _scheme(kernel, **names):
 def _data_weights(t):
     """x_0 = z / alpha - (sigma / alpha) eps, of VP."""
     alpha, sigma = _alpha_sigma(t)
-    return 1 / alpha, -sigma / alpha
+    return torch.stack([1 / alpha, -sigma / alpha], -1)
 
 
 @pytest.fixture(scope="session")
@@ -109,7 +109,7 @@ def ddim(vp):
 
     def coefficients(t, s):
         (alpha_t, sigma_t), (alpha_s, sigma_s) = _alpha_sigma(t), _alpha_sigma(s)
-        return alpha_s / alpha_t, sigma_s - alpha_s / alpha_t * sigma_t
+        return torch.stack([alpha_s / alpha_t, sigma_s - alpha_s / alpha_t * sigma_t], -1)
 
     return _scheme(
         vp, SPEC="vp/DDIM", COEFFICIENTS=("decay", "weight"), coefficients=coefficients,
@@ -123,7 +123,8 @@ def heun(vp):
 
     def coefficients(t, s):
         rate = [-(0.1 + 19.9 * time) / 2 for time in (t, s)]
-        return t - s, rate[0], -rate[0] / _alpha_sigma(t)[1], rate[1], -rate[1] / _alpha_sigma(s)[1]
+        weights = [-rate[0] / _alpha_sigma(t)[1], -rate[1] / _alpha_sigma(s)[1]]
+        return torch.stack([t - s, rate[0], weights[0], rate[1], weights[1]], -1)
 
     def step(z, t, s, c, network, noise):
         h, decay_t, weight_t, decay_s, weight_s = c
@@ -143,7 +144,7 @@ def euler_maruyama(vp):
 
     def coefficients(t, s):
         step = (t - s) * (0.1 + 19.9 * t)
-        return 1 + step / 2, -step / _alpha_sigma(t)[1], np.sqrt(step)
+        return torch.stack([1 + step / 2, -step / _alpha_sigma(t)[1], torch.sqrt(step)], -1)
 
     return _scheme(
         vp, SPEC="vp/EM", STOCHASTIC=True, NOISES=1, COEFFICIENTS=("decay", "weight", "noise_x"),

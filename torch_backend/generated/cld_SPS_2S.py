@@ -27,13 +27,14 @@ Checked by `integrator-analysis verify cld/SPS-2S`: order; leading local error; 
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:85863defa3d93a2c2f40506d49a4aa1fae4e31a8ee9cc9557385966e17b84846
-Body hash: sha256:97dbe43901588d7d92775f8d6c0538c270f975f8e7d499bbe86c543b824f3095
+Body hash: sha256:a2e4046b9e8253600387960fca2597fc6f976b0ffa489f8cb8321bf4711e8cbc
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 SPEC = "cld/SPS-2S"
 PROCESS = "cld"
@@ -47,6 +48,7 @@ T_MAX = 1.0
 T_MIN = 0.001
 GRID = "karras"
 PRIOR_STD = (1.0, 0.5)
+NETWORK = "eps"
 COEFFICIENTS = (
     "skip_mm_0",
     "scale_mm_0",
@@ -69,50 +71,58 @@ gamma = 0.04
 beta_0 = 4.0
 
 
-def _phi(k: int, z: float) -> float:
-    """phi_k(z) = int_0^1 exp((1-u) z) u**(k-1)/(k-1)! du, by its series for abs(z) < 1, where the formula cancels."""
-    if abs(z) < 1.0:
-        total = 0.0
-        for j in reversed(range(20)):
-            total = total * z + 1 / math.factorial(j + k)
-        return total
-    value = math.expm1(z) / z
+def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
+    """The values, each a number or of t's shape, along the last dimension of one tensor."""
+    return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
+
+
+def _phi(k, z):
+    """phi_k(z), by its series for abs(z) < 1, where the formula cancels; both branches get a safe argument."""
+    near = z.abs() < 1.0
+    inside = torch.where(near, z, torch.zeros_like(z))
+    outside = torch.where(near, torch.ones_like(z), z)
+    series = torch.zeros_like(z)
+    for j in reversed(range(20)):
+        series = series * inside + 1 / math.factorial(j + k)
+    value = torch.expm1(outside) / outside
     for j in range(1, k):
-        value = (value - 1 / math.factorial(j)) / z
-    return value
+        value = (value - 1 / math.factorial(j)) / outside
+    return torch.where(near, series, value)
 
 
-def _at(t: float) -> tuple[float, ...]:
-    """cholesky_mm at time t."""
+def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+    """cholesky_mm at times t."""
     clock = beta_0 * t
-    moment_0 = 2 * clock**3 * math.exp(-Gamma * clock / M) * _phi(3, Gamma * clock / M)
-    moment_1 = -M * math.expm1(-Gamma * clock / M) / Gamma
-    moment_2 = clock**2 * math.exp(-Gamma * clock / M) * _phi(2, Gamma * clock / M)
-    covariance_xx = 2 * Gamma * moment_0 / M**2 + gamma * clock**2 * math.exp(-Gamma * clock / M) / M
+    moment_0 = 2 * clock**3 * torch.exp(-Gamma * clock / M) * _phi(3, Gamma * clock / M)
+    moment_1 = -M * torch.expm1(-Gamma * clock / M) / Gamma
+    moment_2 = clock**2 * torch.exp(-Gamma * clock / M) * _phi(2, Gamma * clock / M)
+    covariance_xx = 2 * Gamma * moment_0 / M**2 + gamma * clock**2 * torch.exp(-Gamma * clock / M) / M
     covariance_mx = (
-        Gamma * clock**2 * math.exp(-Gamma * clock / M) / M
-        + gamma * (1 - Gamma * clock / (2 * M)) * clock * math.exp(-Gamma * clock / M)
+        Gamma * clock**2 * torch.exp(-Gamma * clock / M) / M
+        + gamma * (1 - Gamma * clock / (2 * M)) * clock * torch.exp(-Gamma * clock / M)
     )
     covariance_mm = (
         Gamma**3 * moment_0 / (2 * M**2)
         + 2 * Gamma * moment_1
-        + M * gamma * (1 - Gamma * clock / (2 * M))**2 * math.exp(-Gamma * clock / M)
+        + M * gamma * (1 - Gamma * clock / (2 * M))**2 * torch.exp(-Gamma * clock / M)
         - 2 * Gamma**2 * moment_2 / M
     )
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
-    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    cholesky_mm = torch.sqrt(covariance_mm - cholesky_mx**2)
     return (cholesky_mm,)
 
 
-def _between(t: float, s: float, h: float) -> tuple[float, ...]:
-    """elapsed for the step from t to s = t - h."""
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+    """elapsed for steps from t to s = t - h."""
     elapsed = beta_0 * h
     return (elapsed,)
 
 
-def coefficients(t: float, s: float) -> tuple[float, ...]:
-    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
+def coefficients(t: Tensor, s: Tensor) -> Tensor:
+    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """
+    t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     t_1 = t + 1 / 2 * (s - t)
     (cholesky_mm_t,) = _at(t)
     (cholesky_mm_t_1,) = _at(t_1)
@@ -130,7 +140,7 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     weight_mm_1_3 = 2 * Gamma * elapsed_t_1_s
     weight_mm_0_3 = -Gamma * elapsed_t_1_s
     coupling_xm_4 = -elapsed_t_1_s / M
-    return (
+    return _stack(t, [
         skip_mm_0,
         scale_mm_0,
         coupling_xm_1,
@@ -143,55 +153,58 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
         weight_mm_1_3,
         weight_mm_0_3,
         coupling_xm_4,
-    )
+    ])
 
 
-def log_snr(t: float) -> float:
-    """lambda(t), half the logarithm of the signal-to-noise ratio."""
-    return -math.log(math.hypot(*data_weights(t)[2:]))
+def log_snr(t: Tensor) -> Tensor:
+    """lambda(t), half the logarithm of the signal-to-noise ratio, at times of any shape."""
+    return -torch.log(torch.linalg.vector_norm(data_weights(t)[..., 2:], dim=-1))
 
 
-def data_weights(t: float) -> tuple[float, ...]:
-    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+def data_weights(t: Tensor) -> Tensor:
+    """Factors along a last dimension, of z's blocks and then of the network output's: the predicted x_0 at times t
+    is the sum of the blocks times their factors.
+    """
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_0 * t
-    moment_0 = 2 * clock**3 * math.exp(-Gamma * clock / M) * _phi(3, Gamma * clock / M)
-    moment_1 = -M * math.expm1(-Gamma * clock / M) / Gamma
-    moment_2 = clock**2 * math.exp(-Gamma * clock / M) * _phi(2, Gamma * clock / M)
-    mean_x = (Gamma * clock / (2 * M) + 1) * math.exp(-Gamma * clock / (2 * M))
-    mean_m = -clock * math.exp(-Gamma * clock / (2 * M))
-    covariance_xx = 2 * Gamma * moment_0 / M**2 + gamma * clock**2 * math.exp(-Gamma * clock / M) / M
+    moment_0 = 2 * clock**3 * torch.exp(-Gamma * clock / M) * _phi(3, Gamma * clock / M)
+    moment_1 = -M * torch.expm1(-Gamma * clock / M) / Gamma
+    moment_2 = clock**2 * torch.exp(-Gamma * clock / M) * _phi(2, Gamma * clock / M)
+    mean_x = (Gamma * clock / (2 * M) + 1) * torch.exp(-Gamma * clock / (2 * M))
+    mean_m = -clock * torch.exp(-Gamma * clock / (2 * M))
+    covariance_xx = 2 * Gamma * moment_0 / M**2 + gamma * clock**2 * torch.exp(-Gamma * clock / M) / M
     covariance_mx = (
-        Gamma * clock**2 * math.exp(-Gamma * clock / M) / M
-        + gamma * (1 - Gamma * clock / (2 * M)) * clock * math.exp(-Gamma * clock / M)
+        Gamma * clock**2 * torch.exp(-Gamma * clock / M) / M
+        + gamma * (1 - Gamma * clock / (2 * M)) * clock * torch.exp(-Gamma * clock / M)
     )
     covariance_mm = (
         Gamma**3 * moment_0 / (2 * M**2)
         + 2 * Gamma * moment_1
-        + M * gamma * (1 - Gamma * clock / (2 * M))**2 * math.exp(-Gamma * clock / M)
+        + M * gamma * (1 - Gamma * clock / (2 * M))**2 * torch.exp(-Gamma * clock / M)
         - 2 * Gamma**2 * moment_2 / M
     )
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
-    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    cholesky_mm = torch.sqrt(covariance_mm - cholesky_mx**2)
     pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
     pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
-    ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    return (
+    ratio = 1 / torch.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
+    return _stack(t, [
         ratio**2 * pull_x,
         ratio**2 * pull_m,
         -ratio**2 * cholesky_mx * pull_m - ratio**2 * cholesky_xx * pull_x,
         -ratio**2 * cholesky_mm * pull_m,
-    )
+    ])
 
 
 def step(
-    z: torch.Tensor,
-    t: torch.Tensor,
-    s: torch.Tensor,
-    c: torch.Tensor,
-    network: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    noise: torch.Tensor | None = None,
-) -> torch.Tensor:
+    z: Tensor,
+    t: Tensor,
+    s: Tensor,
+    c: Tensor,
+    network: Callable[[Tensor, Tensor], Tensor],
+    noise: Tensor | None = None,
+) -> Tensor:
     """One step from t to s < t, forward diffusion times as 0-d tensors.
 
     z: (n, 2 * channels, ...); c: one row of the coefficient table; network(z, t) gives eps of z's shape;

@@ -20,13 +20,14 @@ Checked by `integrator-analysis verify cld/SSCS`: weak order; leading weak error
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:18108300b2eece1896fa256b89a3ac2461d53f50834df58217d3622c41702f85
-Body hash: sha256:82e9f539fa070dc464880fabc4a9cea9db7415ed65f5d1e2579ddb9b79121322
+Body hash: sha256:71aec9081055abdf0df19665dc38a1e3166e717705222fed0515e3d798b486e3
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 SPEC = "cld/SSCS"
 PROCESS = "cld"
@@ -40,6 +41,7 @@ T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
+NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x_1",
     "coupling_xm_1",
@@ -66,68 +68,78 @@ gamma = 0.04
 beta_0 = 4.0
 
 
-def _phi(k: int, z: float) -> float:
-    """phi_k(z) = int_0^1 exp((1-u) z) u**(k-1)/(k-1)! du, by its series for abs(z) < 1, where the formula cancels."""
-    if abs(z) < 1.0:
-        total = 0.0
-        for j in reversed(range(20)):
-            total = total * z + 1 / math.factorial(j + k)
-        return total
-    value = math.expm1(z) / z
+def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
+    """The values, each a number or of t's shape, along the last dimension of one tensor."""
+    return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
+
+
+def _phi(k, z):
+    """phi_k(z), by its series for abs(z) < 1, where the formula cancels; both branches get a safe argument."""
+    near = z.abs() < 1.0
+    inside = torch.where(near, z, torch.zeros_like(z))
+    outside = torch.where(near, torch.ones_like(z), z)
+    series = torch.zeros_like(z)
+    for j in reversed(range(20)):
+        series = series * inside + 1 / math.factorial(j + k)
+    value = torch.expm1(outside) / outside
     for j in range(1, k):
-        value = (value - 1 / math.factorial(j)) / z
-    return value
+        value = (value - 1 / math.factorial(j)) / outside
+    return torch.where(near, series, value)
 
 
-def _at(t: float) -> tuple[float, ...]:
-    """beta, cholesky_mm at time t."""
+def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+    """beta, cholesky_mm at times t."""
     beta = beta_0
     clock = beta_0 * t
-    moment_0 = 2 * clock**3 * math.exp(-Gamma * clock / M) * _phi(3, Gamma * clock / M)
-    moment_1 = -M * math.expm1(-Gamma * clock / M) / Gamma
-    moment_2 = clock**2 * math.exp(-Gamma * clock / M) * _phi(2, Gamma * clock / M)
-    covariance_xx = 2 * Gamma * moment_0 / M**2 + gamma * clock**2 * math.exp(-Gamma * clock / M) / M
+    moment_0 = 2 * clock**3 * torch.exp(-Gamma * clock / M) * _phi(3, Gamma * clock / M)
+    moment_1 = -M * torch.expm1(-Gamma * clock / M) / Gamma
+    moment_2 = clock**2 * torch.exp(-Gamma * clock / M) * _phi(2, Gamma * clock / M)
+    covariance_xx = 2 * Gamma * moment_0 / M**2 + gamma * clock**2 * torch.exp(-Gamma * clock / M) / M
     covariance_mx = (
-        Gamma * clock**2 * math.exp(-Gamma * clock / M) / M
-        + gamma * (1 - Gamma * clock / (2 * M)) * clock * math.exp(-Gamma * clock / M)
+        Gamma * clock**2 * torch.exp(-Gamma * clock / M) / M
+        + gamma * (1 - Gamma * clock / (2 * M)) * clock * torch.exp(-Gamma * clock / M)
     )
     covariance_mm = (
         Gamma**3 * moment_0 / (2 * M**2)
         + 2 * Gamma * moment_1
-        + M * gamma * (1 - Gamma * clock / (2 * M))**2 * math.exp(-Gamma * clock / M)
+        + M * gamma * (1 - Gamma * clock / (2 * M))**2 * torch.exp(-Gamma * clock / M)
         - 2 * Gamma**2 * moment_2 / M
     )
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
-    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    cholesky_mm = torch.sqrt(covariance_mm - cholesky_mx**2)
     return beta, cholesky_mm
 
 
-def _between(t: float, s: float, h: float) -> tuple[float, ...]:
-    """propagator_xx, propagator_xm, propagator_mx, propagator_mm, spread_m, spread_slope_xm, spread_x for the step from t to s = t - h."""
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+    """propagator_xx, propagator_xm, propagator_mx, propagator_mm, spread_m, spread_slope_xm, spread_x for steps
+    from t to s = t - h.
+    """
     elapsed = beta_0 * h
-    propagator_xx = (Gamma * elapsed / (2 * M) + 1) * math.exp(-Gamma * elapsed / (2 * M))
-    propagator_xm = -elapsed * math.exp(-Gamma * elapsed / (2 * M)) / M
-    propagator_mx = elapsed * math.exp(-Gamma * elapsed / (2 * M))
-    propagator_mm = (1 - Gamma * elapsed / (2 * M)) * math.exp(-Gamma * elapsed / (2 * M))
-    spread_moment_0 = 2 * elapsed**3 * math.exp(-Gamma * elapsed / M) * _phi(3, Gamma * elapsed / M)
-    spread_moment_1 = -M * math.expm1(-Gamma * elapsed / M) / Gamma
-    spread_moment_2 = elapsed**2 * math.exp(-Gamma * elapsed / M) * _phi(2, Gamma * elapsed / M)
+    propagator_xx = (Gamma * elapsed / (2 * M) + 1) * torch.exp(-Gamma * elapsed / (2 * M))
+    propagator_xm = -elapsed * torch.exp(-Gamma * elapsed / (2 * M)) / M
+    propagator_mx = elapsed * torch.exp(-Gamma * elapsed / (2 * M))
+    propagator_mm = (1 - Gamma * elapsed / (2 * M)) * torch.exp(-Gamma * elapsed / (2 * M))
+    spread_moment_0 = 2 * elapsed**3 * torch.exp(-Gamma * elapsed / M) * _phi(3, Gamma * elapsed / M)
+    spread_moment_1 = -M * torch.expm1(-Gamma * elapsed / M) / Gamma
+    spread_moment_2 = elapsed**2 * torch.exp(-Gamma * elapsed / M) * _phi(2, Gamma * elapsed / M)
     spread_m = (
         Gamma**3 * spread_moment_0 / (2 * M**2)
         + 2 * Gamma * spread_moment_1
         - 2 * Gamma**2 * spread_moment_2 / M
     )
-    spread_slope_xm = -Gamma * elapsed**2 * math.exp(-Gamma * elapsed / M) / (M * spread_m)
+    spread_slope_xm = -Gamma * elapsed**2 * torch.exp(-Gamma * elapsed / M) / (M * spread_m)
     spread_x = (
-        Gamma * elapsed**2 * math.exp(-Gamma * elapsed / M) * spread_slope_xm / M
+        Gamma * elapsed**2 * torch.exp(-Gamma * elapsed / M) * spread_slope_xm / M
         + 2 * Gamma * spread_moment_0 / M**2
     )
     return propagator_xx, propagator_xm, propagator_mx, propagator_mm, spread_m, spread_slope_xm, spread_x
 
 
-def coefficients(t: float, s: float) -> tuple[float, ...]:
-    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
+def coefficients(t: Tensor, s: Tensor) -> Tensor:
+    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """
+    t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s
     t_1 = t + 1 / 2 * (s - t)
     beta_t, cholesky_mm_t = _at(t)
@@ -135,21 +147,21 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     propagator_xx_t_1_s, propagator_xm_t_1_s, propagator_mx_t_1_s, propagator_mm_t_1_s, spread_m_t_1_s, spread_slope_xm_t_1_s, spread_x_t_1_s = _between(t_1, s, t_1 - s)
     decay_x_1 = propagator_xx_t_t_1
     coupling_xm_1 = propagator_xm_t_t_1
-    noise_x_1 = math.sqrt(spread_x_t_t_1)
-    noise_xm_1 = math.sqrt(spread_m_t_t_1) * spread_slope_xm_t_t_1
+    noise_x_1 = torch.sqrt(spread_x_t_t_1)
+    noise_xm_1 = torch.sqrt(spread_m_t_t_1) * spread_slope_xm_t_t_1
     coupling_mx_1 = propagator_mx_t_t_1
     decay_m_1 = propagator_mm_t_t_1
-    noise_m_1 = math.sqrt(spread_m_t_t_1)
+    noise_m_1 = torch.sqrt(spread_m_t_t_1)
     decay_m_2 = 2 * Gamma * h * beta_t / M + 1
     weight_mm_2 = -2 * Gamma * h * beta_t / cholesky_mm_t
     decay_x_3 = propagator_xx_t_1_s
     coupling_xm_3 = propagator_xm_t_1_s
-    noise_x_3 = math.sqrt(spread_x_t_1_s)
-    noise_xm_3 = math.sqrt(spread_m_t_1_s) * spread_slope_xm_t_1_s
+    noise_x_3 = torch.sqrt(spread_x_t_1_s)
+    noise_xm_3 = torch.sqrt(spread_m_t_1_s) * spread_slope_xm_t_1_s
     coupling_mx_3 = propagator_mx_t_1_s
     decay_m_3 = propagator_mm_t_1_s
-    noise_m_3 = math.sqrt(spread_m_t_1_s)
-    return (
+    noise_m_3 = torch.sqrt(spread_m_t_1_s)
+    return _stack(t, [
         decay_x_1,
         coupling_xm_1,
         noise_x_1,
@@ -166,55 +178,58 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
         coupling_mx_3,
         decay_m_3,
         noise_m_3,
-    )
+    ])
 
 
-def log_snr(t: float) -> float:
-    """lambda(t), half the logarithm of the signal-to-noise ratio."""
-    return -math.log(math.hypot(*data_weights(t)[2:]))
+def log_snr(t: Tensor) -> Tensor:
+    """lambda(t), half the logarithm of the signal-to-noise ratio, at times of any shape."""
+    return -torch.log(torch.linalg.vector_norm(data_weights(t)[..., 2:], dim=-1))
 
 
-def data_weights(t: float) -> tuple[float, ...]:
-    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+def data_weights(t: Tensor) -> Tensor:
+    """Factors along a last dimension, of z's blocks and then of the network output's: the predicted x_0 at times t
+    is the sum of the blocks times their factors.
+    """
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_0 * t
-    moment_0 = 2 * clock**3 * math.exp(-Gamma * clock / M) * _phi(3, Gamma * clock / M)
-    moment_1 = -M * math.expm1(-Gamma * clock / M) / Gamma
-    moment_2 = clock**2 * math.exp(-Gamma * clock / M) * _phi(2, Gamma * clock / M)
-    mean_x = (Gamma * clock / (2 * M) + 1) * math.exp(-Gamma * clock / (2 * M))
-    mean_m = -clock * math.exp(-Gamma * clock / (2 * M))
-    covariance_xx = 2 * Gamma * moment_0 / M**2 + gamma * clock**2 * math.exp(-Gamma * clock / M) / M
+    moment_0 = 2 * clock**3 * torch.exp(-Gamma * clock / M) * _phi(3, Gamma * clock / M)
+    moment_1 = -M * torch.expm1(-Gamma * clock / M) / Gamma
+    moment_2 = clock**2 * torch.exp(-Gamma * clock / M) * _phi(2, Gamma * clock / M)
+    mean_x = (Gamma * clock / (2 * M) + 1) * torch.exp(-Gamma * clock / (2 * M))
+    mean_m = -clock * torch.exp(-Gamma * clock / (2 * M))
+    covariance_xx = 2 * Gamma * moment_0 / M**2 + gamma * clock**2 * torch.exp(-Gamma * clock / M) / M
     covariance_mx = (
-        Gamma * clock**2 * math.exp(-Gamma * clock / M) / M
-        + gamma * (1 - Gamma * clock / (2 * M)) * clock * math.exp(-Gamma * clock / M)
+        Gamma * clock**2 * torch.exp(-Gamma * clock / M) / M
+        + gamma * (1 - Gamma * clock / (2 * M)) * clock * torch.exp(-Gamma * clock / M)
     )
     covariance_mm = (
         Gamma**3 * moment_0 / (2 * M**2)
         + 2 * Gamma * moment_1
-        + M * gamma * (1 - Gamma * clock / (2 * M))**2 * math.exp(-Gamma * clock / M)
+        + M * gamma * (1 - Gamma * clock / (2 * M))**2 * torch.exp(-Gamma * clock / M)
         - 2 * Gamma**2 * moment_2 / M
     )
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
-    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    cholesky_mm = torch.sqrt(covariance_mm - cholesky_mx**2)
     pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
     pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
-    ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    return (
+    ratio = 1 / torch.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
+    return _stack(t, [
         ratio**2 * pull_x,
         ratio**2 * pull_m,
         -ratio**2 * cholesky_mx * pull_m - ratio**2 * cholesky_xx * pull_x,
         -ratio**2 * cholesky_mm * pull_m,
-    )
+    ])
 
 
 def step(
-    z: torch.Tensor,
-    t: torch.Tensor,
-    s: torch.Tensor,
-    c: torch.Tensor,
-    network: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    noise: torch.Tensor,
-) -> torch.Tensor:
+    z: Tensor,
+    t: Tensor,
+    s: Tensor,
+    c: Tensor,
+    network: Callable[[Tensor, Tensor], Tensor],
+    noise: Tensor,
+) -> Tensor:
     """One step from t to s < t, forward diffusion times as 0-d tensors.
 
     z: (n, 2 * channels, ...); c: one row of the coefficient table; network(z, t) gives eps of z's shape;

@@ -193,11 +193,19 @@ BETAS = (
 
 
 def _decay(t, s, betas):
-    """-log of the product of 1 - beta from s to t, where beta_k acts between the times k and k + 1."""
+    """-log of the product of 1 - beta from s to t, where beta_k acts between the times k and k + 1.
+
+    From sums of the rates up to each k and what rounding took from them, so that no difference of two sums cancels.
+    """
     rates = -torch.log1p(-torch.tensor(betas, dtype=t.dtype, device=t.device))
-    k = torch.arange(len(betas), dtype=t.dtype, device=t.device)
-    s = torch.as_tensor(s, dtype=t.dtype, device=t.device)
-    return (rates * ((t[..., None] - k).clamp(0, 1) - (s[..., None] - k).clamp(0, 1))).sum(-1)
+    sums = torch.nn.functional.pad(rates.cumsum(0), (1, 0))
+    rests = torch.nn.functional.pad((rates - sums.diff()).cumsum(0), (1, 0))
+    t, s = (torch.as_tensor(x, dtype=t.dtype, device=t.device).clamp(0, len(betas)) for x in (t, s))
+    first, last = torch.minimum(t, s), torch.maximum(t, s)
+    i, j = (x.long().clamp(max=len(betas) - 1) for x in (first, last))
+    between = sums[j] - sums[i + 1] + (rests[j] - rests[i + 1])
+    apart = rates[i] * (i + 1 - first) + between + rates[j] * (last - j)
+    return torch.sign(t - s) * torch.where(i == j, rates[i] * (last - first), apart)
 
 
 def _decay_rate(t, betas):

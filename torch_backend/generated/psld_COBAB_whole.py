@@ -26,13 +26,14 @@ Checked by `integrator-analysis verify psld/COBAB-whole`: weak order; leading we
     step; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
     log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:397ab7f56984f90b73bcbeb932bf8efc07726c2704b506b1bb1653b1b1498bb8
-Body hash: sha256:cb52b5f8937ad667ef93aeb1c0f305ef9539b7a2719c9cd8b236f88195bb38a5
+Body hash: sha256:b2308b1cc35bb452170194aa7de5fd6d62423f1d39353648372610ff045f3a55
 """
 
 import math
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 SPEC = "psld/COBAB-whole"
 PROCESS = "psld"
@@ -46,6 +47,7 @@ T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
+NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x_1",
     "noise_x_1",
@@ -118,148 +120,106 @@ RULE = (
 )
 
 
-def _phi(k: int, z: float) -> float:
-    """phi_k(z) = int_0^1 exp((1-u) z) u**(k-1)/(k-1)! du, by its series for abs(z) < 1, where the formula cancels."""
-    if abs(z) < 1.0:
-        total = 0.0
-        for j in reversed(range(20)):
-            total = total * z + 1 / math.factorial(j + k)
-        return total
-    value = math.expm1(z) / z
+
+def _nodes(like: Tensor) -> tuple[Tensor, ...]:
+    """The nodes and the weights of the rule, along a new dimension before those of ``like``."""
+    rule = torch.tensor(RULE, dtype=like.dtype, device=like.device)
+    return rule.reshape(-1, 2, *[1] * like.dim()).unbind(1)
+
+
+def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
+    """The values, each a number or of t's shape, along the last dimension of one tensor."""
+    return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
+
+
+def _phi(k, z):
+    """phi_k(z), by its series for abs(z) < 1, where the formula cancels; both branches get a safe argument."""
+    near = z.abs() < 1.0
+    inside = torch.where(near, z, torch.zeros_like(z))
+    outside = torch.where(near, torch.ones_like(z), z)
+    series = torch.zeros_like(z)
+    for j in reversed(range(20)):
+        series = series * inside + 1 / math.factorial(j + k)
+    value = torch.expm1(outside) / outside
     for j in range(1, k):
-        value = (value - 1 / math.factorial(j)) / z
-    return value
+        value = (value - 1 / math.factorial(j)) / outside
+    return torch.where(near, series, value)
 
 
-def _cosh_sqrt(x: float) -> float:
-    """cosh(sqrt(x)), entire in x."""
-    return math.cosh(math.sqrt(x)) if x >= 0 else math.cos(math.sqrt(-x))
+def _cosh_sqrt(x):
+    """cosh(sqrt(x)), entire in x; both branches get a safe argument."""
+    one = torch.ones_like(x)
+    above, below = torch.sqrt(torch.where(x > 0, x, one)), torch.sqrt(torch.where(x < 0, -x, one))
+    return torch.where(x > 0, torch.cosh(above), torch.where(x < 0, torch.cos(below), one))
 
 
-def _sinhc_sqrt(x: float) -> float:
-    """sinh(sqrt(x)) / sqrt(x), entire in x. The quotient does not cancel, so only x = 0 is special."""
-    if x == 0:
-        return 1.0
-    root = math.sqrt(abs(x))
-    return math.sinh(root) / root if x > 0 else math.sin(root) / root
+def _sinhc_sqrt(x):
+    """sinh(sqrt(x)) / sqrt(x), entire in x; both branches get a safe argument. The quotient does not cancel."""
+    one = torch.ones_like(x)
+    above, below = torch.sqrt(torch.where(x > 0, x, one)), torch.sqrt(torch.where(x < 0, -x, one))
+    return torch.where(x > 0, torch.sinh(above) / above, torch.where(x < 0, torch.sin(below) / below, one))
 
 
-def _product(a: Sequence[float], b: Sequence[float]) -> list[float]:
-    """The product of two matrices, each row by row."""
-    size = range(2)
-    return [sum(a[i * 2 + k] * b[k * 2 + j] for k in size) for i in size for j in size]
+def _exponential(a: Tensor) -> Tensor:
+    """The exponentials of matrices, entries row by row along the last dimension."""
+    a_11, a_12, a_21, a_22 = a.unbind(-1)
+    half, rest = (a_11 + a_22) / 2, (a_11 - a_22) / 2
+    x = rest * rest + a_12 * a_21
+    even, odd = torch.exp(half) * _cosh_sqrt(x), torch.exp(half) * _sinhc_sqrt(x)
+    return torch.stack((even + odd * rest, odd * a_12, odd * a_21, even - odd * rest), -1)
 
 
-def _commutator(a: Sequence[float], b: Sequence[float]) -> list[float]:
-    """a b - b a."""
-    return [x - y for x, y in zip(_product(a, b), _product(b, a), strict=True)]
+def _ordered_exponential(s: Tensor, h: Tensor) -> Tensor:
+    """E(s, s + h): the exponential of h _generator(t), which is the same at all times t."""
+    return _exponential(h[..., None] * _generator(h))
 
 
-def _exponential(a: Sequence[float]) -> list[float]:
-    """The exponential of a matrix."""
-    half, rest = (a[0] + a[3]) / 2, (a[0] - a[3]) / 2
-    x = rest * rest + a[1] * a[2]
-    even, odd = math.exp(half) * _cosh_sqrt(x), math.exp(half) * _sinhc_sqrt(x)
-    return [even + odd * rest, odd * a[1], odd * a[2], even - odd * rest]
-
-
-def _magnus(generator: Callable[[float], Sequence[float]], width: float, count: int) -> list[float]:
-    """The ordered exponential of generator(x), x from 0 to width: Magnus's series to sixth order on sub-steps.
-
-    Source: Blanes, Casas, Oteo and Ros, Physics Reports 470 (2009), section 5.4; here E stands left of the generator,
-    so commutators change their sign.
-    """
-    h = width / count
-    total = [1.0, 0.0, 0.0, 1.0]
-    for n in range(count):
-        middle = (n + 0.5) * h
-        a, b, c = (generator(middle + x * h) for x in (-math.sqrt(0.15), 0.0, math.sqrt(0.15)))
-        one = [h * y for y in b]
-        two = [math.sqrt(15) / 3 * h * (z - x) for x, z in zip(a, c, strict=True)]
-        three = [10 / 3 * h * (z - 2 * y + x) for x, y, z in zip(a, b, c, strict=True)]
-        inner = _commutator(two, one)
-        left = [-20 * x - z + y for x, y, z in zip(one, inner, three, strict=True)]
-        deep = _commutator([2 * z + y for y, z in zip(inner, three, strict=True)], one)
-        right = [x - y / 60 for x, y in zip(two, deep, strict=True)]
-        outer = _commutator(right, left)
-        total = _product(total, _exponential([x + z / 12 + w / 240 for x, z, w in zip(one, three, outer, strict=True)]))
-    return total
-
-
-def _ordered_exponential(s: float, h: float) -> tuple[float, ...]:
-    """E(s, s + h) row by row: dE(s, u)/du = E _generator(u), E(s, s) = I.
-
-    Sub-steps have equal length, or equal ratio where that takes fewer (a generator that grows towards time 0), and are
-    halved until E changes by less than 1e-13; of sixth order, what remains is 1/63 of the change.
-    """
-
-    def even(x: float) -> Sequence[float]:
-        return _generator(s + x)
-
-    def graded(x: float) -> Sequence[float]:
-        time = s * math.exp(x)
-        return [time * y for y in _generator(time)]
-
-    def cost(choice: tuple[Callable[[float], Sequence[float]], float]) -> float:
-        return max(sum(map(abs, choice[0](share * choice[1]))) for share in (0.0, 0.5, 1.0)) * abs(choice[1])
-
-    generator, width = chosen = min((even, h), (graded, math.log1p(h / s)), key=cost)
-    count = max(2, math.ceil(6 * cost(chosen)))
-    total = _magnus(generator, width, count)
-    while True:
-        count, before = 2 * count, total
-        total = _magnus(generator, width, count)
-        change = max(abs(x - y) for x, y in zip(before, total, strict=True))
-        if change <= (1e-13 + 1e-16 * count) * max(map(abs, total)) or count > 2**17:  # rounding grows with the count
-            return tuple(total)
-
-
-def _generator(t: float) -> tuple[float, ...]:
-    """B - L at time t, row by row."""
+def _generator(t: Tensor) -> Tensor:
+    """The entries of B - L at times t, row by row along the last dimension."""
     beta = beta_0
-    return Gamma * beta + lambda_, lambda_ - beta / (2 * M), lambda_ + beta / 2, lambda_ + nu * beta
+    return _stack(t, [Gamma * beta + lambda_, lambda_ - beta / (2 * M), lambda_ + beta / 2, lambda_ + nu * beta])
 
 
-def _at(t: float) -> tuple[float, ...]:
-    """eta_xx, eta_xm, eta_mm at time t."""
+def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+    """eta_xx, eta_xm, eta_mm at times t."""
     beta = beta_0
     clock = beta_0 * t
-    moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
-    moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
-    moment_2 = 2 * clock**3 * math.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
+    moment_0 = -2 * torch.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
+    moment_1 = clock**2 * torch.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
+    moment_2 = 2 * clock**3 * torch.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
     covariance_xx = (
         Gamma * moment_0
-        + gamma * clock**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
+        + gamma * clock**2 * torch.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
         + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
         - Gamma * (Gamma - nu) * moment_1 / 2
     )
     covariance_mx = (
-        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
+        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * torch.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
+        - clock**2 * (Gamma - nu) * torch.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
-        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
+        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * torch.exp(-Gamma * clock / 2 - nu * clock / 2)
         + M * nu * (Gamma - nu) * moment_1 / 2
         + M * nu * moment_0
         + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
     )
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
-    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    cholesky_mm = torch.sqrt(covariance_mm - cholesky_mx**2)
     eta_xx = Gamma * beta / (2 * cholesky_xx)
     eta_xm = -Gamma * beta * cholesky_mx / (2 * cholesky_mm * cholesky_xx)
     eta_mm = M * nu * beta / (2 * cholesky_mm)
     return eta_xx, eta_xm, eta_mm
 
 
-def _between(t: float, s: float, h: float) -> tuple[float, ...]:
-    """elapsed, propagator_xx, propagator_xm, propagator_mx, propagator_mm for the step from t to s = t - h."""
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _ordered_exponential(s, h)
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+    """elapsed, propagator_xx, propagator_xm, propagator_mx, propagator_mm for steps from t to s = t - h."""
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _ordered_exponential(s, h).unbind(-1)
     elapsed = beta_0 * h
     return elapsed, propagator_xx, propagator_xm, propagator_mx, propagator_mm
 
 
-def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
+def _integrands(u: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
     """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, between s and t."""
     eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
     _, propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h)
@@ -271,20 +231,22 @@ def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
     )
 
 
-def _integrate(t: float, s: float, h: float) -> tuple[float, ...]:
+def _integrate(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """The integrals of _integrands over u from s to t = s + h, by the rule in sqrt(u).
 
     A node is handed on with its distance d from s, of which u - s would be a rounded value.
     """
-    low, width = math.sqrt(s), h / (math.sqrt(t) + math.sqrt(s))
-    steps = [(width * node, 2 * width * weight) for node, weight in RULE]
-    points = [(step * (2 * low + step), factor * (low + step)) for step, factor in steps]
-    values = [[factor * value for value in _integrands(s + d, s, d)] for d, factor in points]
-    return tuple(math.fsum(column) for column in zip(*values, strict=True))
+    nodes, weights = _nodes(h)
+    low, width = torch.sqrt(s), h / (torch.sqrt(t) + torch.sqrt(s))
+    step = width * nodes
+    d, factor = step * (2 * low + step), 2 * width * weights * (low + step)
+    return tuple((factor * value).sum(0) for value in _integrands(s + d, s, d))
 
 
-def coefficients(t: float, s: float) -> tuple[float, ...]:
-    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
+def coefficients(t: Tensor, s: Tensor) -> Tensor:
+    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """
+    t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s
     t_1 = t + 1 / 2 * (s - t)
     _, _, _, propagator_mx_s_t, propagator_mm_s_t = _between(s, t, s - t)
@@ -293,10 +255,10 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     elapsed, propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s, h)
     _, _, _, propagator_mx_t_1_t, propagator_mm_t_1_t = _between(t_1, t, t_1 - t)
     _, _, psi_0_mx_t_1_t, psi_0_mm_t_1_t = _integrate(t_1, t, t_1 - t)
-    decay_x_1 = math.exp(-Gamma * elapsed / 2)
-    noise_x_1 = math.sqrt(-math.expm1(-Gamma * elapsed))
-    decay_m_1 = math.exp(-nu * elapsed / 2)
-    noise_m_1 = math.sqrt(M) * math.sqrt(-math.expm1(-nu * elapsed))
+    decay_x_1 = torch.exp(-Gamma * elapsed / 2)
+    noise_x_1 = torch.sqrt(-torch.expm1(-Gamma * elapsed))
+    decay_m_1 = torch.exp(-nu * elapsed / 2)
+    noise_m_1 = math.sqrt(M) * torch.sqrt(-torch.expm1(-nu * elapsed))
     coupling_mx_2 = -lambda_ * h / 2
     decay_m_2 = 1 - lambda_ * h / 2
     weight_mx_2 = -psi_0_mx_t_1_t
@@ -324,7 +286,7 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     coupling_xm_6 = propagator_xm
     coupling_mx_6 = propagator_mx
     decay_m_6 = propagator_mm
-    return (
+    return _stack(t, [
         decay_x_1,
         noise_x_1,
         decay_m_1,
@@ -349,60 +311,63 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
         coupling_xm_6,
         coupling_mx_6,
         decay_m_6,
-    )
+    ])
 
 
-def log_snr(t: float) -> float:
-    """lambda(t), half the logarithm of the signal-to-noise ratio."""
-    return -math.log(math.hypot(*data_weights(t)[2:]))
+def log_snr(t: Tensor) -> Tensor:
+    """lambda(t), half the logarithm of the signal-to-noise ratio, at times of any shape."""
+    return -torch.log(torch.linalg.vector_norm(data_weights(t)[..., 2:], dim=-1))
 
 
-def data_weights(t: float) -> tuple[float, ...]:
-    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+def data_weights(t: Tensor) -> Tensor:
+    """Factors along a last dimension, of z's blocks and then of the network output's: the predicted x_0 at times t
+    is the sum of the blocks times their factors.
+    """
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_0 * t
-    moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
-    moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
-    moment_2 = 2 * clock**3 * math.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
-    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * math.exp(-Gamma * clock / 4 - nu * clock / 4)
-    mean_m = -clock * math.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
+    moment_0 = -2 * torch.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
+    moment_1 = clock**2 * torch.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
+    moment_2 = 2 * clock**3 * torch.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
+    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * torch.exp(-Gamma * clock / 4 - nu * clock / 4)
+    mean_m = -clock * torch.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
     covariance_xx = (
         Gamma * moment_0
-        + gamma * clock**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
+        + gamma * clock**2 * torch.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
         + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
         - Gamma * (Gamma - nu) * moment_1 / 2
     )
     covariance_mx = (
-        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
+        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * torch.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
+        - clock**2 * (Gamma - nu) * torch.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
-        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
+        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * torch.exp(-Gamma * clock / 2 - nu * clock / 2)
         + M * nu * (Gamma - nu) * moment_1 / 2
         + M * nu * moment_0
         + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
     )
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
-    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    cholesky_mm = torch.sqrt(covariance_mm - cholesky_mx**2)
     pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
     pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
-    ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    return (
+    ratio = 1 / torch.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
+    return _stack(t, [
         ratio**2 * pull_x,
         ratio**2 * pull_m,
         -ratio**2 * cholesky_mx * pull_m - ratio**2 * cholesky_xx * pull_x,
         -ratio**2 * cholesky_mm * pull_m,
-    )
+    ])
 
 
 def step(
-    z: torch.Tensor,
-    t: torch.Tensor,
-    s: torch.Tensor,
-    c: torch.Tensor,
-    network: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    noise: torch.Tensor,
-) -> torch.Tensor:
+    z: Tensor,
+    t: Tensor,
+    s: Tensor,
+    c: Tensor,
+    network: Callable[[Tensor, Tensor], Tensor],
+    noise: Tensor,
+) -> Tensor:
     """One step from t to s < t, forward diffusion times as 0-d tensors.
 
     z: (n, 2 * channels, ...); c: one row of the coefficient table; network(z, t) gives eps of z's shape;

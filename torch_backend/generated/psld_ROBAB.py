@@ -24,13 +24,14 @@ Checked by `integrator-analysis verify psld/ROBAB`: weak order; leading weak err
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:03a8fe65832b6daf5fa667e2f1de63ff7801133972ad32ad31aa3a5627a8003f
-Body hash: sha256:b8e6d05f38eec828331a1c13aa8fc760d435f90c0e8b7dddd3f1a86715b2b770
+Body hash: sha256:6e4eba3490f9ff9ab19c2039dbec5a5dcfe1d6dcdc63a6a51fc034c28601954c
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 SPEC = "psld/ROBAB"
 PROCESS = "psld"
@@ -44,6 +45,7 @@ T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
+NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x_1",
     "noise_x_1",
@@ -69,57 +71,65 @@ gamma = 0.04
 beta_0 = 8.0
 
 
-def _phi(k: int, z: float) -> float:
-    """phi_k(z) = int_0^1 exp((1-u) z) u**(k-1)/(k-1)! du, by its series for abs(z) < 1, where the formula cancels."""
-    if abs(z) < 1.0:
-        total = 0.0
-        for j in reversed(range(20)):
-            total = total * z + 1 / math.factorial(j + k)
-        return total
-    value = math.expm1(z) / z
+def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
+    """The values, each a number or of t's shape, along the last dimension of one tensor."""
+    return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
+
+
+def _phi(k, z):
+    """phi_k(z), by its series for abs(z) < 1, where the formula cancels; both branches get a safe argument."""
+    near = z.abs() < 1.0
+    inside = torch.where(near, z, torch.zeros_like(z))
+    outside = torch.where(near, torch.ones_like(z), z)
+    series = torch.zeros_like(z)
+    for j in reversed(range(20)):
+        series = series * inside + 1 / math.factorial(j + k)
+    value = torch.expm1(outside) / outside
     for j in range(1, k):
-        value = (value - 1 / math.factorial(j)) / z
-    return value
+        value = (value - 1 / math.factorial(j)) / outside
+    return torch.where(near, series, value)
 
 
-def _at(t: float) -> tuple[float, ...]:
-    """beta, cholesky_xx, cholesky_mx, cholesky_mm at time t."""
+def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+    """beta, cholesky_xx, cholesky_mx, cholesky_mm at times t."""
     beta = beta_0
     clock = beta_0 * t
-    moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
-    moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
-    moment_2 = 2 * clock**3 * math.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
+    moment_0 = -2 * torch.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
+    moment_1 = clock**2 * torch.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
+    moment_2 = 2 * clock**3 * torch.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
     covariance_xx = (
         Gamma * moment_0
-        + gamma * clock**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
+        + gamma * clock**2 * torch.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
         + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
         - Gamma * (Gamma - nu) * moment_1 / 2
     )
     covariance_mx = (
-        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
+        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * torch.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
+        - clock**2 * (Gamma - nu) * torch.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
-        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
+        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * torch.exp(-Gamma * clock / 2 - nu * clock / 2)
         + M * nu * (Gamma - nu) * moment_1 / 2
         + M * nu * moment_0
         + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
     )
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
-    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    cholesky_mm = torch.sqrt(covariance_mm - cholesky_mx**2)
     return beta, cholesky_xx, cholesky_mx, cholesky_mm
 
 
-def coefficients(t: float, s: float) -> tuple[float, ...]:
-    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
+def coefficients(t: Tensor, s: Tensor) -> Tensor:
+    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """
+    t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s
     beta_t, cholesky_xx_t, cholesky_mx_t, cholesky_mm_t = _at(t)
     beta_s, _, _, cholesky_mm_s = _at(s)
-    decay_x_1 = math.exp(-Gamma * h * beta_t / 2)
-    noise_x_1 = math.sqrt(-math.expm1(-Gamma * h * beta_t))
-    decay_m_1 = math.exp(-h * nu * beta_t / 2)
-    noise_m_1 = math.sqrt(M) * math.sqrt(-math.expm1(-h * nu * beta_t))
+    decay_x_1 = torch.exp(-Gamma * h * beta_t / 2)
+    noise_x_1 = torch.sqrt(-torch.expm1(-Gamma * h * beta_t))
+    decay_m_1 = torch.exp(-h * nu * beta_t / 2)
+    noise_m_1 = math.sqrt(M) * torch.sqrt(-torch.expm1(-h * nu * beta_t))
     decay_m_2 = h * nu * beta_t / 2 + 1
     coupling_mx_2 = h * beta_t / 4
     weight_mm_2 = -M * h * nu * beta_t / (2 * cholesky_mm_t)
@@ -130,7 +140,7 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     decay_m_4 = h * nu * beta_s / 2 + 1
     coupling_mx_4 = h * beta_s / 4
     weight_mm_4 = -M * h * nu * beta_s / (2 * cholesky_mm_s)
-    return (
+    return _stack(t, [
         decay_x_1,
         noise_x_1,
         decay_m_1,
@@ -145,60 +155,63 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
         decay_m_4,
         coupling_mx_4,
         weight_mm_4,
-    )
+    ])
 
 
-def log_snr(t: float) -> float:
-    """lambda(t), half the logarithm of the signal-to-noise ratio."""
-    return -math.log(math.hypot(*data_weights(t)[2:]))
+def log_snr(t: Tensor) -> Tensor:
+    """lambda(t), half the logarithm of the signal-to-noise ratio, at times of any shape."""
+    return -torch.log(torch.linalg.vector_norm(data_weights(t)[..., 2:], dim=-1))
 
 
-def data_weights(t: float) -> tuple[float, ...]:
-    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+def data_weights(t: Tensor) -> Tensor:
+    """Factors along a last dimension, of z's blocks and then of the network output's: the predicted x_0 at times t
+    is the sum of the blocks times their factors.
+    """
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_0 * t
-    moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
-    moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
-    moment_2 = 2 * clock**3 * math.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
-    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * math.exp(-Gamma * clock / 4 - nu * clock / 4)
-    mean_m = -clock * math.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
+    moment_0 = -2 * torch.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
+    moment_1 = clock**2 * torch.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
+    moment_2 = 2 * clock**3 * torch.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
+    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * torch.exp(-Gamma * clock / 4 - nu * clock / 4)
+    mean_m = -clock * torch.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
     covariance_xx = (
         Gamma * moment_0
-        + gamma * clock**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
+        + gamma * clock**2 * torch.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
         + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
         - Gamma * (Gamma - nu) * moment_1 / 2
     )
     covariance_mx = (
-        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
+        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * torch.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
+        - clock**2 * (Gamma - nu) * torch.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
-        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
+        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * torch.exp(-Gamma * clock / 2 - nu * clock / 2)
         + M * nu * (Gamma - nu) * moment_1 / 2
         + M * nu * moment_0
         + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
     )
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
-    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    cholesky_mm = torch.sqrt(covariance_mm - cholesky_mx**2)
     pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
     pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
-    ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    return (
+    ratio = 1 / torch.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
+    return _stack(t, [
         ratio**2 * pull_x,
         ratio**2 * pull_m,
         -ratio**2 * cholesky_mx * pull_m - ratio**2 * cholesky_xx * pull_x,
         -ratio**2 * cholesky_mm * pull_m,
-    )
+    ])
 
 
 def step(
-    z: torch.Tensor,
-    t: torch.Tensor,
-    s: torch.Tensor,
-    c: torch.Tensor,
-    network: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    noise: torch.Tensor,
-) -> torch.Tensor:
+    z: Tensor,
+    t: Tensor,
+    s: Tensor,
+    c: Tensor,
+    network: Callable[[Tensor, Tensor], Tensor],
+    noise: Tensor,
+) -> Tensor:
     """One step from t to s < t, forward diffusion times as 0-d tensors.
 
     z: (n, 2 * channels, ...); c: one row of the coefficient table; network(z, t) gives eps of z's shape;

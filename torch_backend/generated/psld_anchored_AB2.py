@@ -37,13 +37,14 @@ Checked by `integrator-analysis verify psld/anchored-AB2`: order; leading local 
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:545f4ac9fcbf5c34b889c54b63c95f8a9c2eacf4e5c5ec57fc84a004d785b1ec
-Body hash: sha256:e066c956984db0c8ee85eaf9daad48d3b2ce3b28b8b80454d984d57641bf4961
+Body hash: sha256:b252aafd09eddcf5fe41c2fa08bd58c9e37d981f61d3262b250cb64f1e543707
 """
 
 import math
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 SPEC = "psld/anchored-AB2"
 PROCESS = "psld"
@@ -58,6 +59,7 @@ T_MAX = 1.0
 T_MIN = 0.001
 GRID = "karras"
 PRIOR_STD = (1.0, 0.5)
+NETWORK = "eps"
 COEFFICIENTS = (
     "scale_xx_0",
     "scale_xm_0",
@@ -121,31 +123,45 @@ RULE = (
 )
 
 
-def _difference(a: float, b: float, d: float) -> float:
+
+def _nodes(like: Tensor) -> tuple[Tensor, ...]:
+    """The nodes and the weights of the rule, along a new dimension before those of ``like``."""
+    rule = torch.tensor(RULE, dtype=like.dtype, device=like.device)
+    return rule.reshape(-1, 2, *[1] * like.dim()).unbind(1)
+
+
+def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
+    """The values, each a number or of t's shape, along the last dimension of one tensor."""
+    return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
+
+
+def _difference(a: Tensor, b: Tensor, d: Tensor) -> Tensor:
     """a - b, of which d is a formula that does not cancel where a and b are close: taken up to half of a."""
-    return d if 2 * abs(d) < abs(a) else a - b
+    return torch.where(2 * abs(d) < abs(a), d, a - b)
 
 
-def _phi(k: int, z: float) -> float:
-    """phi_k(z) = int_0^1 exp((1-u) z) u**(k-1)/(k-1)! du, by its series for abs(z) < 1, where the formula cancels."""
-    if abs(z) < 1.0:
-        total = 0.0
-        for j in reversed(range(20)):
-            total = total * z + 1 / math.factorial(j + k)
-        return total
-    value = math.expm1(z) / z
+def _phi(k, z):
+    """phi_k(z), by its series for abs(z) < 1, where the formula cancels; both branches get a safe argument."""
+    near = z.abs() < 1.0
+    inside = torch.where(near, z, torch.zeros_like(z))
+    outside = torch.where(near, torch.ones_like(z), z)
+    series = torch.zeros_like(z)
+    for j in reversed(range(20)):
+        series = series * inside + 1 / math.factorial(j + k)
+    value = torch.expm1(outside) / outside
     for j in range(1, k):
-        value = (value - 1 / math.factorial(j)) / z
-    return value
+        value = (value - 1 / math.factorial(j)) / outside
+    return torch.where(near, series, value)
 
 
-def _shares(start: float, end: float, times: Sequence[float], size: int, v: float) -> list[list[float]]:
+def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int, v: Tensor) -> list[list[Tensor | float]]:
     """Row j: the coefficients of 1, x, x**2, ... of the Lagrange polynomial of times[j], x = 0 at start and 1 at end.
 
     ``size`` rows of as many entries; those of times that are missing are zero.
     """
-    whole = _advance(start, end, start - end, v)
-    positions = [_advance(start, time, start - time, v) / whole for time in times]
+    places = torch.stack(torch.broadcast_tensors(end, *times))
+    whole, *positions = _advance(start, places, start - places, v)
+    positions = [position / whole for position in positions]
     rows = []
     for j, own in enumerate(positions):
         row = [1.0]
@@ -156,147 +172,147 @@ def _shares(start: float, end: float, times: Sequence[float], size: int, v: floa
     return rows + [[0.0] * size] * (size - len(rows))
 
 
-def _turn(s: float, width: float, v: float) -> float:
-    """turn: an integral from time s to s e**width, by the rule in log u on panels of a factor e**2."""
-    terms = []
-    panels = math.ceil(abs(width) / 2) or 1
-    for node, weight in ((panel + x, w) for panel in range(panels) for x, w in RULE):
-        t = s * math.exp(width * node / panels)
-        beta = beta_0
-        clock = beta_0 * t
-        moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
-        moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
-        moment_2 = 2 * clock**3 * math.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
-        mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * math.exp(-Gamma * clock / 4 - nu * clock / 4)
-        mean_m = -clock * math.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
-        covariance_xx = (
-            Gamma * moment_0
-            + gamma * clock**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
-            + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
-            - Gamma * (Gamma - nu) * moment_1 / 2
-        )
-        covariance_mx = (
-            gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-            - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
-        )
-        covariance_mm = (
-            M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
-            + M * nu * (Gamma - nu) * moment_1 / 2
-            + M * nu * moment_0
-            + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
-        )
-        marginal_xx = math.sqrt(v * mean_x**2 + covariance_xx)
-        marginal_mx = (v * mean_m * mean_x + covariance_mx) / marginal_xx
-        marginal_mm = math.sqrt(v * mean_m**2 + covariance_mm - marginal_mx**2)
-        terms.append(width / panels * weight * t * (beta * marginal_mm / (2 * M * marginal_xx) - Gamma * beta * marginal_mx / (2 * marginal_mm * marginal_xx**2)))
-    return math.fsum(terms)
-
-
-def _at(t: float, v: float) -> tuple[float, ...]:
-    """cholesky_xx, cholesky_mx, cholesky_mm, pull_x, pull_m, ratio, marginal_xx, marginal_mx, marginal_mm, angle, eta_xx, eta_xm, eta_mx, eta_mm at time t."""
+def _turn(s: Tensor | float, width: Tensor, v: Tensor) -> Tensor:
+    """turn: an integral from times s to s e**width, by the rule in log u on panels of a factor e**2."""
+    panels = max(1, math.ceil(float(width.abs().max()) / 2))
+    nodes, weights = _nodes(width)
+    panel = torch.arange(panels, dtype=width.dtype, device=width.device).reshape(-1, 1, *[1] * width.dim())
+    t = s * torch.exp(width * (panel + nodes) / panels)
     beta = beta_0
     clock = beta_0 * t
-    moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
-    moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
-    moment_2 = 2 * clock**3 * math.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
-    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * math.exp(-Gamma * clock / 4 - nu * clock / 4)
-    mean_m = -clock * math.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
+    moment_0 = -2 * torch.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
+    moment_1 = clock**2 * torch.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
+    moment_2 = 2 * clock**3 * torch.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
+    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * torch.exp(-Gamma * clock / 4 - nu * clock / 4)
+    mean_m = -clock * torch.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
     covariance_xx = (
         Gamma * moment_0
-        + gamma * clock**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
+        + gamma * clock**2 * torch.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
         + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
         - Gamma * (Gamma - nu) * moment_1 / 2
     )
     covariance_mx = (
-        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
+        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * torch.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
+        - clock**2 * (Gamma - nu) * torch.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
-        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
+        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * torch.exp(-Gamma * clock / 2 - nu * clock / 2)
         + M * nu * (Gamma - nu) * moment_1 / 2
         + M * nu * moment_0
         + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
     )
-    cholesky_xx = math.sqrt(covariance_xx)
+    marginal_xx = torch.sqrt(v * mean_x**2 + covariance_xx)
+    marginal_mx = (v * mean_m * mean_x + covariance_mx) / marginal_xx
+    marginal_mm = torch.sqrt(v * mean_m**2 + covariance_mm - marginal_mx**2)
+    return (width / panels * weights * t * (beta * marginal_mm / (2 * M * marginal_xx) - Gamma * beta * marginal_mx / (2 * marginal_mm * marginal_xx**2))).sum((0, 1))
+
+
+def _at(t: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
+    """cholesky_xx, cholesky_mx, cholesky_mm, pull_x, pull_m, ratio, marginal_xx, marginal_mx, marginal_mm at times
+    t.
+    """
+    clock = beta_0 * t
+    moment_0 = -2 * torch.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
+    moment_1 = clock**2 * torch.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
+    moment_2 = 2 * clock**3 * torch.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
+    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * torch.exp(-Gamma * clock / 4 - nu * clock / 4)
+    mean_m = -clock * torch.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
+    covariance_xx = (
+        Gamma * moment_0
+        + gamma * clock**2 * torch.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
+        + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
+        - Gamma * (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mx = (
+        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * torch.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
+        - clock**2 * (Gamma - nu) * torch.exp(-(Gamma + nu) * clock / 2) / 4
+    )
+    covariance_mm = (
+        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * torch.exp(-Gamma * clock / 2 - nu * clock / 2)
+        + M * nu * (Gamma - nu) * moment_1 / 2
+        + M * nu * moment_0
+        + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
+    )
+    cholesky_xx = torch.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
-    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    cholesky_mm = torch.sqrt(covariance_mm - cholesky_mx**2)
     pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
     pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
-    ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    marginal_xx = math.sqrt(v * mean_x**2 + covariance_xx)
+    ratio = 1 / torch.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
+    marginal_xx = torch.sqrt(v * mean_x**2 + covariance_xx)
     marginal_mx = (v * mean_m * mean_x + covariance_mx) / marginal_xx
-    marginal_mm = math.sqrt(v * mean_m**2 + covariance_mm - marginal_mx**2)
-    angle = _turn(1, math.log(t / 1), v)
-    eta_xx = -Gamma * (-math.cos(angle) / marginal_xx - marginal_mx * math.sin(angle) / (marginal_mm * marginal_xx)) * beta / 2
-    eta_xm = -Gamma * (math.cos(angle) * marginal_mx / (marginal_mm * marginal_xx) - math.sin(angle) / marginal_xx) * beta / 2
-    eta_mx = -M * nu * beta * math.sin(angle) / (2 * marginal_mm)
-    eta_mm = M * nu * beta * math.cos(angle) / (2 * marginal_mm)
-    return (
-        cholesky_xx,
-        cholesky_mx,
-        cholesky_mm,
-        pull_x,
-        pull_m,
-        ratio,
-        marginal_xx,
-        marginal_mx,
-        marginal_mm,
-        angle,
-        eta_xx,
-        eta_xm,
-        eta_mx,
-        eta_mm,
-    )
+    marginal_mm = torch.sqrt(v * mean_m**2 + covariance_mm - marginal_mx**2)
+    return cholesky_xx, cholesky_mx, cholesky_mm, pull_x, pull_m, ratio, marginal_xx, marginal_mx, marginal_mm
 
 
-def _advance(t: float, s: float, h: float, v: float) -> float:
-    """The change of log_snr from time t to time s = t - h."""
-    _, _, _, pull_x_t, pull_m_t, ratio_t, _, _, _, _, _, _, _, _ = _at(t, v)
-    _, _, _, pull_x_s, pull_m_s, ratio_s, _, _, _, _, _, _, _, _ = _at(s, v)
+def _at_by_quadrature(t: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
+    """angle, eta_xx, eta_xm, eta_mx, eta_mm at times t."""
+    _, _, _, _, _, _, marginal_xx, marginal_mx, marginal_mm = _at(t, v)
+    beta = beta_0
+    angle = _turn(1, torch.log(t / 1), v)
+    eta_xx = -Gamma * (-torch.cos(angle) / marginal_xx - marginal_mx * torch.sin(angle) / (marginal_mm * marginal_xx)) * beta / 2
+    eta_xm = -Gamma * (torch.cos(angle) * marginal_mx / (marginal_mm * marginal_xx) - torch.sin(angle) / marginal_xx) * beta / 2
+    eta_mx = -M * nu * beta * torch.sin(angle) / (2 * marginal_mm)
+    eta_mm = M * nu * beta * torch.cos(angle) / (2 * marginal_mm)
+    return angle, eta_xx, eta_xm, eta_mx, eta_mm
+
+
+def _advance(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> Tensor:
+    """The change of log_snr from times t to times s = t - h."""
+    _, _, _, pull_x_t, pull_m_t, ratio_t, _, _, _ = _at(t, v)
+    _, _, _, pull_x_s, pull_m_s, ratio_s, _, _, _ = _at(s, v)
     elapsed = beta_0 * h
-    spread_moment_0 = 2 * math.expm1((Gamma + nu) * elapsed / 2) / (Gamma + nu)
-    spread_moment_1 = elapsed**2 * math.exp((Gamma + nu) * elapsed / 2) * _phi(2, -(Gamma + nu) * elapsed / 2)
-    spread_moment_2 = 2 * elapsed**3 * math.exp((Gamma + nu) * elapsed / 2) * _phi(3, -(Gamma + nu) * elapsed / 2)
+    spread_moment_0 = 2 * torch.expm1((Gamma + nu) * elapsed / 2) / (Gamma + nu)
+    spread_moment_1 = elapsed**2 * torch.exp((Gamma + nu) * elapsed / 2) * _phi(2, -(Gamma + nu) * elapsed / 2)
+    spread_moment_2 = 2 * elapsed**3 * torch.exp((Gamma + nu) * elapsed / 2) * _phi(3, -(Gamma + nu) * elapsed / 2)
     spread_xx = (
         Gamma * (Gamma - nu) * spread_moment_1 / 2
         + Gamma * spread_moment_0
         + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * spread_moment_2 / (16 * M)
     )
-    spread_mx = elapsed**2 * (Gamma - nu) * math.exp((Gamma + nu) * elapsed / 2) / 4
+    spread_mx = elapsed**2 * (Gamma - nu) * torch.exp((Gamma + nu) * elapsed / 2) / 4
     spread_mm = (
         M * nu * spread_moment_0
         + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * spread_moment_2 / 16
         - M * nu * (Gamma - nu) * spread_moment_1 / 2
     )
-    carry_xx = (nu * elapsed / 4 + 1 - Gamma * elapsed / 4) * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4)
-    carry_xm = elapsed * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4) / (2 * M)
-    carry_mx = -elapsed * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4) / 2
-    carry_mm = (Gamma * elapsed / 4 + 1 - nu * elapsed / 4) * math.exp(-Gamma * elapsed / 4 - nu * elapsed / 4)
+    carry_xx = (nu * elapsed / 4 + 1 - Gamma * elapsed / 4) * torch.exp(-Gamma * elapsed / 4 - nu * elapsed / 4)
+    carry_xm = elapsed * torch.exp(-Gamma * elapsed / 4 - nu * elapsed / 4) / (2 * M)
+    carry_mx = -elapsed * torch.exp(-Gamma * elapsed / 4 - nu * elapsed / 4) / 2
+    carry_mm = (Gamma * elapsed / 4 + 1 - nu * elapsed / 4) * torch.exp(-Gamma * elapsed / 4 - nu * elapsed / 4)
     information_loss = _difference(1 / ratio_s**2, 1 / ratio_t**2, (carry_mm * pull_m_t + carry_xm * pull_x_t) * (pull_m_s * spread_mm + pull_x_s * spread_mx) + (carry_mx * pull_m_t + carry_xx * pull_x_t) * (pull_m_s * spread_mx + pull_x_s * spread_xx))
     ratio_difference = ratio_s**2 * ratio_t**2 * information_loss / (ratio_s + ratio_t)
-    return math.log1p(ratio_difference / ratio_s)
+    return torch.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: float, s: float, h: float, v: float) -> tuple[float, ...]:
-    """propagator_xx, propagator_xm, propagator_mx, propagator_mm, psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm for the step from t to s = t - h."""
-    _, _, _, _, _, _, marginal_xx_t, marginal_mx_t, marginal_mm_t, _, _, _, _, _ = _at(t, v)
-    _, _, _, _, _, _, marginal_xx_s, marginal_mx_s, marginal_mm_s, angle_s, _, _, _, _ = _at(s, v)
+def _between(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
+    """propagator_xx, propagator_xm, propagator_mx, propagator_mm for steps from t to s = t - h."""
     elapsed = beta_0 * h
-    turn = _turn(s, math.log1p(h / s), v)
-    growth = math.exp(Gamma * elapsed / 4 + nu * elapsed / 4)
+    growth = torch.exp(Gamma * elapsed / 4 + nu * elapsed / 4)
     propagator_xx = (Gamma * elapsed / 4 + 1 - nu * elapsed / 4) * growth
     propagator_xm = -elapsed * growth / (2 * M)
     propagator_mx = elapsed * growth / 2
     propagator_mm = (nu * elapsed / 4 + 1 - Gamma * elapsed / 4) * growth
-    spread_moment_0 = 2 * math.expm1((Gamma + nu) * elapsed / 2) / (Gamma + nu)
-    spread_moment_1 = elapsed**2 * math.exp((Gamma + nu) * elapsed / 2) * _phi(2, -(Gamma + nu) * elapsed / 2)
-    spread_moment_2 = 2 * elapsed**3 * math.exp((Gamma + nu) * elapsed / 2) * _phi(3, -(Gamma + nu) * elapsed / 2)
+    return propagator_xx, propagator_xm, propagator_mx, propagator_mm
+
+
+def _between_by_quadrature(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
+    """psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm for steps from t to s = t - h."""
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s, h, v)
+    _, _, _, _, _, _, marginal_xx_t, marginal_mx_t, marginal_mm_t = _at(t, v)
+    _, _, _, _, _, _, marginal_xx_s, marginal_mx_s, marginal_mm_s = _at(s, v)
+    angle_s, _, _, _, _ = _at_by_quadrature(s, v)
+    elapsed = beta_0 * h
+    turn = _turn(s, torch.log1p(h / s), v)
+    spread_moment_0 = 2 * torch.expm1((Gamma + nu) * elapsed / 2) / (Gamma + nu)
+    spread_moment_1 = elapsed**2 * torch.exp((Gamma + nu) * elapsed / 2) * _phi(2, -(Gamma + nu) * elapsed / 2)
+    spread_moment_2 = 2 * elapsed**3 * torch.exp((Gamma + nu) * elapsed / 2) * _phi(3, -(Gamma + nu) * elapsed / 2)
     spread_xx = (
         Gamma * (Gamma - nu) * spread_moment_1 / 2
         + Gamma * spread_moment_0
         + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * spread_moment_2 / (16 * M)
     )
-    spread_mx = elapsed**2 * (Gamma - nu) * math.exp((Gamma + nu) * elapsed / 2) / 4
+    spread_mx = elapsed**2 * (Gamma - nu) * torch.exp((Gamma + nu) * elapsed / 2) / 4
     spread_mm = (
         M * nu * spread_moment_0
         + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * spread_moment_2 / 16
@@ -306,36 +322,36 @@ def _between(t: float, s: float, h: float, v: float) -> tuple[float, ...]:
     back_xm = marginal_mm_t * propagator_xm
     back_mx = marginal_mx_t * propagator_mm + marginal_xx_t * propagator_mx
     back_mm = marginal_mm_t * propagator_mm
-    carried_xx = math.sqrt(back_xm**2 + back_xx**2)
+    carried_xx = torch.sqrt(back_xm**2 + back_xx**2)
     carried_mx = (back_mm * back_xm + back_mx * back_xx) / carried_xx
-    carried_mm = math.exp((Gamma / 2 + nu / 2) * elapsed) * marginal_mm_t * marginal_xx_t / carried_xx
+    carried_mm = torch.exp((Gamma / 2 + nu / 2) * elapsed) * marginal_mm_t * marginal_xx_t / carried_xx
     rise_xx = spread_xx / (carried_xx + marginal_xx_s)
     rise_mx = (spread_mx - marginal_mx_s * rise_xx) / carried_xx
     rise_mm = _difference(carried_mm, marginal_mm_s, (spread_mm - (carried_mx + marginal_mx_s) * rise_mx) / (carried_mm + marginal_mm_s))
-    slip = math.atan2(back_xm * math.cos(turn) + back_xx * math.sin(turn), back_xx * math.cos(turn) - back_xm * math.sin(turn))
+    slip = torch.atan2(back_xm * torch.cos(turn) + back_xx * torch.sin(turn), back_xx * torch.cos(turn) - back_xm * torch.sin(turn))
     psi_0_xx = (
-        (2 * math.sin(slip / 2)**2 * carried_xx - rise_xx) * math.cos(angle_s)
-        + carried_xx * math.sin(angle_s) * math.sin(slip)
+        (2 * torch.sin(slip / 2)**2 * carried_xx - rise_xx) * torch.cos(angle_s)
+        + carried_xx * torch.sin(angle_s) * torch.sin(slip)
     )
     psi_0_xm = (
-        (2 * math.sin(slip / 2)**2 * carried_xx - rise_xx) * math.sin(angle_s)
-        - carried_xx * math.cos(angle_s) * math.sin(slip)
+        (2 * torch.sin(slip / 2)**2 * carried_xx - rise_xx) * torch.sin(angle_s)
+        - carried_xx * torch.cos(angle_s) * torch.sin(slip)
     )
     psi_0_mx = (
-        (carried_mm * math.sin(slip) + 2 * math.sin(slip / 2)**2 * carried_mx - rise_mx) * math.cos(angle_s)
-        - (2 * math.sin(slip / 2)**2 * carried_mm - carried_mx * math.sin(slip) - rise_mm) * math.sin(angle_s)
+        (carried_mm * torch.sin(slip) + 2 * torch.sin(slip / 2)**2 * carried_mx - rise_mx) * torch.cos(angle_s)
+        - (2 * torch.sin(slip / 2)**2 * carried_mm - carried_mx * torch.sin(slip) - rise_mm) * torch.sin(angle_s)
     )
     psi_0_mm = (
-        (2 * math.sin(slip / 2)**2 * carried_mm - carried_mx * math.sin(slip) - rise_mm) * math.cos(angle_s)
-        + (carried_mm * math.sin(slip) + 2 * math.sin(slip / 2)**2 * carried_mx - rise_mx) * math.sin(angle_s)
+        (2 * torch.sin(slip / 2)**2 * carried_mm - carried_mx * torch.sin(slip) - rise_mm) * torch.cos(angle_s)
+        + (carried_mm * torch.sin(slip) + 2 * torch.sin(slip / 2)**2 * carried_mx - rise_mx) * torch.sin(angle_s)
     )
-    return propagator_xx, propagator_xm, propagator_mx, propagator_mm, psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm
+    return psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm
 
 
-def _integrands(u: float, s: float, h: float, v: float) -> tuple[float, ...]:
+def _integrands(u: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
     """The integrands of psi_1_xx, psi_1_xm, psi_1_mx, psi_1_mm at u = s + h, between s and t."""
-    _, _, _, _, _, _, _, _, _, _, eta_xx_u, eta_xm_u, eta_mx_u, eta_mm_u = _at(u, v)
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm, _, _, _, _ = _between(u, s, h, v)
+    _, eta_xx_u, eta_xm_u, eta_mx_u, eta_mm_u = _at_by_quadrature(u, v)
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h, v)
     return (
         -eta_mx_u * propagator_xm - eta_xx_u * propagator_xx,
         -eta_mm_u * propagator_xm - eta_xm_u * propagator_xx,
@@ -344,37 +360,42 @@ def _integrands(u: float, s: float, h: float, v: float) -> tuple[float, ...]:
     )
 
 
-def _integrate(t: float, s: float, h: float, v: float) -> tuple[float, ...]:
+def _integrate(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     """The integrals of _integrands times x**k over u from s to t = s + h, by the rule in log(u).
 
     A node is handed on with its distance d from s, of which u - s would be a rounded value.
     """
-    width = math.log1p(h / s)
-    points = [(s * math.expm1(width * node), s * math.exp(width * node) * width * weight) for node, weight in RULE]
-    whole, values = _advance(t, s, h, v), []
-    for d, factor in points:
-        x = _advance(t, s + d, h - d, v) / whole
-        found = _integrands(s + d, s, d, v)
-        values.append([factor * x**k * value for k in range(1, 2) for value in found])
-    return tuple(math.fsum(column) for column in zip(*values, strict=True))
+    nodes, weights = _nodes(h)
+    width = torch.log1p(h / s)
+    d, factor = s * torch.expm1(width * nodes), s * torch.exp(width * nodes) * width * weights
+    x = _advance(t, s + d, h - d, v) / _advance(t, s, h, v)
+    found = _integrands(s + d, s, d, v)
+    return tuple((factor * x**k * value).sum(0) for k in range(1, 2) for value in found)
 
 
-def coefficients(t: float, s: float, past: Sequence[float] = (), v: float = VARIANCE) -> tuple[float, ...]:
-    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0. v: the data's variance."""
+def coefficients(t: Tensor, s: Tensor, past: Sequence[Tensor] = (), v: Tensor | float = VARIANCE) -> Tensor:
+    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    ``past``: start times of earlier steps, newest first; a weight without its step is 0. v: the data's variance.
+    """
+    t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
+    past = [torch.as_tensor(time, dtype=torch.float64) for time in past]
+    v = torch.as_tensor(v, dtype=torch.float64)
     h = t - s
-    cholesky_xx_t, cholesky_mx_t, cholesky_mm_t, _, _, _, marginal_xx_t, marginal_mx_t, marginal_mm_t, angle_t, _, _, _, _ = _at(t, v)
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm, psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm = _between(t, s, h, v)
+    cholesky_xx_t, cholesky_mx_t, cholesky_mm_t, _, _, _, marginal_xx_t, marginal_mx_t, marginal_mm_t = _at(t, v)
+    angle_t, _, _, _, _ = _at_by_quadrature(t, v)
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s, h, v)
+    psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm = _between_by_quadrature(t, s, h, v)
     psi_1_xx, psi_1_xm, psi_1_mx, psi_1_mm = _integrate(t, s, h, v)
     (share_00, share_01), (share_10, share_11) = _shares(t, s, [t, *past[:1]], 2, v)
-    scale_xx_0 = math.cos(angle_t) * marginal_xx_t / cholesky_xx_t
+    scale_xx_0 = torch.cos(angle_t) * marginal_xx_t / cholesky_xx_t
     scale_xm_0 = (
-        -(marginal_mm_t * math.sin(angle_t) - math.cos(angle_t) * marginal_mx_t) / cholesky_mm_t
-        - cholesky_mx_t * math.cos(angle_t) * marginal_xx_t / (cholesky_mm_t * cholesky_xx_t)
+        -(marginal_mm_t * torch.sin(angle_t) - torch.cos(angle_t) * marginal_mx_t) / cholesky_mm_t
+        - cholesky_mx_t * torch.cos(angle_t) * marginal_xx_t / (cholesky_mm_t * cholesky_xx_t)
     )
-    scale_mx_0 = marginal_xx_t * math.sin(angle_t) / cholesky_xx_t
+    scale_mx_0 = marginal_xx_t * torch.sin(angle_t) / cholesky_xx_t
     scale_mm_0 = (
-        -(-math.cos(angle_t) * marginal_mm_t - marginal_mx_t * math.sin(angle_t)) / cholesky_mm_t
-        - cholesky_mx_t * marginal_xx_t * math.sin(angle_t) / (cholesky_mm_t * cholesky_xx_t)
+        -(-torch.cos(angle_t) * marginal_mm_t - marginal_mx_t * torch.sin(angle_t)) / cholesky_mm_t
+        - cholesky_mx_t * marginal_xx_t * torch.sin(angle_t) / (cholesky_mm_t * cholesky_xx_t)
     )
     decay_x = propagator_xx
     coupling_xm = propagator_xm
@@ -388,7 +409,7 @@ def coefficients(t: float, s: float, past: Sequence[float] = (), v: float = VARI
     weight_mm_0 = share_00 * psi_0_mm + share_01 * psi_1_mm
     weight_mx_past_1 = share_10 * psi_0_mx + share_11 * psi_1_mx
     weight_mm_past_1 = share_10 * psi_0_mm + share_11 * psi_1_mm
-    return (
+    return _stack(t, [
         scale_xx_0,
         scale_xm_0,
         scale_mx_0,
@@ -405,61 +426,64 @@ def coefficients(t: float, s: float, past: Sequence[float] = (), v: float = VARI
         weight_mm_0,
         weight_mx_past_1,
         weight_mm_past_1,
-    )
+    ])
 
 
-def log_snr(t: float) -> float:
-    """lambda(t), half the logarithm of the signal-to-noise ratio."""
-    return -math.log(math.hypot(*data_weights(t)[2:]))
+def log_snr(t: Tensor) -> Tensor:
+    """lambda(t), half the logarithm of the signal-to-noise ratio, at times of any shape."""
+    return -torch.log(torch.linalg.vector_norm(data_weights(t)[..., 2:], dim=-1))
 
 
-def data_weights(t: float) -> tuple[float, ...]:
-    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+def data_weights(t: Tensor) -> Tensor:
+    """Factors along a last dimension, of z's blocks and then of the network output's: the predicted x_0 at times t
+    is the sum of the blocks times their factors.
+    """
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_0 * t
-    moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
-    moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
-    moment_2 = 2 * clock**3 * math.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
-    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * math.exp(-Gamma * clock / 4 - nu * clock / 4)
-    mean_m = -clock * math.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
+    moment_0 = -2 * torch.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
+    moment_1 = clock**2 * torch.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
+    moment_2 = 2 * clock**3 * torch.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
+    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * torch.exp(-Gamma * clock / 4 - nu * clock / 4)
+    mean_m = -clock * torch.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
     covariance_xx = (
         Gamma * moment_0
-        + gamma * clock**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
+        + gamma * clock**2 * torch.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
         + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
         - Gamma * (Gamma - nu) * moment_1 / 2
     )
     covariance_mx = (
-        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
+        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * torch.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
+        - clock**2 * (Gamma - nu) * torch.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
-        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
+        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * torch.exp(-Gamma * clock / 2 - nu * clock / 2)
         + M * nu * (Gamma - nu) * moment_1 / 2
         + M * nu * moment_0
         + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
     )
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
-    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    cholesky_mm = torch.sqrt(covariance_mm - cholesky_mx**2)
     pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
     pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
-    ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    return (
+    ratio = 1 / torch.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
+    return _stack(t, [
         ratio**2 * pull_x,
         ratio**2 * pull_m,
         -ratio**2 * cholesky_mx * pull_m - ratio**2 * cholesky_xx * pull_x,
         -ratio**2 * cholesky_mm * pull_m,
-    )
+    ])
 
 
 def step(
-    z: torch.Tensor,
-    t: torch.Tensor,
-    s: torch.Tensor,
-    c: torch.Tensor,
-    network: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    noise: torch.Tensor | None = None,
-    past: Sequence[torch.Tensor] = (),
-) -> tuple[torch.Tensor, torch.Tensor]:
+    z: Tensor,
+    t: Tensor,
+    s: Tensor,
+    c: Tensor,
+    network: Callable[[Tensor, Tensor], Tensor],
+    noise: Tensor | None = None,
+    past: Sequence[Tensor] = (),
+) -> tuple[Tensor, Tensor]:
     """One step from t to s < t, forward diffusion times as 0-d tensors.
 
     z: (n, 2 * channels, ...); c: one row of the coefficient table; network(z, t) gives eps of z's shape;

@@ -27,13 +27,14 @@ Checked by `integrator-analysis verify psld/anchored-DDIM`: order; leading local
     step; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
     log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:6ffe45f6d23a46acfbe55933612aa37c0992bf3080d8037708353d647b9b5292
-Body hash: sha256:e93e5ba6aa9afe5fdd9db7e0be94d9afb14bacf5da2c3622e743cd7889c49f44
+Body hash: sha256:3a92bd38084c05656f4921bdeee4651765d4604eea428f67b70db00f4baa71ea
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 SPEC = "psld/anchored-DDIM"
 PROCESS = "psld"
@@ -48,6 +49,7 @@ T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
+NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x",
     "coupling_xm",
@@ -103,114 +105,139 @@ RULE = (
 )
 
 
-def _difference(a: float, b: float, d: float) -> float:
+
+def _nodes(like: Tensor) -> tuple[Tensor, ...]:
+    """The nodes and the weights of the rule, along a new dimension before those of ``like``."""
+    rule = torch.tensor(RULE, dtype=like.dtype, device=like.device)
+    return rule.reshape(-1, 2, *[1] * like.dim()).unbind(1)
+
+
+def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
+    """The values, each a number or of t's shape, along the last dimension of one tensor."""
+    return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
+
+
+def _difference(a: Tensor, b: Tensor, d: Tensor) -> Tensor:
     """a - b, of which d is a formula that does not cancel where a and b are close: taken up to half of a."""
-    return d if 2 * abs(d) < abs(a) else a - b
+    return torch.where(2 * abs(d) < abs(a), d, a - b)
 
 
-def _phi(k: int, z: float) -> float:
-    """phi_k(z) = int_0^1 exp((1-u) z) u**(k-1)/(k-1)! du, by its series for abs(z) < 1, where the formula cancels."""
-    if abs(z) < 1.0:
-        total = 0.0
-        for j in reversed(range(20)):
-            total = total * z + 1 / math.factorial(j + k)
-        return total
-    value = math.expm1(z) / z
+def _phi(k, z):
+    """phi_k(z), by its series for abs(z) < 1, where the formula cancels; both branches get a safe argument."""
+    near = z.abs() < 1.0
+    inside = torch.where(near, z, torch.zeros_like(z))
+    outside = torch.where(near, torch.ones_like(z), z)
+    series = torch.zeros_like(z)
+    for j in reversed(range(20)):
+        series = series * inside + 1 / math.factorial(j + k)
+    value = torch.expm1(outside) / outside
     for j in range(1, k):
-        value = (value - 1 / math.factorial(j)) / z
-    return value
+        value = (value - 1 / math.factorial(j)) / outside
+    return torch.where(near, series, value)
 
 
-def _turn(s: float, width: float, v: float) -> float:
-    """turn: an integral from time s to s e**width, by the rule in log u on panels of a factor e**2."""
-    terms = []
-    panels = math.ceil(abs(width) / 2) or 1
-    for node, weight in ((panel + x, w) for panel in range(panels) for x, w in RULE):
-        t = s * math.exp(width * node / panels)
-        beta = beta_0
-        clock = beta_0 * t
-        moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
-        moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
-        moment_2 = 2 * clock**3 * math.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
-        mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * math.exp(-Gamma * clock / 4 - nu * clock / 4)
-        mean_m = -clock * math.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
-        covariance_xx = (
-            Gamma * moment_0
-            + gamma * clock**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
-            + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
-            - Gamma * (Gamma - nu) * moment_1 / 2
-        )
-        covariance_mx = (
-            gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-            - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
-        )
-        covariance_mm = (
-            M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
-            + M * nu * (Gamma - nu) * moment_1 / 2
-            + M * nu * moment_0
-            + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
-        )
-        marginal_xx = math.sqrt(v * mean_x**2 + covariance_xx)
-        marginal_mx = (v * mean_m * mean_x + covariance_mx) / marginal_xx
-        marginal_mm = math.sqrt(v * mean_m**2 + covariance_mm - marginal_mx**2)
-        terms.append(width / panels * weight * t * (beta * marginal_mm / (2 * M * marginal_xx) - Gamma * beta * marginal_mx / (2 * marginal_mm * marginal_xx**2)))
-    return math.fsum(terms)
-
-
-def _at(t: float, v: float) -> tuple[float, ...]:
-    """cholesky_xx, cholesky_mx, cholesky_mm, marginal_xx, marginal_mx, marginal_mm, angle at time t."""
+def _turn(s: Tensor | float, width: Tensor, v: Tensor) -> Tensor:
+    """turn: an integral from times s to s e**width, by the rule in log u on panels of a factor e**2."""
+    panels = max(1, math.ceil(float(width.abs().max()) / 2))
+    nodes, weights = _nodes(width)
+    panel = torch.arange(panels, dtype=width.dtype, device=width.device).reshape(-1, 1, *[1] * width.dim())
+    t = s * torch.exp(width * (panel + nodes) / panels)
+    beta = beta_0
     clock = beta_0 * t
-    moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
-    moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
-    moment_2 = 2 * clock**3 * math.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
-    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * math.exp(-Gamma * clock / 4 - nu * clock / 4)
-    mean_m = -clock * math.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
+    moment_0 = -2 * torch.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
+    moment_1 = clock**2 * torch.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
+    moment_2 = 2 * clock**3 * torch.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
+    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * torch.exp(-Gamma * clock / 4 - nu * clock / 4)
+    mean_m = -clock * torch.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
     covariance_xx = (
         Gamma * moment_0
-        + gamma * clock**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
+        + gamma * clock**2 * torch.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
         + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
         - Gamma * (Gamma - nu) * moment_1 / 2
     )
     covariance_mx = (
-        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
+        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * torch.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
+        - clock**2 * (Gamma - nu) * torch.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
-        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
+        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * torch.exp(-Gamma * clock / 2 - nu * clock / 2)
         + M * nu * (Gamma - nu) * moment_1 / 2
         + M * nu * moment_0
         + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
     )
-    cholesky_xx = math.sqrt(covariance_xx)
-    cholesky_mx = covariance_mx / cholesky_xx
-    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
-    marginal_xx = math.sqrt(v * mean_x**2 + covariance_xx)
+    marginal_xx = torch.sqrt(v * mean_x**2 + covariance_xx)
     marginal_mx = (v * mean_m * mean_x + covariance_mx) / marginal_xx
-    marginal_mm = math.sqrt(v * mean_m**2 + covariance_mm - marginal_mx**2)
-    angle = _turn(1, math.log(t / 1), v)
-    return cholesky_xx, cholesky_mx, cholesky_mm, marginal_xx, marginal_mx, marginal_mm, angle
+    marginal_mm = torch.sqrt(v * mean_m**2 + covariance_mm - marginal_mx**2)
+    return (width / panels * weights * t * (beta * marginal_mm / (2 * M * marginal_xx) - Gamma * beta * marginal_mx / (2 * marginal_mm * marginal_xx**2))).sum((0, 1))
 
 
-def _between(t: float, s: float, h: float, v: float) -> tuple[float, ...]:
-    """propagator_xx, propagator_xm, propagator_mx, propagator_mm, psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm for the step from t to s = t - h."""
-    _, _, _, marginal_xx_t, marginal_mx_t, marginal_mm_t, _ = _at(t, v)
-    _, _, _, marginal_xx_s, marginal_mx_s, marginal_mm_s, angle_s = _at(s, v)
+def _at(t: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
+    """cholesky_xx, cholesky_mx, cholesky_mm, marginal_xx, marginal_mx, marginal_mm at times t."""
+    clock = beta_0 * t
+    moment_0 = -2 * torch.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
+    moment_1 = clock**2 * torch.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
+    moment_2 = 2 * clock**3 * torch.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
+    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * torch.exp(-Gamma * clock / 4 - nu * clock / 4)
+    mean_m = -clock * torch.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
+    covariance_xx = (
+        Gamma * moment_0
+        + gamma * clock**2 * torch.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
+        + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
+        - Gamma * (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mx = (
+        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * torch.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
+        - clock**2 * (Gamma - nu) * torch.exp(-(Gamma + nu) * clock / 2) / 4
+    )
+    covariance_mm = (
+        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * torch.exp(-Gamma * clock / 2 - nu * clock / 2)
+        + M * nu * (Gamma - nu) * moment_1 / 2
+        + M * nu * moment_0
+        + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
+    )
+    cholesky_xx = torch.sqrt(covariance_xx)
+    cholesky_mx = covariance_mx / cholesky_xx
+    cholesky_mm = torch.sqrt(covariance_mm - cholesky_mx**2)
+    marginal_xx = torch.sqrt(v * mean_x**2 + covariance_xx)
+    marginal_mx = (v * mean_m * mean_x + covariance_mx) / marginal_xx
+    marginal_mm = torch.sqrt(v * mean_m**2 + covariance_mm - marginal_mx**2)
+    return cholesky_xx, cholesky_mx, cholesky_mm, marginal_xx, marginal_mx, marginal_mm
+
+
+def _at_by_quadrature(t: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
+    """angle at times t."""
+    angle = _turn(1, torch.log(t / 1), v)
+    return (angle,)
+
+
+def _between(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
+    """propagator_xx, propagator_xm, propagator_mx, propagator_mm for steps from t to s = t - h."""
     elapsed = beta_0 * h
-    turn = _turn(s, math.log1p(h / s), v)
-    growth = math.exp(Gamma * elapsed / 4 + nu * elapsed / 4)
+    growth = torch.exp(Gamma * elapsed / 4 + nu * elapsed / 4)
     propagator_xx = (Gamma * elapsed / 4 + 1 - nu * elapsed / 4) * growth
     propagator_xm = -elapsed * growth / (2 * M)
     propagator_mx = elapsed * growth / 2
     propagator_mm = (nu * elapsed / 4 + 1 - Gamma * elapsed / 4) * growth
-    spread_moment_0 = 2 * math.expm1((Gamma + nu) * elapsed / 2) / (Gamma + nu)
-    spread_moment_1 = elapsed**2 * math.exp((Gamma + nu) * elapsed / 2) * _phi(2, -(Gamma + nu) * elapsed / 2)
-    spread_moment_2 = 2 * elapsed**3 * math.exp((Gamma + nu) * elapsed / 2) * _phi(3, -(Gamma + nu) * elapsed / 2)
+    return propagator_xx, propagator_xm, propagator_mx, propagator_mm
+
+
+def _between_by_quadrature(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
+    """psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm for steps from t to s = t - h."""
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s, h, v)
+    _, _, _, marginal_xx_t, marginal_mx_t, marginal_mm_t = _at(t, v)
+    _, _, _, marginal_xx_s, marginal_mx_s, marginal_mm_s = _at(s, v)
+    (angle_s,) = _at_by_quadrature(s, v)
+    elapsed = beta_0 * h
+    turn = _turn(s, torch.log1p(h / s), v)
+    spread_moment_0 = 2 * torch.expm1((Gamma + nu) * elapsed / 2) / (Gamma + nu)
+    spread_moment_1 = elapsed**2 * torch.exp((Gamma + nu) * elapsed / 2) * _phi(2, -(Gamma + nu) * elapsed / 2)
+    spread_moment_2 = 2 * elapsed**3 * torch.exp((Gamma + nu) * elapsed / 2) * _phi(3, -(Gamma + nu) * elapsed / 2)
     spread_xx = (
         Gamma * (Gamma - nu) * spread_moment_1 / 2
         + Gamma * spread_moment_0
         + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * spread_moment_2 / (16 * M)
     )
-    spread_mx = elapsed**2 * (Gamma - nu) * math.exp((Gamma + nu) * elapsed / 2) / 4
+    spread_mx = elapsed**2 * (Gamma - nu) * torch.exp((Gamma + nu) * elapsed / 2) / 4
     spread_mm = (
         M * nu * spread_moment_0
         + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * spread_moment_2 / 16
@@ -220,111 +247,120 @@ def _between(t: float, s: float, h: float, v: float) -> tuple[float, ...]:
     back_xm = marginal_mm_t * propagator_xm
     back_mx = marginal_mx_t * propagator_mm + marginal_xx_t * propagator_mx
     back_mm = marginal_mm_t * propagator_mm
-    carried_xx = math.sqrt(back_xm**2 + back_xx**2)
+    carried_xx = torch.sqrt(back_xm**2 + back_xx**2)
     carried_mx = (back_mm * back_xm + back_mx * back_xx) / carried_xx
-    carried_mm = math.exp((Gamma / 2 + nu / 2) * elapsed) * marginal_mm_t * marginal_xx_t / carried_xx
+    carried_mm = torch.exp((Gamma / 2 + nu / 2) * elapsed) * marginal_mm_t * marginal_xx_t / carried_xx
     rise_xx = spread_xx / (carried_xx + marginal_xx_s)
     rise_mx = (spread_mx - marginal_mx_s * rise_xx) / carried_xx
     rise_mm = _difference(carried_mm, marginal_mm_s, (spread_mm - (carried_mx + marginal_mx_s) * rise_mx) / (carried_mm + marginal_mm_s))
-    slip = math.atan2(back_xm * math.cos(turn) + back_xx * math.sin(turn), back_xx * math.cos(turn) - back_xm * math.sin(turn))
+    slip = torch.atan2(back_xm * torch.cos(turn) + back_xx * torch.sin(turn), back_xx * torch.cos(turn) - back_xm * torch.sin(turn))
     psi_0_xx = (
-        (2 * math.sin(slip / 2)**2 * carried_xx - rise_xx) * math.cos(angle_s)
-        + carried_xx * math.sin(angle_s) * math.sin(slip)
+        (2 * torch.sin(slip / 2)**2 * carried_xx - rise_xx) * torch.cos(angle_s)
+        + carried_xx * torch.sin(angle_s) * torch.sin(slip)
     )
     psi_0_xm = (
-        (2 * math.sin(slip / 2)**2 * carried_xx - rise_xx) * math.sin(angle_s)
-        - carried_xx * math.cos(angle_s) * math.sin(slip)
+        (2 * torch.sin(slip / 2)**2 * carried_xx - rise_xx) * torch.sin(angle_s)
+        - carried_xx * torch.cos(angle_s) * torch.sin(slip)
     )
     psi_0_mx = (
-        (carried_mm * math.sin(slip) + 2 * math.sin(slip / 2)**2 * carried_mx - rise_mx) * math.cos(angle_s)
-        - (2 * math.sin(slip / 2)**2 * carried_mm - carried_mx * math.sin(slip) - rise_mm) * math.sin(angle_s)
+        (carried_mm * torch.sin(slip) + 2 * torch.sin(slip / 2)**2 * carried_mx - rise_mx) * torch.cos(angle_s)
+        - (2 * torch.sin(slip / 2)**2 * carried_mm - carried_mx * torch.sin(slip) - rise_mm) * torch.sin(angle_s)
     )
     psi_0_mm = (
-        (2 * math.sin(slip / 2)**2 * carried_mm - carried_mx * math.sin(slip) - rise_mm) * math.cos(angle_s)
-        + (carried_mm * math.sin(slip) + 2 * math.sin(slip / 2)**2 * carried_mx - rise_mx) * math.sin(angle_s)
+        (2 * torch.sin(slip / 2)**2 * carried_mm - carried_mx * torch.sin(slip) - rise_mm) * torch.cos(angle_s)
+        + (carried_mm * torch.sin(slip) + 2 * torch.sin(slip / 2)**2 * carried_mx - rise_mx) * torch.sin(angle_s)
     )
-    return propagator_xx, propagator_xm, propagator_mx, propagator_mm, psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm
+    return psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm
 
 
-def coefficients(t: float, s: float, v: float = VARIANCE) -> tuple[float, ...]:
-    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. v: the data's variance."""
+def coefficients(t: Tensor, s: Tensor, v: Tensor | float = VARIANCE) -> Tensor:
+    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    v: the data's variance.
+    """
+    t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
+    v = torch.as_tensor(v, dtype=torch.float64)
     h = t - s
-    cholesky_xx_t, cholesky_mx_t, cholesky_mm_t, marginal_xx_t, marginal_mx_t, marginal_mm_t, angle_t = _at(t, v)
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm, psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm = _between(t, s, h, v)
+    cholesky_xx_t, cholesky_mx_t, cholesky_mm_t, marginal_xx_t, marginal_mx_t, marginal_mm_t = _at(t, v)
+    (angle_t,) = _at_by_quadrature(t, v)
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s, h, v)
+    psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm = _between_by_quadrature(t, s, h, v)
     decay_x = propagator_xx
     coupling_xm = propagator_xm
     weight_xx = (
-        marginal_xx_t * psi_0_xm * math.sin(angle_t) / cholesky_xx_t
-        + math.cos(angle_t) * marginal_xx_t * psi_0_xx / cholesky_xx_t
+        marginal_xx_t * psi_0_xm * torch.sin(angle_t) / cholesky_xx_t
+        + torch.cos(angle_t) * marginal_xx_t * psi_0_xx / cholesky_xx_t
     )
     weight_xm = (
-        (-(marginal_mm_t * math.sin(angle_t) - math.cos(angle_t) * marginal_mx_t) / cholesky_mm_t - cholesky_mx_t * math.cos(angle_t) * marginal_xx_t / (cholesky_mm_t * cholesky_xx_t)) * psi_0_xx
-        + (-(-math.cos(angle_t) * marginal_mm_t - marginal_mx_t * math.sin(angle_t)) / cholesky_mm_t - cholesky_mx_t * marginal_xx_t * math.sin(angle_t) / (cholesky_mm_t * cholesky_xx_t)) * psi_0_xm
+        (-(marginal_mm_t * torch.sin(angle_t) - torch.cos(angle_t) * marginal_mx_t) / cholesky_mm_t - cholesky_mx_t * torch.cos(angle_t) * marginal_xx_t / (cholesky_mm_t * cholesky_xx_t)) * psi_0_xx
+        + (-(-torch.cos(angle_t) * marginal_mm_t - marginal_mx_t * torch.sin(angle_t)) / cholesky_mm_t - cholesky_mx_t * marginal_xx_t * torch.sin(angle_t) / (cholesky_mm_t * cholesky_xx_t)) * psi_0_xm
     )
     coupling_mx = propagator_mx
     decay_m = propagator_mm
     weight_mx = (
-        marginal_xx_t * psi_0_mm * math.sin(angle_t) / cholesky_xx_t
-        + math.cos(angle_t) * marginal_xx_t * psi_0_mx / cholesky_xx_t
+        marginal_xx_t * psi_0_mm * torch.sin(angle_t) / cholesky_xx_t
+        + torch.cos(angle_t) * marginal_xx_t * psi_0_mx / cholesky_xx_t
     )
     weight_mm = (
-        (-(marginal_mm_t * math.sin(angle_t) - math.cos(angle_t) * marginal_mx_t) / cholesky_mm_t - cholesky_mx_t * math.cos(angle_t) * marginal_xx_t / (cholesky_mm_t * cholesky_xx_t)) * psi_0_mx
-        + (-(-math.cos(angle_t) * marginal_mm_t - marginal_mx_t * math.sin(angle_t)) / cholesky_mm_t - cholesky_mx_t * marginal_xx_t * math.sin(angle_t) / (cholesky_mm_t * cholesky_xx_t)) * psi_0_mm
+        (-(marginal_mm_t * torch.sin(angle_t) - torch.cos(angle_t) * marginal_mx_t) / cholesky_mm_t - cholesky_mx_t * torch.cos(angle_t) * marginal_xx_t / (cholesky_mm_t * cholesky_xx_t)) * psi_0_mx
+        + (-(-torch.cos(angle_t) * marginal_mm_t - marginal_mx_t * torch.sin(angle_t)) / cholesky_mm_t - cholesky_mx_t * marginal_xx_t * torch.sin(angle_t) / (cholesky_mm_t * cholesky_xx_t)) * psi_0_mm
     )
-    return decay_x, coupling_xm, weight_xx, weight_xm, coupling_mx, decay_m, weight_mx, weight_mm
+    return _stack(t, [decay_x, coupling_xm, weight_xx, weight_xm, coupling_mx, decay_m, weight_mx, weight_mm])
 
 
-def log_snr(t: float) -> float:
-    """lambda(t), half the logarithm of the signal-to-noise ratio."""
-    return -math.log(math.hypot(*data_weights(t)[2:]))
+def log_snr(t: Tensor) -> Tensor:
+    """lambda(t), half the logarithm of the signal-to-noise ratio, at times of any shape."""
+    return -torch.log(torch.linalg.vector_norm(data_weights(t)[..., 2:], dim=-1))
 
 
-def data_weights(t: float) -> tuple[float, ...]:
-    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+def data_weights(t: Tensor) -> Tensor:
+    """Factors along a last dimension, of z's blocks and then of the network output's: the predicted x_0 at times t
+    is the sum of the blocks times their factors.
+    """
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_0 * t
-    moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
-    moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
-    moment_2 = 2 * clock**3 * math.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
-    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * math.exp(-Gamma * clock / 4 - nu * clock / 4)
-    mean_m = -clock * math.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
+    moment_0 = -2 * torch.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
+    moment_1 = clock**2 * torch.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
+    moment_2 = 2 * clock**3 * torch.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
+    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * torch.exp(-Gamma * clock / 4 - nu * clock / 4)
+    mean_m = -clock * torch.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
     covariance_xx = (
         Gamma * moment_0
-        + gamma * clock**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
+        + gamma * clock**2 * torch.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
         + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
         - Gamma * (Gamma - nu) * moment_1 / 2
     )
     covariance_mx = (
-        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
+        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * torch.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
+        - clock**2 * (Gamma - nu) * torch.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
-        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
+        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * torch.exp(-Gamma * clock / 2 - nu * clock / 2)
         + M * nu * (Gamma - nu) * moment_1 / 2
         + M * nu * moment_0
         + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
     )
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
-    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    cholesky_mm = torch.sqrt(covariance_mm - cholesky_mx**2)
     pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
     pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
-    ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    return (
+    ratio = 1 / torch.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
+    return _stack(t, [
         ratio**2 * pull_x,
         ratio**2 * pull_m,
         -ratio**2 * cholesky_mx * pull_m - ratio**2 * cholesky_xx * pull_x,
         -ratio**2 * cholesky_mm * pull_m,
-    )
+    ])
 
 
 def step(
-    z: torch.Tensor,
-    t: torch.Tensor,
-    s: torch.Tensor,
-    c: torch.Tensor,
-    network: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    noise: torch.Tensor | None = None,
-) -> torch.Tensor:
+    z: Tensor,
+    t: Tensor,
+    s: Tensor,
+    c: Tensor,
+    network: Callable[[Tensor, Tensor], Tensor],
+    noise: Tensor | None = None,
+) -> Tensor:
     """One step from t to s < t, forward diffusion times as 0-d tensors.
 
     z: (n, 2 * channels, ...); c: one row of the coefficient table; network(z, t) gives eps of z's shape;

@@ -28,13 +28,14 @@ Checked by `integrator-analysis verify psld/gDDIM`: order; leading local error; 
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:ae77792e09f98eb2f042c1efdbd4991ac21bd44c99f852ba78bf3cd200e39ef6
-Body hash: sha256:1421ac740b27ec573b730b669b46bf29c602e356bc9acbe1420dd9dfe8f140f9
+Body hash: sha256:5473e54e95d0c4fa753e488c6a39a4813943521db840f85be94a0453ee232fde
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 SPEC = "psld/gDDIM"
 PROCESS = "psld"
@@ -48,6 +49,7 @@ T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
+NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x",
     "coupling_xm",
@@ -103,107 +105,132 @@ RULE = (
 )
 
 
-def _difference(a: float, b: float, d: float) -> float:
+
+def _nodes(like: Tensor) -> tuple[Tensor, ...]:
+    """The nodes and the weights of the rule, along a new dimension before those of ``like``."""
+    rule = torch.tensor(RULE, dtype=like.dtype, device=like.device)
+    return rule.reshape(-1, 2, *[1] * like.dim()).unbind(1)
+
+
+def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
+    """The values, each a number or of t's shape, along the last dimension of one tensor."""
+    return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
+
+
+def _difference(a: Tensor, b: Tensor, d: Tensor) -> Tensor:
     """a - b, of which d is a formula that does not cancel where a and b are close: taken up to half of a."""
-    return d if 2 * abs(d) < abs(a) else a - b
+    return torch.where(2 * abs(d) < abs(a), d, a - b)
 
 
-def _phi(k: int, z: float) -> float:
-    """phi_k(z) = int_0^1 exp((1-u) z) u**(k-1)/(k-1)! du, by its series for abs(z) < 1, where the formula cancels."""
-    if abs(z) < 1.0:
-        total = 0.0
-        for j in reversed(range(20)):
-            total = total * z + 1 / math.factorial(j + k)
-        return total
-    value = math.expm1(z) / z
+def _phi(k, z):
+    """phi_k(z), by its series for abs(z) < 1, where the formula cancels; both branches get a safe argument."""
+    near = z.abs() < 1.0
+    inside = torch.where(near, z, torch.zeros_like(z))
+    outside = torch.where(near, torch.ones_like(z), z)
+    series = torch.zeros_like(z)
+    for j in reversed(range(20)):
+        series = series * inside + 1 / math.factorial(j + k)
+    value = torch.expm1(outside) / outside
     for j in range(1, k):
-        value = (value - 1 / math.factorial(j)) / z
-    return value
+        value = (value - 1 / math.factorial(j)) / outside
+    return torch.where(near, series, value)
 
 
-def _turn(s: float, width: float) -> float:
-    """turn: an integral from time s to s e**width, by the rule in log u on panels of a factor e**2."""
-    terms = []
-    panels = math.ceil(abs(width) / 2) or 1
-    for node, weight in ((panel + x, w) for panel in range(panels) for x, w in RULE):
-        t = s * math.exp(width * node / panels)
-        beta = beta_0
-        clock = beta_0 * t
-        moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
-        moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
-        moment_2 = 2 * clock**3 * math.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
-        covariance_xx = (
-            Gamma * moment_0
-            + gamma * clock**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
-            + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
-            - Gamma * (Gamma - nu) * moment_1 / 2
-        )
-        covariance_mx = (
-            gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-            - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
-        )
-        covariance_mm = (
-            M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
-            + M * nu * (Gamma - nu) * moment_1 / 2
-            + M * nu * moment_0
-            + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
-        )
-        cholesky_xx = math.sqrt(covariance_xx)
-        cholesky_mx = covariance_mx / cholesky_xx
-        cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
-        terms.append(width / panels * weight * t * (beta * cholesky_mm / (2 * M * cholesky_xx) - Gamma * beta * cholesky_mx / (2 * cholesky_mm * cholesky_xx**2)))
-    return math.fsum(terms)
-
-
-def _at(t: float) -> tuple[float, ...]:
-    """cholesky_xx, cholesky_mx, cholesky_mm, angle at time t."""
+def _turn(s: Tensor | float, width: Tensor) -> Tensor:
+    """turn: an integral from times s to s e**width, by the rule in log u on panels of a factor e**2."""
+    panels = max(1, math.ceil(float(width.abs().max()) / 2))
+    nodes, weights = _nodes(width)
+    panel = torch.arange(panels, dtype=width.dtype, device=width.device).reshape(-1, 1, *[1] * width.dim())
+    t = s * torch.exp(width * (panel + nodes) / panels)
+    beta = beta_0
     clock = beta_0 * t
-    moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
-    moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
-    moment_2 = 2 * clock**3 * math.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
+    moment_0 = -2 * torch.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
+    moment_1 = clock**2 * torch.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
+    moment_2 = 2 * clock**3 * torch.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
     covariance_xx = (
         Gamma * moment_0
-        + gamma * clock**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
+        + gamma * clock**2 * torch.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
         + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
         - Gamma * (Gamma - nu) * moment_1 / 2
     )
     covariance_mx = (
-        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
+        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * torch.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
+        - clock**2 * (Gamma - nu) * torch.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
-        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
+        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * torch.exp(-Gamma * clock / 2 - nu * clock / 2)
         + M * nu * (Gamma - nu) * moment_1 / 2
         + M * nu * moment_0
         + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
     )
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
-    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
-    angle = _turn(1, math.log(t / 1))
-    return cholesky_xx, cholesky_mx, cholesky_mm, angle
+    cholesky_mm = torch.sqrt(covariance_mm - cholesky_mx**2)
+    return (width / panels * weights * t * (beta * cholesky_mm / (2 * M * cholesky_xx) - Gamma * beta * cholesky_mx / (2 * cholesky_mm * cholesky_xx**2))).sum((0, 1))
 
 
-def _between(t: float, s: float, h: float) -> tuple[float, ...]:
-    """propagator_xx, propagator_xm, propagator_mx, propagator_mm, psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm for the step from t to s = t - h."""
-    cholesky_xx_t, cholesky_mx_t, cholesky_mm_t, _ = _at(t)
-    cholesky_xx_s, cholesky_mx_s, cholesky_mm_s, angle_s = _at(s)
+def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+    """cholesky_xx, cholesky_mx, cholesky_mm at times t."""
+    clock = beta_0 * t
+    moment_0 = -2 * torch.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
+    moment_1 = clock**2 * torch.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
+    moment_2 = 2 * clock**3 * torch.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
+    covariance_xx = (
+        Gamma * moment_0
+        + gamma * clock**2 * torch.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
+        + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
+        - Gamma * (Gamma - nu) * moment_1 / 2
+    )
+    covariance_mx = (
+        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * torch.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
+        - clock**2 * (Gamma - nu) * torch.exp(-(Gamma + nu) * clock / 2) / 4
+    )
+    covariance_mm = (
+        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * torch.exp(-Gamma * clock / 2 - nu * clock / 2)
+        + M * nu * (Gamma - nu) * moment_1 / 2
+        + M * nu * moment_0
+        + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
+    )
+    cholesky_xx = torch.sqrt(covariance_xx)
+    cholesky_mx = covariance_mx / cholesky_xx
+    cholesky_mm = torch.sqrt(covariance_mm - cholesky_mx**2)
+    return cholesky_xx, cholesky_mx, cholesky_mm
+
+
+def _at_by_quadrature(t: Tensor) -> tuple[Tensor | float, ...]:
+    """angle at times t."""
+    angle = _turn(1, torch.log(t / 1))
+    return (angle,)
+
+
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+    """propagator_xx, propagator_xm, propagator_mx, propagator_mm for steps from t to s = t - h."""
     elapsed = beta_0 * h
-    turn = _turn(s, math.log1p(h / s))
-    growth = math.exp(Gamma * elapsed / 4 + nu * elapsed / 4)
+    growth = torch.exp(Gamma * elapsed / 4 + nu * elapsed / 4)
     propagator_xx = (Gamma * elapsed / 4 + 1 - nu * elapsed / 4) * growth
     propagator_xm = -elapsed * growth / (2 * M)
     propagator_mx = elapsed * growth / 2
     propagator_mm = (nu * elapsed / 4 + 1 - Gamma * elapsed / 4) * growth
-    spread_moment_0 = 2 * math.expm1((Gamma + nu) * elapsed / 2) / (Gamma + nu)
-    spread_moment_1 = elapsed**2 * math.exp((Gamma + nu) * elapsed / 2) * _phi(2, -(Gamma + nu) * elapsed / 2)
-    spread_moment_2 = 2 * elapsed**3 * math.exp((Gamma + nu) * elapsed / 2) * _phi(3, -(Gamma + nu) * elapsed / 2)
+    return propagator_xx, propagator_xm, propagator_mx, propagator_mm
+
+
+def _between_by_quadrature(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+    """psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm for steps from t to s = t - h."""
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s, h)
+    cholesky_xx_t, cholesky_mx_t, cholesky_mm_t = _at(t)
+    cholesky_xx_s, cholesky_mx_s, cholesky_mm_s = _at(s)
+    (angle_s,) = _at_by_quadrature(s)
+    elapsed = beta_0 * h
+    turn = _turn(s, torch.log1p(h / s))
+    spread_moment_0 = 2 * torch.expm1((Gamma + nu) * elapsed / 2) / (Gamma + nu)
+    spread_moment_1 = elapsed**2 * torch.exp((Gamma + nu) * elapsed / 2) * _phi(2, -(Gamma + nu) * elapsed / 2)
+    spread_moment_2 = 2 * elapsed**3 * torch.exp((Gamma + nu) * elapsed / 2) * _phi(3, -(Gamma + nu) * elapsed / 2)
     spread_xx = (
         Gamma * (Gamma - nu) * spread_moment_1 / 2
         + Gamma * spread_moment_0
         + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * spread_moment_2 / (16 * M)
     )
-    spread_mx = elapsed**2 * (Gamma - nu) * math.exp((Gamma + nu) * elapsed / 2) / 4
+    spread_mx = elapsed**2 * (Gamma - nu) * torch.exp((Gamma + nu) * elapsed / 2) / 4
     spread_mm = (
         M * nu * spread_moment_0
         + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * spread_moment_2 / 16
@@ -213,105 +240,112 @@ def _between(t: float, s: float, h: float) -> tuple[float, ...]:
     back_xm = cholesky_mm_t * propagator_xm
     back_mx = cholesky_mx_t * propagator_mm + cholesky_xx_t * propagator_mx
     back_mm = cholesky_mm_t * propagator_mm
-    carried_xx = math.sqrt(back_xm**2 + back_xx**2)
+    carried_xx = torch.sqrt(back_xm**2 + back_xx**2)
     carried_mx = (back_mm * back_xm + back_mx * back_xx) / carried_xx
-    carried_mm = cholesky_mm_t * cholesky_xx_t * math.exp((Gamma / 2 + nu / 2) * elapsed) / carried_xx
+    carried_mm = cholesky_mm_t * cholesky_xx_t * torch.exp((Gamma / 2 + nu / 2) * elapsed) / carried_xx
     rise_xx = spread_xx / (carried_xx + cholesky_xx_s)
     rise_mx = (spread_mx - cholesky_mx_s * rise_xx) / carried_xx
     rise_mm = _difference(carried_mm, cholesky_mm_s, (spread_mm - (carried_mx + cholesky_mx_s) * rise_mx) / (carried_mm + cholesky_mm_s))
-    slip = math.atan2(back_xm * math.cos(turn) + back_xx * math.sin(turn), back_xx * math.cos(turn) - back_xm * math.sin(turn))
+    slip = torch.atan2(back_xm * torch.cos(turn) + back_xx * torch.sin(turn), back_xx * torch.cos(turn) - back_xm * torch.sin(turn))
     psi_0_xx = (
-        (2 * math.sin(slip / 2)**2 * carried_xx - rise_xx) * math.cos(angle_s)
-        + carried_xx * math.sin(angle_s) * math.sin(slip)
+        (2 * torch.sin(slip / 2)**2 * carried_xx - rise_xx) * torch.cos(angle_s)
+        + carried_xx * torch.sin(angle_s) * torch.sin(slip)
     )
     psi_0_xm = (
-        (2 * math.sin(slip / 2)**2 * carried_xx - rise_xx) * math.sin(angle_s)
-        - carried_xx * math.cos(angle_s) * math.sin(slip)
+        (2 * torch.sin(slip / 2)**2 * carried_xx - rise_xx) * torch.sin(angle_s)
+        - carried_xx * torch.cos(angle_s) * torch.sin(slip)
     )
     psi_0_mx = (
-        (carried_mm * math.sin(slip) + 2 * math.sin(slip / 2)**2 * carried_mx - rise_mx) * math.cos(angle_s)
-        - (2 * math.sin(slip / 2)**2 * carried_mm - carried_mx * math.sin(slip) - rise_mm) * math.sin(angle_s)
+        (carried_mm * torch.sin(slip) + 2 * torch.sin(slip / 2)**2 * carried_mx - rise_mx) * torch.cos(angle_s)
+        - (2 * torch.sin(slip / 2)**2 * carried_mm - carried_mx * torch.sin(slip) - rise_mm) * torch.sin(angle_s)
     )
     psi_0_mm = (
-        (2 * math.sin(slip / 2)**2 * carried_mm - carried_mx * math.sin(slip) - rise_mm) * math.cos(angle_s)
-        + (carried_mm * math.sin(slip) + 2 * math.sin(slip / 2)**2 * carried_mx - rise_mx) * math.sin(angle_s)
+        (2 * torch.sin(slip / 2)**2 * carried_mm - carried_mx * torch.sin(slip) - rise_mm) * torch.cos(angle_s)
+        + (carried_mm * torch.sin(slip) + 2 * torch.sin(slip / 2)**2 * carried_mx - rise_mx) * torch.sin(angle_s)
     )
-    return propagator_xx, propagator_xm, propagator_mx, propagator_mm, psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm
+    return psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm
 
 
-def coefficients(t: float, s: float) -> tuple[float, ...]:
-    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
+def coefficients(t: Tensor, s: Tensor) -> Tensor:
+    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """
+    t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s
-    _, cholesky_mx_t, cholesky_mm_t, angle_t = _at(t)
-    propagator_xx, propagator_xm, propagator_mx, propagator_mm, psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm = _between(t, s, h)
+    _, cholesky_mx_t, cholesky_mm_t = _at(t)
+    (angle_t,) = _at_by_quadrature(t)
+    propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s, h)
+    psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm = _between_by_quadrature(t, s, h)
     decay_x = propagator_xx
     coupling_xm = propagator_xm
-    weight_xx = psi_0_xm * math.sin(angle_t) + math.cos(angle_t) * psi_0_xx
+    weight_xx = psi_0_xm * torch.sin(angle_t) + torch.cos(angle_t) * psi_0_xx
     weight_xm = (
-        (-(cholesky_mm_t * math.sin(angle_t) - cholesky_mx_t * math.cos(angle_t)) / cholesky_mm_t - cholesky_mx_t * math.cos(angle_t) / cholesky_mm_t) * psi_0_xx
-        + (-(-cholesky_mm_t * math.cos(angle_t) - cholesky_mx_t * math.sin(angle_t)) / cholesky_mm_t - cholesky_mx_t * math.sin(angle_t) / cholesky_mm_t) * psi_0_xm
+        (-(cholesky_mm_t * torch.sin(angle_t) - cholesky_mx_t * torch.cos(angle_t)) / cholesky_mm_t - cholesky_mx_t * torch.cos(angle_t) / cholesky_mm_t) * psi_0_xx
+        + (-(-cholesky_mm_t * torch.cos(angle_t) - cholesky_mx_t * torch.sin(angle_t)) / cholesky_mm_t - cholesky_mx_t * torch.sin(angle_t) / cholesky_mm_t) * psi_0_xm
     )
     coupling_mx = propagator_mx
     decay_m = propagator_mm
-    weight_mx = psi_0_mm * math.sin(angle_t) + math.cos(angle_t) * psi_0_mx
+    weight_mx = psi_0_mm * torch.sin(angle_t) + torch.cos(angle_t) * psi_0_mx
     weight_mm = (
-        (-(cholesky_mm_t * math.sin(angle_t) - cholesky_mx_t * math.cos(angle_t)) / cholesky_mm_t - cholesky_mx_t * math.cos(angle_t) / cholesky_mm_t) * psi_0_mx
-        + (-(-cholesky_mm_t * math.cos(angle_t) - cholesky_mx_t * math.sin(angle_t)) / cholesky_mm_t - cholesky_mx_t * math.sin(angle_t) / cholesky_mm_t) * psi_0_mm
+        (-(cholesky_mm_t * torch.sin(angle_t) - cholesky_mx_t * torch.cos(angle_t)) / cholesky_mm_t - cholesky_mx_t * torch.cos(angle_t) / cholesky_mm_t) * psi_0_mx
+        + (-(-cholesky_mm_t * torch.cos(angle_t) - cholesky_mx_t * torch.sin(angle_t)) / cholesky_mm_t - cholesky_mx_t * torch.sin(angle_t) / cholesky_mm_t) * psi_0_mm
     )
-    return decay_x, coupling_xm, weight_xx, weight_xm, coupling_mx, decay_m, weight_mx, weight_mm
+    return _stack(t, [decay_x, coupling_xm, weight_xx, weight_xm, coupling_mx, decay_m, weight_mx, weight_mm])
 
 
-def log_snr(t: float) -> float:
-    """lambda(t), half the logarithm of the signal-to-noise ratio."""
-    return -math.log(math.hypot(*data_weights(t)[2:]))
+def log_snr(t: Tensor) -> Tensor:
+    """lambda(t), half the logarithm of the signal-to-noise ratio, at times of any shape."""
+    return -torch.log(torch.linalg.vector_norm(data_weights(t)[..., 2:], dim=-1))
 
 
-def data_weights(t: float) -> tuple[float, ...]:
-    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+def data_weights(t: Tensor) -> Tensor:
+    """Factors along a last dimension, of z's blocks and then of the network output's: the predicted x_0 at times t
+    is the sum of the blocks times their factors.
+    """
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_0 * t
-    moment_0 = -2 * math.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
-    moment_1 = clock**2 * math.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
-    moment_2 = 2 * clock**3 * math.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
-    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * math.exp(-Gamma * clock / 4 - nu * clock / 4)
-    mean_m = -clock * math.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
+    moment_0 = -2 * torch.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
+    moment_1 = clock**2 * torch.exp(-(Gamma + nu) * clock / 2) * _phi(2, (Gamma + nu) * clock / 2)
+    moment_2 = 2 * clock**3 * torch.exp(-(Gamma + nu) * clock / 2) * _phi(3, (Gamma + nu) * clock / 2)
+    mean_x = (nu * clock / 4 + 1 - Gamma * clock / 4) * torch.exp(-Gamma * clock / 4 - nu * clock / 4)
+    mean_m = -clock * torch.exp(-Gamma * clock / 4 - nu * clock / 4) / 2
     covariance_xx = (
         Gamma * moment_0
-        + gamma * clock**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
+        + gamma * clock**2 * torch.exp(-Gamma * clock / 2 - nu * clock / 2) / (4 * M)
         + (M * Gamma**3 + Gamma * M * nu**2 + 4 * nu - 2 * M * nu * Gamma**2) * moment_2 / (16 * M)
         - Gamma * (Gamma - nu) * moment_1 / 2
     )
     covariance_mx = (
-        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * math.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
-        - clock**2 * (Gamma - nu) * math.exp(-(Gamma + nu) * clock / 2) / 4
+        gamma * (Gamma * clock / 4 + 1 - nu * clock / 4) * clock * torch.exp(-Gamma * clock / 2 - nu * clock / 2) / 2
+        - clock**2 * (Gamma - nu) * torch.exp(-(Gamma + nu) * clock / 2) / 4
     )
     covariance_mm = (
-        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * math.exp(-Gamma * clock / 2 - nu * clock / 2)
+        M * gamma * (Gamma * clock / 4 + 1 - nu * clock / 4)**2 * torch.exp(-Gamma * clock / 2 - nu * clock / 2)
         + M * nu * (Gamma - nu) * moment_1 / 2
         + M * nu * moment_0
         + (M * nu * Gamma**2 + 4 * Gamma + M * nu**3 - 2 * Gamma * M * nu**2) * moment_2 / 16
     )
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
-    cholesky_mm = math.sqrt(covariance_mm - cholesky_mx**2)
+    cholesky_mm = torch.sqrt(covariance_mm - cholesky_mx**2)
     pull_x = (mean_x / cholesky_xx - (mean_m - cholesky_mx * mean_x / cholesky_xx) * cholesky_mx / cholesky_mm**2) / cholesky_xx
     pull_m = (mean_m - cholesky_mx * mean_x / cholesky_xx) / cholesky_mm**2
-    ratio = 1 / math.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
-    return (
+    ratio = 1 / torch.sqrt((mean_m - cholesky_mx * mean_x / cholesky_xx)**2 / cholesky_mm**2 + mean_x**2 / cholesky_xx**2)
+    return _stack(t, [
         ratio**2 * pull_x,
         ratio**2 * pull_m,
         -ratio**2 * cholesky_mx * pull_m - ratio**2 * cholesky_xx * pull_x,
         -ratio**2 * cholesky_mm * pull_m,
-    )
+    ])
 
 
 def step(
-    z: torch.Tensor,
-    t: torch.Tensor,
-    s: torch.Tensor,
-    c: torch.Tensor,
-    network: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    noise: torch.Tensor | None = None,
-) -> torch.Tensor:
+    z: Tensor,
+    t: Tensor,
+    s: Tensor,
+    c: Tensor,
+    network: Callable[[Tensor, Tensor], Tensor],
+    noise: Tensor | None = None,
+) -> Tensor:
     """One step from t to s < t, forward diffusion times as 0-d tensors.
 
     z: (n, 2 * channels, ...); c: one row of the coefficient table; network(z, t) gives eps of z's shape;

@@ -21,13 +21,14 @@ Checked by `integrator-analysis verify vp/DDIM`: order; leading local error; net
     map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; predicted
     x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:33a9ce9119a35003b15dc70e7df39f678e761bc7862bb99a95a3f66f8f454f85
-Body hash: sha256:1096d3a49aa4c6ba401d0de0910c59f1c201bcd7be49164beab86aa6b8954d78
+Body hash: sha256:ce7bfe2e104c2006a2379f83fa86e3044bc2b3a9756ac2e4d0f6a766b071055a
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 SPEC = "vp/DDIM"
 PROCESS = "vp"
@@ -41,6 +42,7 @@ T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0,)
+NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x",
     "weight_xx",
@@ -51,68 +53,79 @@ beta_min = 0.1
 beta_max = 20.0
 
 
-def _at(t: float) -> tuple[float, ...]:
-    """clock, mean_x, cholesky_xx at time t."""
+def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
+    """The values, each a number or of t's shape, along the last dimension of one tensor."""
+    return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
+
+
+def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+    """clock, mean_x, cholesky_xx at times t."""
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     return clock, mean_x, cholesky_xx
 
 
-def _between(t: float, s: float, h: float) -> tuple[float, ...]:
-    """propagator_xx, psi_0_xx for the step from t to s = t - h."""
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+    """propagator_xx, psi_0_xx for steps from t to s = t - h."""
     _, mean_x_t, cholesky_xx_t = _at(t)
     clock_s, mean_x_s, cholesky_xx_s = _at(s)
     elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
-    propagator_xx = math.exp(elapsed / 2)
+    propagator_xx = torch.exp(elapsed / 2)
     ratio_difference = (
-        -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
-        - math.exp(-clock_s) * math.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
+        -cholesky_xx_t * torch.exp(-clock_s / 2) * torch.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
+        - torch.exp(-clock_s) * torch.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
     )
     psi_0_xx = -mean_x_s * ratio_difference
     return propagator_xx, psi_0_xx
 
 
-def coefficients(t: float, s: float) -> tuple[float, ...]:
-    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
+def coefficients(t: Tensor, s: Tensor) -> Tensor:
+    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """
+    t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s
     propagator_xx, psi_0_xx = _between(t, s, h)
     decay_x = propagator_xx
     weight_xx = psi_0_xx
-    return decay_x, weight_xx
+    return _stack(t, [decay_x, weight_xx])
 
 
-def log_snr(t: float) -> float:
-    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+def log_snr(t: Tensor) -> Tensor:
+    """lambda(t), half the logarithm of the signal-to-noise ratio, at times of any shape."""
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     ratio = cholesky_xx / mean_x
-    return -math.log(ratio)
+    return -torch.log(ratio)
 
 
-def data_weights(t: float) -> tuple[float, ...]:
-    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+def data_weights(t: Tensor) -> Tensor:
+    """Factors along a last dimension, of z's blocks and then of the network output's: the predicted x_0 at times t
+    is the sum of the blocks times their factors.
+    """
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
-    return 1 / mean_x, -cholesky_xx / mean_x
+    cholesky_xx = torch.sqrt(covariance_xx)
+    return _stack(t, [1 / mean_x, -cholesky_xx / mean_x])
 
 
 def step(
-    z: torch.Tensor,
-    t: torch.Tensor,
-    s: torch.Tensor,
-    c: torch.Tensor,
-    network: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    noise: torch.Tensor | None = None,
-) -> torch.Tensor:
+    z: Tensor,
+    t: Tensor,
+    s: Tensor,
+    c: Tensor,
+    network: Callable[[Tensor, Tensor], Tensor],
+    noise: Tensor | None = None,
+) -> Tensor:
     """One step from t to s < t, forward diffusion times as 0-d tensors.
 
     z: (n, 1 * channels, ...); c: one row of the coefficient table; network(z, t) gives eps of z's shape;

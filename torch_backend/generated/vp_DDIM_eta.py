@@ -21,13 +21,14 @@ Checked by `integrator-analysis verify vp/DDIM-eta`: weak order; leading weak er
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:aa8b9439c1a38658caa8fc4613894e33ebe203ca1ef543c23d5f72222597b17e
-Body hash: sha256:0d5ab9e9ba306238bc1b4f47f108d88df5f7c4b0382a92444140c36616ded25f
+Body hash: sha256:700f2c761f1d47dcbe707cd4144274b8ee248971828c5d1cf88900b549374026
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 SPEC = "vp/DDIM-eta"
 PROCESS = "vp"
@@ -41,6 +42,7 @@ T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0,)
+NETWORK = "eps"
 COEFFICIENTS = (
     "skip_xx_0",
     "scale_xx_0",
@@ -54,14 +56,19 @@ beta_min = 0.1
 beta_max = 20.0
 
 
-def _at(t: float) -> tuple[float, ...]:
-    """beta, clock, mean_x, cholesky_xx, ratio, slope_log_snr, eta_xx at time t."""
+def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
+    """The values, each a number or of t's shape, along the last dimension of one tensor."""
+    return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
+
+
+def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+    """beta, clock, mean_x, cholesky_xx, ratio, slope_log_snr, eta_xx at times t."""
     beta = beta_min + t * (beta_max - beta_min)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     ratio = cholesky_xx / mean_x
     slope_ratio = beta / (2 * cholesky_xx * mean_x)
     slope_log_snr = -slope_ratio / ratio
@@ -69,67 +76,73 @@ def _at(t: float) -> tuple[float, ...]:
     return beta, clock, mean_x, cholesky_xx, ratio, slope_log_snr, eta_xx
 
 
-def _between(t: float, s: float, h: float) -> tuple[float, ...]:
-    """propagator_xx, advance, psi_0_xx for the step from t to s = t - h."""
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+    """propagator_xx, advance, psi_0_xx for steps from t to s = t - h."""
     _, _, mean_x_t, cholesky_xx_t, ratio_t, _, _ = _at(t)
     _, clock_s, mean_x_s, cholesky_xx_s, ratio_s, _, _ = _at(s)
     elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     propagator_xx = cholesky_xx_s / cholesky_xx_t
     ratio_difference = (
-        -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
-        - math.exp(-clock_s) * math.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
+        -cholesky_xx_t * torch.exp(-clock_s / 2) * torch.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
+        - torch.exp(-clock_s) * torch.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
     )
-    advance = math.log1p(ratio_difference / ratio_s)
+    advance = torch.log1p(ratio_difference / ratio_s)
     psi_0_xx = cholesky_xx_s * ratio_difference / (ratio_s * ratio_t)
     return propagator_xx, advance, psi_0_xx
 
 
-def coefficients(t: float, s: float) -> tuple[float, ...]:
-    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
+def coefficients(t: Tensor, s: Tensor) -> Tensor:
+    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """
+    t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s
     _, _, mean_x_t, cholesky_xx_t, _, slope_log_snr_t, eta_xx_t = _at(t)
     beta_s, _, _, _, _, slope_log_snr_s, _ = _at(s)
     propagator_xx, advance, psi_0_xx = _between(t, s, h)
     skip_xx_0 = 1 / mean_x_t
     scale_xx_0 = -cholesky_xx_t / mean_x_t
-    decay_x = math.sqrt(math.exp(-2 * advance)) * propagator_xx
+    decay_x = torch.sqrt(torch.exp(-2 * advance)) * propagator_xx
     weight_xx = (
         psi_0_xx
-        - eta_xx_t * math.expm1(-2 * advance) * propagator_xx / ((math.sqrt(math.exp(-2 * advance)) + 1) * slope_log_snr_t)
+        - eta_xx_t * torch.expm1(-2 * advance) * propagator_xx / ((torch.sqrt(torch.exp(-2 * advance)) + 1) * slope_log_snr_t)
     )
-    noise_x = math.sqrt(2) * math.sqrt(beta_s * math.expm1(-2 * advance) / slope_log_snr_s) / 2
-    return skip_xx_0, scale_xx_0, decay_x, weight_xx, noise_x
+    noise_x = math.sqrt(2) * torch.sqrt(beta_s * torch.expm1(-2 * advance) / slope_log_snr_s) / 2
+    return _stack(t, [skip_xx_0, scale_xx_0, decay_x, weight_xx, noise_x])
 
 
-def log_snr(t: float) -> float:
-    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+def log_snr(t: Tensor) -> Tensor:
+    """lambda(t), half the logarithm of the signal-to-noise ratio, at times of any shape."""
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     ratio = cholesky_xx / mean_x
-    return -math.log(ratio)
+    return -torch.log(ratio)
 
 
-def data_weights(t: float) -> tuple[float, ...]:
-    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+def data_weights(t: Tensor) -> Tensor:
+    """Factors along a last dimension, of z's blocks and then of the network output's: the predicted x_0 at times t
+    is the sum of the blocks times their factors.
+    """
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
-    return 1 / mean_x, -cholesky_xx / mean_x
+    cholesky_xx = torch.sqrt(covariance_xx)
+    return _stack(t, [1 / mean_x, -cholesky_xx / mean_x])
 
 
 def step(
-    z: torch.Tensor,
-    t: torch.Tensor,
-    s: torch.Tensor,
-    c: torch.Tensor,
-    network: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    noise: torch.Tensor,
-) -> torch.Tensor:
+    z: Tensor,
+    t: Tensor,
+    s: Tensor,
+    c: Tensor,
+    network: Callable[[Tensor, Tensor], Tensor],
+    noise: Tensor,
+) -> Tensor:
     """One step from t to s < t, forward diffusion times as 0-d tensors.
 
     z: (n, 1 * channels, ...); c: one row of the coefficient table; network(z, t) gives eps of z's shape;

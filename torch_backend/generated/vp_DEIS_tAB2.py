@@ -29,13 +29,14 @@ Checked by `integrator-analysis verify vp/DEIS-tAB2`: order; leading local error
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:95ca743c7916fec18646a99bf6d16f7c1c4f5605d0e9bcd20db73d30295b818a
-Body hash: sha256:36667251968991cea0d09a375b2afee31d9c87f328527600c1d3b6c7f62566cc
+Body hash: sha256:4a805eaa342b2323ea8e79a4e79f2e1cb0ed2be7db7bd423a17027f9d7da3f85
 """
 
 import math
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 SPEC = "vp/DEIS-tAB2"
 PROCESS = "vp"
@@ -49,6 +50,7 @@ T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0,)
+NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x",
     "weight_xx_0",
@@ -97,13 +99,26 @@ RULE = (
 )
 
 
-def _shares(start: float, end: float, times: Sequence[float], size: int) -> list[list[float]]:
+
+def _nodes(like: Tensor) -> tuple[Tensor, ...]:
+    """The nodes and the weights of the rule, along a new dimension before those of ``like``."""
+    rule = torch.tensor(RULE, dtype=like.dtype, device=like.device)
+    return rule.reshape(-1, 2, *[1] * like.dim()).unbind(1)
+
+
+def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
+    """The values, each a number or of t's shape, along the last dimension of one tensor."""
+    return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
+
+
+def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> list[list[Tensor | float]]:
     """Row j: the coefficients of 1, x, x**2, ... of the Lagrange polynomial of times[j], x = 0 at start and 1 at end.
 
     ``size`` rows of as many entries; those of times that are missing are zero.
     """
-    whole = _advance(start, end, start - end)
-    positions = [_advance(start, time, start - time) / whole for time in times]
+    places = torch.stack(torch.broadcast_tensors(end, *times))
+    whole, *positions = _advance(start, places, start - places)
+    positions = [position / whole for position in positions]
     rows = []
     for j, own in enumerate(positions):
         row = [1.0]
@@ -114,54 +129,56 @@ def _shares(start: float, end: float, times: Sequence[float], size: int) -> list
     return rows + [[0.0] * size] * (size - len(rows))
 
 
-def _at(t: float) -> tuple[float, ...]:
-    """eta_xx at time t."""
+def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+    """eta_xx at times t."""
     beta = beta_min + t * (beta_max - beta_min)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
+    moment_0 = -torch.expm1(-clock)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     eta_xx = beta / (2 * cholesky_xx)
     return (eta_xx,)
 
 
-def _advance(t: float, s: float, h: float) -> float:
-    """The change of t from time t to time s = t - h."""
+def _advance(t: Tensor, s: Tensor, h: Tensor) -> Tensor:
+    """The change of t from times t to times s = t - h."""
     return -h
 
 
-def _between(t: float, s: float, h: float) -> tuple[float, ...]:
-    """propagator_xx for the step from t to s = t - h."""
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+    """propagator_xx for steps from t to s = t - h."""
     elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
-    propagator_xx = math.exp(elapsed / 2)
+    propagator_xx = torch.exp(elapsed / 2)
     return (propagator_xx,)
 
 
-def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
+def _integrands(u: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
     """The integrands of psi_0_xx at u = s + h, between s and t."""
     (eta_xx_u,) = _at(u)
     (propagator_xx,) = _between(u, s, h)
     return (-eta_xx_u * propagator_xx,)
 
 
-def _integrate(t: float, s: float, h: float) -> tuple[float, ...]:
+def _integrate(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """The integrals of _integrands times x**k over u from s to t = s + h, by the rule in sqrt(u).
 
     A node is handed on with its distance d from s, of which u - s would be a rounded value.
     """
-    low, width = math.sqrt(s), h / (math.sqrt(t) + math.sqrt(s))
-    steps = [(width * node, 2 * width * weight) for node, weight in RULE]
-    points = [(step * (2 * low + step), factor * (low + step)) for step, factor in steps]
-    whole, values = _advance(t, s, h), []
-    for d, factor in points:
-        x = _advance(t, s + d, h - d) / whole
-        found = _integrands(s + d, s, d)
-        values.append([factor * x**k * value for k in range(3) for value in found])
-    return tuple(math.fsum(column) for column in zip(*values, strict=True))
+    nodes, weights = _nodes(h)
+    low, width = torch.sqrt(s), h / (torch.sqrt(t) + torch.sqrt(s))
+    step = width * nodes
+    d, factor = step * (2 * low + step), 2 * width * weights * (low + step)
+    x = _advance(t, s + d, h - d) / _advance(t, s, h)
+    found = _integrands(s + d, s, d)
+    return tuple((factor * x**k * value).sum(0) for k in range(3) for value in found)
 
 
-def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float, ...]:
-    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0."""
+def coefficients(t: Tensor, s: Tensor, past: Sequence[Tensor] = ()) -> Tensor:
+    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    ``past``: start times of earlier steps, newest first; a weight without its step is 0.
+    """
+    t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
+    past = [torch.as_tensor(time, dtype=torch.float64) for time in past]
     h = t - s
     (propagator_xx,) = _between(t, s, h)
     psi_0_xx, psi_1_xx, psi_2_xx = _integrate(t, s, h)
@@ -170,39 +187,43 @@ def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float,
     weight_xx_0 = share_00 * psi_0_xx + share_01 * psi_1_xx + share_02 * psi_2_xx
     weight_xx_past_1 = share_10 * psi_0_xx + share_11 * psi_1_xx + share_12 * psi_2_xx
     weight_xx_past_2 = share_20 * psi_0_xx + share_21 * psi_1_xx + share_22 * psi_2_xx
-    return decay_x, weight_xx_0, weight_xx_past_1, weight_xx_past_2
+    return _stack(t, [decay_x, weight_xx_0, weight_xx_past_1, weight_xx_past_2])
 
 
-def log_snr(t: float) -> float:
-    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+def log_snr(t: Tensor) -> Tensor:
+    """lambda(t), half the logarithm of the signal-to-noise ratio, at times of any shape."""
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     ratio = cholesky_xx / mean_x
-    return -math.log(ratio)
+    return -torch.log(ratio)
 
 
-def data_weights(t: float) -> tuple[float, ...]:
-    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+def data_weights(t: Tensor) -> Tensor:
+    """Factors along a last dimension, of z's blocks and then of the network output's: the predicted x_0 at times t
+    is the sum of the blocks times their factors.
+    """
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
-    return 1 / mean_x, -cholesky_xx / mean_x
+    cholesky_xx = torch.sqrt(covariance_xx)
+    return _stack(t, [1 / mean_x, -cholesky_xx / mean_x])
 
 
 def step(
-    z: torch.Tensor,
-    t: torch.Tensor,
-    s: torch.Tensor,
-    c: torch.Tensor,
-    network: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    noise: torch.Tensor | None = None,
-    past: Sequence[torch.Tensor] = (),
-) -> tuple[torch.Tensor, torch.Tensor]:
+    z: Tensor,
+    t: Tensor,
+    s: Tensor,
+    c: Tensor,
+    network: Callable[[Tensor, Tensor], Tensor],
+    noise: Tensor | None = None,
+    past: Sequence[Tensor] = (),
+) -> tuple[Tensor, Tensor]:
     """One step from t to s < t, forward diffusion times as 0-d tensors.
 
     z: (n, 1 * channels, ...); c: one row of the coefficient table; network(z, t) gives eps of z's shape;

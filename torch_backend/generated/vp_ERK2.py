@@ -28,13 +28,14 @@ Checked by `integrator-analysis verify vp/ERK2`: order; leading local error; net
     map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; predicted
     x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:5b4964a67453d6458e364a4c0e6d9d39defe337b13697d4029e5704ad5c52e6e
-Body hash: sha256:72a150939cd15033aa8d203e5e3bd0b375d178aa999776b0e273c6249f87c615
+Body hash: sha256:4b37086068fd2eea5f07da566f8af82a3e0c46bd9c427595e78f46fabd9d71be
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 SPEC = "vp/ERK2"
 PROCESS = "vp"
@@ -48,6 +49,7 @@ T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0,)
+NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x_1",
     "weight_xx_1",
@@ -62,74 +64,95 @@ beta_min = 0.1
 beta_max = 20.0
 
 
-def _phi(k: int, z: float) -> float:
-    """phi_k(z) = int_0^1 exp((1-u) z) u**(k-1)/(k-1)! du, by its series for abs(z) < 1, where the formula cancels."""
-    if abs(z) < 1.0:
-        total = 0.0
-        for j in reversed(range(20)):
-            total = total * z + 1 / math.factorial(j + k)
-        return total
-    value = math.expm1(z) / z
+def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
+    """The values, each a number or of t's shape, along the last dimension of one tensor."""
+    return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
+
+
+def _phi(k, z):
+    """phi_k(z), by its series for abs(z) < 1, where the formula cancels; both branches get a safe argument."""
+    near = z.abs() < 1.0
+    inside = torch.where(near, z, torch.zeros_like(z))
+    outside = torch.where(near, torch.ones_like(z), z)
+    series = torch.zeros_like(z)
+    for j in reversed(range(20)):
+        series = series * inside + 1 / math.factorial(j + k)
+    value = torch.expm1(outside) / outside
     for j in range(1, k):
-        value = (value - 1 / math.factorial(j)) / z
-    return value
+        value = (value - 1 / math.factorial(j)) / outside
+    return torch.where(near, series, value)
 
 
-def _time_at(share: float, t: float, s: float) -> float:
-    """The time at ``share`` of the way from t to s, measured in the variable of _advance, by bisection to rounding."""
-    goal, high, low = share * _advance(t, s, t - s), t, s
-    sign = math.copysign(1.0, goal)
+def _time_at(share: float, t: Tensor, s: Tensor) -> Tensor:
+    """The times at ``share`` of the way from t to s, measured in the variable of _advance, to rounding.
+
+    By Ridders' method (IEEE Transactions on Circuits and Systems 26 (1979), page 979): a step of it costs two values,
+    doubles the digits, and leaves at most half of the bracket between ``one`` and ``found``.
+    """
+    whole = _advance(t, s, t - s)
+    goal = share * whole
+    one, found, gap_one, gap_found = t, s, -goal, whole - goal
     while True:
-        middle = (high + low) / 2
-        if not low < middle < high:
-            return middle
-        if sign * (_advance(t, middle, t - middle) - goal) < 0:
-            high = middle
-        else:
-            low = middle
+        last, middle = found, (one + found) / 2
+        gap = _advance(t, middle, t - middle) - goal
+        scale = torch.sqrt(gap * gap - gap_one * gap_found)
+        shift = (middle - one) * torch.sign(gap_one - gap_found) * gap / scale
+        new = torch.where(scale > 0, middle + shift, middle)
+        gap_new = _advance(t, new, t - new) - goal
+        # The root lies between ``new`` and that one of middle, one and found where the gap has the other sign.
+        by_middle, by_one = gap * gap_new < 0, gap_one * gap_new < 0
+        one, gap_one = (
+            torch.where(by_middle, x, torch.where(by_one, y, z))
+            for x, y, z in ((middle, one, found), (gap, gap_one, gap_found))
+        )
+        found, gap_found = new, gap_new
+        if not (abs(found - last) > 4e-16 * abs(found)).any():
+            return found
 
 
-def _at(t: float) -> tuple[float, ...]:
-    """clock, mean_x, cholesky_xx, ratio at time t."""
+def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+    """clock, mean_x, cholesky_xx, ratio at times t."""
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     ratio = cholesky_xx / mean_x
     return clock, mean_x, cholesky_xx, ratio
 
 
-def _advance(t: float, s: float, h: float) -> float:
-    """The change of log_snr from time t to time s = t - h."""
+def _advance(t: Tensor, s: Tensor, h: Tensor) -> Tensor:
+    """The change of log_snr from times t to times s = t - h."""
     _, mean_x_t, cholesky_xx_t, _ = _at(t)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s = _at(s)
     elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     ratio_difference = (
-        -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
-        - math.exp(-clock_s) * math.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
+        -cholesky_xx_t * torch.exp(-clock_s / 2) * torch.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
+        - torch.exp(-clock_s) * torch.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
     )
-    return math.log1p(ratio_difference / ratio_s)
+    return torch.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: float, s: float, h: float) -> tuple[float, ...]:
-    """propagator_xx, psi_0_xx, psi_1_xx for the step from t to s = t - h."""
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+    """propagator_xx, psi_0_xx, psi_1_xx for steps from t to s = t - h."""
     _, mean_x_t, cholesky_xx_t, _ = _at(t)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s = _at(s)
     advance = _advance(t, s, h)
     elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
-    propagator_xx = math.exp(elapsed / 2)
+    propagator_xx = torch.exp(elapsed / 2)
     ratio_difference = (
-        -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
-        - math.exp(-clock_s) * math.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
+        -cholesky_xx_t * torch.exp(-clock_s / 2) * torch.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
+        - torch.exp(-clock_s) * torch.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
     )
     psi_0_xx = -mean_x_s * ratio_difference
     psi_1_xx = -advance * mean_x_s * _phi(2, advance) * ratio_s
     return propagator_xx, psi_0_xx, psi_1_xx
 
 
-def coefficients(t: float, s: float) -> tuple[float, ...]:
-    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
+def coefficients(t: Tensor, s: Tensor) -> Tensor:
+    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """
+    t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s
     t_1 = _time_at(1 / 2, t, s)
     propagator_xx, psi_0_xx, psi_1_xx = _between(t, s, h)
@@ -140,38 +163,42 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     decay_x_2 = propagator_xx
     weight_xx_0_2 = psi_0_xx - 2 * psi_1_xx
     weight_xx_1_2 = 2 * psi_1_xx
-    return decay_x_1, weight_xx_1, time_eps_1, decay_x_2, weight_xx_0_2, weight_xx_1_2
+    return _stack(t, [decay_x_1, weight_xx_1, time_eps_1, decay_x_2, weight_xx_0_2, weight_xx_1_2])
 
 
-def log_snr(t: float) -> float:
-    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+def log_snr(t: Tensor) -> Tensor:
+    """lambda(t), half the logarithm of the signal-to-noise ratio, at times of any shape."""
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     ratio = cholesky_xx / mean_x
-    return -math.log(ratio)
+    return -torch.log(ratio)
 
 
-def data_weights(t: float) -> tuple[float, ...]:
-    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+def data_weights(t: Tensor) -> Tensor:
+    """Factors along a last dimension, of z's blocks and then of the network output's: the predicted x_0 at times t
+    is the sum of the blocks times their factors.
+    """
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
-    return 1 / mean_x, -cholesky_xx / mean_x
+    cholesky_xx = torch.sqrt(covariance_xx)
+    return _stack(t, [1 / mean_x, -cholesky_xx / mean_x])
 
 
 def step(
-    z: torch.Tensor,
-    t: torch.Tensor,
-    s: torch.Tensor,
-    c: torch.Tensor,
-    network: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    noise: torch.Tensor | None = None,
-) -> torch.Tensor:
+    z: Tensor,
+    t: Tensor,
+    s: Tensor,
+    c: Tensor,
+    network: Callable[[Tensor, Tensor], Tensor],
+    noise: Tensor | None = None,
+) -> Tensor:
     """One step from t to s < t, forward diffusion times as 0-d tensors.
 
     z: (n, 1 * channels, ...); c: one row of the coefficient table; network(z, t) gives eps of z's shape;

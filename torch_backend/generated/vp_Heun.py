@@ -17,13 +17,14 @@ Checked by `integrator-analysis verify vp/Heun`: order; leading local error; net
     map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; predicted
     x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:480b6e4fe0a0df37eca99cb0260d674a539e2c691f8efd619a288fab9d9dd4ff
-Body hash: sha256:c5fc30697d2bbef74fc7ae0be9a4da29eff297616a7cee374a63ec3d4cc75980
+Body hash: sha256:bafc36f1adb1ad2fbecc989605bb7c39a09097490fea27b7b4b15f21c5b5bf1b
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 SPEC = "vp/Heun"
 PROCESS = "vp"
@@ -37,6 +38,7 @@ T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0,)
+NETWORK = "eps"
 COEFFICIENTS = (
     "skip_xx_0",
     "scale_xx_0",
@@ -52,24 +54,31 @@ beta_min = 0.1
 beta_max = 20.0
 
 
-def _at(t: float) -> tuple[float, ...]:
-    """beta, cholesky_xx at time t."""
+def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
+    """The values, each a number or of t's shape, along the last dimension of one tensor."""
+    return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
+
+
+def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+    """beta, cholesky_xx at times t."""
     beta = beta_min + t * (beta_max - beta_min)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
+    moment_0 = -torch.expm1(-clock)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     return beta, cholesky_xx
 
 
-def _between(t: float, s: float, h: float) -> tuple[float, ...]:
-    """advance for the step from t to s = t - h."""
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+    """advance for steps from t to s = t - h."""
     advance = -h
     return (advance,)
 
 
-def coefficients(t: float, s: float) -> tuple[float, ...]:
-    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
+def coefficients(t: Tensor, s: Tensor) -> Tensor:
+    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """
+    t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s
     beta_t, cholesky_xx_t = _at(t)
     beta_s, cholesky_xx_s = _at(s)
@@ -81,38 +90,42 @@ def coefficients(t: float, s: float) -> tuple[float, ...]:
     scale_xx_1 = beta_s / (2 * cholesky_xx_s)
     weight_xx_0_2 = advance / 2
     weight_xx_1_2 = advance / 2
-    return skip_xx_0, scale_xx_0, weight_xx_1, skip_xx_1, scale_xx_1, weight_xx_0_2, weight_xx_1_2
+    return _stack(t, [skip_xx_0, scale_xx_0, weight_xx_1, skip_xx_1, scale_xx_1, weight_xx_0_2, weight_xx_1_2])
 
 
-def log_snr(t: float) -> float:
-    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+def log_snr(t: Tensor) -> Tensor:
+    """lambda(t), half the logarithm of the signal-to-noise ratio, at times of any shape."""
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     ratio = cholesky_xx / mean_x
-    return -math.log(ratio)
+    return -torch.log(ratio)
 
 
-def data_weights(t: float) -> tuple[float, ...]:
-    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+def data_weights(t: Tensor) -> Tensor:
+    """Factors along a last dimension, of z's blocks and then of the network output's: the predicted x_0 at times t
+    is the sum of the blocks times their factors.
+    """
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
-    return 1 / mean_x, -cholesky_xx / mean_x
+    cholesky_xx = torch.sqrt(covariance_xx)
+    return _stack(t, [1 / mean_x, -cholesky_xx / mean_x])
 
 
 def step(
-    z: torch.Tensor,
-    t: torch.Tensor,
-    s: torch.Tensor,
-    c: torch.Tensor,
-    network: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    noise: torch.Tensor | None = None,
-) -> torch.Tensor:
+    z: Tensor,
+    t: Tensor,
+    s: Tensor,
+    c: Tensor,
+    network: Callable[[Tensor, Tensor], Tensor],
+    noise: Tensor | None = None,
+) -> Tensor:
     """One step from t to s < t, forward diffusion times as 0-d tensors.
 
     z: (n, 1 * channels, ...); c: one row of the coefficient table; network(z, t) gives eps of z's shape;

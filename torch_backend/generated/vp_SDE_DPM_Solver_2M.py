@@ -26,13 +26,14 @@ Checked by `integrator-analysis verify vp/SDE-DPM-Solver++2M`: weak order; leadi
     per step; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
     log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:3ba45fb25d18726c460ee8f28e9106f9a8fc08b3309bad0dbec144087931e0c8
-Body hash: sha256:6275298cab506ada2b96d636aedbcb1b3759618d70c9b6e2e789d5a609444237
+Body hash: sha256:d68da6da6520107529352ce7a7dcbc30094be94763df90d1cbd6223d16581944
 """
 
 import math
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 SPEC = "vp/SDE-DPM-Solver++2M"
 PROCESS = "vp"
@@ -46,6 +47,7 @@ T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0,)
+NETWORK = "eps"
 COEFFICIENTS = (
     "skip_xx_0",
     "scale_xx_0",
@@ -60,13 +62,19 @@ beta_min = 0.1
 beta_max = 20.0
 
 
-def _shares(start: float, end: float, times: Sequence[float], size: int) -> list[list[float]]:
+def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
+    """The values, each a number or of t's shape, along the last dimension of one tensor."""
+    return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
+
+
+def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> list[list[Tensor | float]]:
     """Row j: the coefficients of 1, x, x**2, ... of the Lagrange polynomial of times[j], x = 0 at start and 1 at end.
 
     ``size`` rows of as many entries; those of times that are missing are zero.
     """
-    whole = _advance(start, end, start - end)
-    positions = [_advance(start, time, start - time) / whole for time in times]
+    places = torch.stack(torch.broadcast_tensors(end, *times))
+    whole, *positions = _advance(start, places, start - places)
+    positions = [position / whole for position in positions]
     rows = []
     for j, own in enumerate(positions):
         row = [1.0]
@@ -77,44 +85,48 @@ def _shares(start: float, end: float, times: Sequence[float], size: int) -> list
     return rows + [[0.0] * size] * (size - len(rows))
 
 
-def _at(t: float) -> tuple[float, ...]:
-    """beta, clock, mean_x, cholesky_xx, ratio, slope_log_snr at time t."""
+def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+    """beta, clock, mean_x, cholesky_xx, ratio, slope_log_snr at times t."""
     beta = beta_min + t * (beta_max - beta_min)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     ratio = cholesky_xx / mean_x
     slope_ratio = beta / (2 * cholesky_xx * mean_x)
     slope_log_snr = -slope_ratio / ratio
     return beta, clock, mean_x, cholesky_xx, ratio, slope_log_snr
 
 
-def _advance(t: float, s: float, h: float) -> float:
-    """The change of log_snr from time t to time s = t - h."""
+def _advance(t: Tensor, s: Tensor, h: Tensor) -> Tensor:
+    """The change of log_snr from times t to times s = t - h."""
     _, _, mean_x_t, cholesky_xx_t, _, _ = _at(t)
     _, clock_s, mean_x_s, cholesky_xx_s, ratio_s, _ = _at(s)
     elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     ratio_difference = (
-        -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
-        - math.exp(-clock_s) * math.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
+        -cholesky_xx_t * torch.exp(-clock_s / 2) * torch.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
+        - torch.exp(-clock_s) * torch.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
     )
-    return math.log1p(ratio_difference / ratio_s)
+    return torch.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: float, s: float, h: float) -> tuple[float, ...]:
-    """propagator_xx, psi_0_xx for the step from t to s = t - h."""
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+    """propagator_xx, psi_0_xx for steps from t to s = t - h."""
     _, _, mean_x_t, _, ratio_t, _ = _at(t)
     _, _, mean_x_s, _, ratio_s, _ = _at(s)
     advance = _advance(t, s, h)
     propagator_xx = ratio_s**2 * mean_x_s / (mean_x_t * ratio_t**2)
-    psi_0_xx = -math.expm1(-2 * advance) * mean_x_s
+    psi_0_xx = -torch.expm1(-2 * advance) * mean_x_s
     return propagator_xx, psi_0_xx
 
 
-def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float, ...]:
-    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0."""
+def coefficients(t: Tensor, s: Tensor, past: Sequence[Tensor] = ()) -> Tensor:
+    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    ``past``: start times of earlier steps, newest first; a weight without its step is 0.
+    """
+    t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
+    past = [torch.as_tensor(time, dtype=torch.float64) for time in past]
     h = t - s
     _, _, mean_x_t, cholesky_xx_t, _, _ = _at(t)
     beta_s, _, _, _, _, slope_log_snr_s = _at(s)
@@ -126,40 +138,44 @@ def coefficients(t: float, s: float, past: Sequence[float] = ()) -> tuple[float,
     decay_x = propagator_xx
     weight_xx_0 = share_00 * psi_0_xx + share_01 * psi_0_xx / 2
     weight_xx_past_1 = share_10 * psi_0_xx + share_11 * psi_0_xx / 2
-    noise_x = math.sqrt(2) * math.sqrt(beta_s * math.expm1(-2 * advance) / slope_log_snr_s) / 2
-    return skip_xx_0, scale_xx_0, decay_x, weight_xx_0, weight_xx_past_1, noise_x
+    noise_x = math.sqrt(2) * torch.sqrt(beta_s * torch.expm1(-2 * advance) / slope_log_snr_s) / 2
+    return _stack(t, [skip_xx_0, scale_xx_0, decay_x, weight_xx_0, weight_xx_past_1, noise_x])
 
 
-def log_snr(t: float) -> float:
-    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+def log_snr(t: Tensor) -> Tensor:
+    """lambda(t), half the logarithm of the signal-to-noise ratio, at times of any shape."""
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     ratio = cholesky_xx / mean_x
-    return -math.log(ratio)
+    return -torch.log(ratio)
 
 
-def data_weights(t: float) -> tuple[float, ...]:
-    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+def data_weights(t: Tensor) -> Tensor:
+    """Factors along a last dimension, of z's blocks and then of the network output's: the predicted x_0 at times t
+    is the sum of the blocks times their factors.
+    """
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
-    return 1 / mean_x, -cholesky_xx / mean_x
+    cholesky_xx = torch.sqrt(covariance_xx)
+    return _stack(t, [1 / mean_x, -cholesky_xx / mean_x])
 
 
 def step(
-    z: torch.Tensor,
-    t: torch.Tensor,
-    s: torch.Tensor,
-    c: torch.Tensor,
-    network: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    noise: torch.Tensor,
-    past: Sequence[torch.Tensor] = (),
-) -> tuple[torch.Tensor, torch.Tensor]:
+    z: Tensor,
+    t: Tensor,
+    s: Tensor,
+    c: Tensor,
+    network: Callable[[Tensor, Tensor], Tensor],
+    noise: Tensor,
+    past: Sequence[Tensor] = (),
+) -> tuple[Tensor, Tensor]:
     """One step from t to s < t, forward diffusion times as 0-d tensors.
 
     z: (n, 1 * channels, ...); c: one row of the coefficient table; network(z, t) gives eps of z's shape;

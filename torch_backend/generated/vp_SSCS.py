@@ -20,13 +20,14 @@ Checked by `integrator-analysis verify vp/SSCS`: weak order; leading weak error;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:859fd09a81c4fd605fd1066019c8889fcd189362eadc58bcbf4e8b98fc2de99c
-Body hash: sha256:08d863ad881913fc2c876739c9724d433c50842549afef6da85df16b9cb66fc0
+Body hash: sha256:dfb632ac869b9fd330ec0752d2ebb59e6f078a93da68a7a939527bf46cd665b3
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 SPEC = "vp/SSCS"
 PROCESS = "vp"
@@ -40,6 +41,7 @@ T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0,)
+NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x_1",
     "noise_x_1",
@@ -54,67 +56,78 @@ beta_min = 0.1
 beta_max = 20.0
 
 
-def _at(t: float) -> tuple[float, ...]:
-    """beta, cholesky_xx at time t."""
+def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
+    """The values, each a number or of t's shape, along the last dimension of one tensor."""
+    return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
+
+
+def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+    """beta, cholesky_xx at times t."""
     beta = beta_min + t * (beta_max - beta_min)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
+    moment_0 = -torch.expm1(-clock)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     return beta, cholesky_xx
 
 
-def _between(t: float, s: float, h: float) -> tuple[float, ...]:
-    """elapsed for the step from t to s = t - h."""
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+    """elapsed for steps from t to s = t - h."""
     elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     return (elapsed,)
 
 
-def coefficients(t: float, s: float) -> tuple[float, ...]:
-    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
+def coefficients(t: Tensor, s: Tensor) -> Tensor:
+    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """
+    t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s
     t_1 = t + 1 / 2 * (s - t)
     beta_t, cholesky_xx_t = _at(t)
     (elapsed_t_t_1,) = _between(t, t_1, t - t_1)
     (elapsed_t_1_s,) = _between(t_1, s, t_1 - s)
-    decay_x_1 = math.exp(-elapsed_t_t_1 / 2)
-    noise_x_1 = math.sqrt(-math.expm1(-elapsed_t_t_1))
+    decay_x_1 = torch.exp(-elapsed_t_t_1 / 2)
+    noise_x_1 = torch.sqrt(-torch.expm1(-elapsed_t_t_1))
     decay_x_2 = h * beta_t + 1
     weight_xx_2 = -h * beta_t / cholesky_xx_t
-    decay_x_3 = math.exp(-elapsed_t_1_s / 2)
-    noise_x_3 = math.sqrt(-math.expm1(-elapsed_t_1_s))
-    return decay_x_1, noise_x_1, decay_x_2, weight_xx_2, decay_x_3, noise_x_3
+    decay_x_3 = torch.exp(-elapsed_t_1_s / 2)
+    noise_x_3 = torch.sqrt(-torch.expm1(-elapsed_t_1_s))
+    return _stack(t, [decay_x_1, noise_x_1, decay_x_2, weight_xx_2, decay_x_3, noise_x_3])
 
 
-def log_snr(t: float) -> float:
-    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+def log_snr(t: Tensor) -> Tensor:
+    """lambda(t), half the logarithm of the signal-to-noise ratio, at times of any shape."""
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     ratio = cholesky_xx / mean_x
-    return -math.log(ratio)
+    return -torch.log(ratio)
 
 
-def data_weights(t: float) -> tuple[float, ...]:
-    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+def data_weights(t: Tensor) -> Tensor:
+    """Factors along a last dimension, of z's blocks and then of the network output's: the predicted x_0 at times t
+    is the sum of the blocks times their factors.
+    """
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
-    return 1 / mean_x, -cholesky_xx / mean_x
+    cholesky_xx = torch.sqrt(covariance_xx)
+    return _stack(t, [1 / mean_x, -cholesky_xx / mean_x])
 
 
 def step(
-    z: torch.Tensor,
-    t: torch.Tensor,
-    s: torch.Tensor,
-    c: torch.Tensor,
-    network: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    noise: torch.Tensor,
-) -> torch.Tensor:
+    z: Tensor,
+    t: Tensor,
+    s: Tensor,
+    c: Tensor,
+    network: Callable[[Tensor, Tensor], Tensor],
+    noise: Tensor,
+) -> Tensor:
     """One step from t to s < t, forward diffusion times as 0-d tensors.
 
     z: (n, 1 * channels, ...); c: one row of the coefficient table; network(z, t) gives eps of z's shape;

@@ -34,13 +34,14 @@ Checked by `integrator-analysis verify vp/UniPC-3`: order; leading local error; 
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:1dc59515db625ce547d9e40cc181be5e49827213f6f713cf068480f71c72917a
-Body hash: sha256:1bfe8b5382685e3c4921171d40638da50ca00adee02757376c628ecdc0f62d59
+Body hash: sha256:17695ebca8c9472d286dffeca921384b5ff7e2fac8a581abab64cc023d7aece3
 """
 
 import math
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 SPEC = "vp/UniPC-3"
 PROCESS = "vp"
@@ -55,6 +56,7 @@ T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0,)
+NETWORK = "eps"
 COEFFICIENTS = (
     "skip_xx_0",
     "scale_xx_0",
@@ -73,26 +75,33 @@ beta_min = 0.1
 beta_max = 20.0
 
 
-def _phi(k: int, z: float) -> float:
-    """phi_k(z) = int_0^1 exp((1-u) z) u**(k-1)/(k-1)! du, by its series for abs(z) < 1, where the formula cancels."""
-    if abs(z) < 1.0:
-        total = 0.0
-        for j in reversed(range(20)):
-            total = total * z + 1 / math.factorial(j + k)
-        return total
-    value = math.expm1(z) / z
+def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
+    """The values, each a number or of t's shape, along the last dimension of one tensor."""
+    return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
+
+
+def _phi(k, z):
+    """phi_k(z), by its series for abs(z) < 1, where the formula cancels; both branches get a safe argument."""
+    near = z.abs() < 1.0
+    inside = torch.where(near, z, torch.zeros_like(z))
+    outside = torch.where(near, torch.ones_like(z), z)
+    series = torch.zeros_like(z)
+    for j in reversed(range(20)):
+        series = series * inside + 1 / math.factorial(j + k)
+    value = torch.expm1(outside) / outside
     for j in range(1, k):
-        value = (value - 1 / math.factorial(j)) / z
-    return value
+        value = (value - 1 / math.factorial(j)) / outside
+    return torch.where(near, series, value)
 
 
-def _shares(start: float, end: float, times: Sequence[float], size: int) -> list[list[float]]:
+def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> list[list[Tensor | float]]:
     """Row j: the coefficients of 1, x, x**2, ... of the Lagrange polynomial of times[j], x = 0 at start and 1 at end.
 
     ``size`` rows of as many entries; those of times that are missing are zero.
     """
-    whole = _advance(start, end, start - end)
-    positions = [_advance(start, time, start - time) / whole for time in times]
+    places = torch.stack(torch.broadcast_tensors(end, *times))
+    whole, *positions = _advance(start, places, start - places)
+    positions = [position / whole for position in positions]
     rows = []
     for j, own in enumerate(positions):
         row = [1.0]
@@ -103,39 +112,39 @@ def _shares(start: float, end: float, times: Sequence[float], size: int) -> list
     return rows + [[0.0] * size] * (size - len(rows))
 
 
-def _at(t: float) -> tuple[float, ...]:
-    """clock, mean_x, cholesky_xx, ratio at time t."""
+def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+    """clock, mean_x, cholesky_xx, ratio at times t."""
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     ratio = cholesky_xx / mean_x
     return clock, mean_x, cholesky_xx, ratio
 
 
-def _advance(t: float, s: float, h: float) -> float:
-    """The change of log_snr from time t to time s = t - h."""
+def _advance(t: Tensor, s: Tensor, h: Tensor) -> Tensor:
+    """The change of log_snr from times t to times s = t - h."""
     _, mean_x_t, cholesky_xx_t, _ = _at(t)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s = _at(s)
     elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     ratio_difference = (
-        -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
-        - math.exp(-clock_s) * math.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
+        -cholesky_xx_t * torch.exp(-clock_s / 2) * torch.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
+        - torch.exp(-clock_s) * torch.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
     )
-    return math.log1p(ratio_difference / ratio_s)
+    return torch.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: float, s: float, h: float) -> tuple[float, ...]:
-    """propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx, psi_3_xx for the step from t to s = t - h."""
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+    """propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx, psi_3_xx for steps from t to s = t - h."""
     _, mean_x_t, cholesky_xx_t, ratio_t = _at(t)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s = _at(s)
     advance = _advance(t, s, h)
     elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     propagator_xx = cholesky_xx_s / cholesky_xx_t
     ratio_difference = (
-        -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
-        - math.exp(-clock_s) * math.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
+        -cholesky_xx_t * torch.exp(-clock_s / 2) * torch.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
+        - torch.exp(-clock_s) * torch.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
     )
     psi_0_xx = cholesky_xx_s * ratio_difference / (ratio_s * ratio_t)
     psi_1_xx = advance * cholesky_xx_s * _phi(2, -advance) / ratio_s
@@ -144,8 +153,13 @@ def _between(t: float, s: float, h: float) -> tuple[float, ...]:
     return propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx, psi_3_xx
 
 
-def coefficients(t: float, s: float, past: Sequence[float] = (), read: int = HISTORY) -> tuple[float, ...]:
-    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0. ``read``: how many of them the step itself reads at most; the mending reads all."""
+def coefficients(t: Tensor, s: Tensor, past: Sequence[Tensor] = (), read: int = HISTORY) -> Tensor:
+    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    ``past``: start times of earlier steps, newest first; a weight without its step is 0. ``read``: how many of them
+    the step itself reads at most; the mending reads all.
+    """
+    t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
+    past = [torch.as_tensor(time, dtype=torch.float64) for time in past]
     h = t - s
     _, mean_x_t, cholesky_xx_t, _ = _at(t)
     propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx, _ = _between(t, s, h)
@@ -231,7 +245,7 @@ def coefficients(t: float, s: float, past: Sequence[float] = (), read: int = HIS
         )
     else:
         weight_xx_0_1 = weight_xx_past_1_1 = weight_xx_past_2_1 = weight_xx_past_3_1 = 0.0
-    return (
+    return _stack(t, [
         skip_xx_0,
         scale_xx_0,
         weight_xx_0_1,
@@ -242,39 +256,43 @@ def coefficients(t: float, s: float, past: Sequence[float] = (), read: int = HIS
         weight_xx_0_2,
         weight_xx_past_1_2,
         weight_xx_past_2_2,
-    )
+    ])
 
 
-def log_snr(t: float) -> float:
-    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+def log_snr(t: Tensor) -> Tensor:
+    """lambda(t), half the logarithm of the signal-to-noise ratio, at times of any shape."""
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     ratio = cholesky_xx / mean_x
-    return -math.log(ratio)
+    return -torch.log(ratio)
 
 
-def data_weights(t: float) -> tuple[float, ...]:
-    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+def data_weights(t: Tensor) -> Tensor:
+    """Factors along a last dimension, of z's blocks and then of the network output's: the predicted x_0 at times t
+    is the sum of the blocks times their factors.
+    """
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
-    return 1 / mean_x, -cholesky_xx / mean_x
+    cholesky_xx = torch.sqrt(covariance_xx)
+    return _stack(t, [1 / mean_x, -cholesky_xx / mean_x])
 
 
 def step(
-    z: torch.Tensor,
-    t: torch.Tensor,
-    s: torch.Tensor,
-    c: torch.Tensor,
-    network: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    noise: torch.Tensor | None = None,
-    past: Sequence[torch.Tensor] = (),
-) -> tuple[torch.Tensor, torch.Tensor]:
+    z: Tensor,
+    t: Tensor,
+    s: Tensor,
+    c: Tensor,
+    network: Callable[[Tensor, Tensor], Tensor],
+    noise: Tensor | None = None,
+    past: Sequence[Tensor] = (),
+) -> tuple[Tensor, Tensor]:
     """One step from t to s < t, forward diffusion times as 0-d tensors.
 
     z: (n, 1 * channels, ...); c: one row of the coefficient table; network(z, t) gives eps of z's shape;

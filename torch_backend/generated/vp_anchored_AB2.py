@@ -32,13 +32,14 @@ Checked by `integrator-analysis verify vp/anchored-AB2`: order; leading local er
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:0057562b3441cab9e1a646b4e7d0969baf2a76affc87d5445299c5df5ab783dd
-Body hash: sha256:65e6909049815dfead21c14a4486aabf1737d138eea00ce93c4c50d1066eebd6
+Body hash: sha256:299da46a022bd6e19ff190c632312afbc0340ffeaebe1ace60ea5c87346a199c
 """
 
 import math
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 SPEC = "vp/anchored-AB2"
 PROCESS = "vp"
@@ -53,6 +54,7 @@ T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0,)
+NETWORK = "eps"
 COEFFICIENTS = (
     "scale_xx_0",
     "decay_x",
@@ -101,13 +103,26 @@ RULE = (
 )
 
 
-def _shares(start: float, end: float, times: Sequence[float], size: int, v: float) -> list[list[float]]:
+
+def _nodes(like: Tensor) -> tuple[Tensor, ...]:
+    """The nodes and the weights of the rule, along a new dimension before those of ``like``."""
+    rule = torch.tensor(RULE, dtype=like.dtype, device=like.device)
+    return rule.reshape(-1, 2, *[1] * like.dim()).unbind(1)
+
+
+def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
+    """The values, each a number or of t's shape, along the last dimension of one tensor."""
+    return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
+
+
+def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int, v: Tensor) -> list[list[Tensor | float]]:
     """Row j: the coefficients of 1, x, x**2, ... of the Lagrange polynomial of times[j], x = 0 at start and 1 at end.
 
     ``size`` rows of as many entries; those of times that are missing are zero.
     """
-    whole = _advance(start, end, start - end, v)
-    positions = [_advance(start, time, start - time, v) / whole for time in times]
+    places = torch.stack(torch.broadcast_tensors(end, *times))
+    whole, *positions = _advance(start, places, start - places, v)
+    positions = [position / whole for position in positions]
     rows = []
     for j, own in enumerate(positions):
         row = [1.0]
@@ -118,70 +133,73 @@ def _shares(start: float, end: float, times: Sequence[float], size: int, v: floa
     return rows + [[0.0] * size] * (size - len(rows))
 
 
-def _at(t: float, v: float) -> tuple[float, ...]:
-    """clock, mean_x, cholesky_xx, ratio, marginal_xx, eta_xx at time t."""
+def _at(t: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
+    """clock, mean_x, cholesky_xx, ratio, marginal_xx, eta_xx at times t."""
     beta = beta_min + t * (beta_max - beta_min)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     ratio = cholesky_xx / mean_x
-    marginal_xx = math.sqrt(v * mean_x**2 + covariance_xx)
+    marginal_xx = torch.sqrt(v * mean_x**2 + covariance_xx)
     eta_xx = beta / (2 * marginal_xx)
     return clock, mean_x, cholesky_xx, ratio, marginal_xx, eta_xx
 
 
-def _advance(t: float, s: float, h: float, v: float) -> float:
-    """The change of log_snr from time t to time s = t - h."""
+def _advance(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> Tensor:
+    """The change of log_snr from times t to times s = t - h."""
     _, mean_x_t, cholesky_xx_t, _, _, _ = _at(t, v)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s, _, _ = _at(s, v)
     elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     ratio_difference = (
-        -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
-        - math.exp(-clock_s) * math.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
+        -cholesky_xx_t * torch.exp(-clock_s / 2) * torch.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
+        - torch.exp(-clock_s) * torch.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
     )
-    return math.log1p(ratio_difference / ratio_s)
+    return torch.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: float, s: float, h: float, v: float) -> tuple[float, ...]:
-    """propagator_xx, psi_0_xx for the step from t to s = t - h."""
+def _between(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
+    """propagator_xx, psi_0_xx for steps from t to s = t - h."""
     _, mean_x_t, cholesky_xx_t, ratio_t, marginal_xx_t, _ = _at(t, v)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s, marginal_xx_s, _ = _at(s, v)
     elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     propagator_xx = mean_x_s / mean_x_t
     ratio_difference = (
-        -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
-        - math.exp(-clock_s) * math.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
+        -cholesky_xx_t * torch.exp(-clock_s / 2) * torch.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
+        - torch.exp(-clock_s) * torch.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
     )
     psi_0_xx = -(ratio_s + ratio_t) * mean_x_s * ratio_difference / (marginal_xx_s / mean_x_s + marginal_xx_t / mean_x_t)
     return propagator_xx, psi_0_xx
 
 
-def _integrands(u: float, s: float, h: float, v: float) -> tuple[float, ...]:
+def _integrands(u: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
     """The integrands of psi_1_xx at u = s + h, between s and t."""
     _, _, _, _, _, eta_xx_u = _at(u, v)
     propagator_xx, _ = _between(u, s, h, v)
     return (-eta_xx_u * propagator_xx,)
 
 
-def _integrate(t: float, s: float, h: float, v: float) -> tuple[float, ...]:
+def _integrate(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     """The integrals of _integrands times x**k over u from s to t = s + h, by the rule in log(u).
 
     A node is handed on with its distance d from s, of which u - s would be a rounded value.
     """
-    width = math.log1p(h / s)
-    points = [(s * math.expm1(width * node), s * math.exp(width * node) * width * weight) for node, weight in RULE]
-    whole, values = _advance(t, s, h, v), []
-    for d, factor in points:
-        x = _advance(t, s + d, h - d, v) / whole
-        found = _integrands(s + d, s, d, v)
-        values.append([factor * x**k * value for k in range(1, 2) for value in found])
-    return tuple(math.fsum(column) for column in zip(*values, strict=True))
+    nodes, weights = _nodes(h)
+    width = torch.log1p(h / s)
+    d, factor = s * torch.expm1(width * nodes), s * torch.exp(width * nodes) * width * weights
+    x = _advance(t, s + d, h - d, v) / _advance(t, s, h, v)
+    found = _integrands(s + d, s, d, v)
+    return tuple((factor * x**k * value).sum(0) for k in range(1, 2) for value in found)
 
 
-def coefficients(t: float, s: float, past: Sequence[float] = (), v: float = VARIANCE) -> tuple[float, ...]:
-    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. ``past``: start times of earlier steps, newest first; a weight without its step is 0. v: the data's variance."""
+def coefficients(t: Tensor, s: Tensor, past: Sequence[Tensor] = (), v: Tensor | float = VARIANCE) -> Tensor:
+    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    ``past``: start times of earlier steps, newest first; a weight without its step is 0. v: the data's variance.
+    """
+    t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
+    past = [torch.as_tensor(time, dtype=torch.float64) for time in past]
+    v = torch.as_tensor(v, dtype=torch.float64)
     h = t - s
     _, _, cholesky_xx_t, _, marginal_xx_t, _ = _at(t, v)
     propagator_xx, psi_0_xx = _between(t, s, h, v)
@@ -191,39 +209,43 @@ def coefficients(t: float, s: float, past: Sequence[float] = (), v: float = VARI
     decay_x = propagator_xx
     weight_xx_0 = share_00 * psi_0_xx + share_01 * psi_1_xx
     weight_xx_past_1 = share_10 * psi_0_xx + share_11 * psi_1_xx
-    return scale_xx_0, decay_x, weight_xx_0, weight_xx_past_1
+    return _stack(t, [scale_xx_0, decay_x, weight_xx_0, weight_xx_past_1])
 
 
-def log_snr(t: float) -> float:
-    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+def log_snr(t: Tensor) -> Tensor:
+    """lambda(t), half the logarithm of the signal-to-noise ratio, at times of any shape."""
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     ratio = cholesky_xx / mean_x
-    return -math.log(ratio)
+    return -torch.log(ratio)
 
 
-def data_weights(t: float) -> tuple[float, ...]:
-    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+def data_weights(t: Tensor) -> Tensor:
+    """Factors along a last dimension, of z's blocks and then of the network output's: the predicted x_0 at times t
+    is the sum of the blocks times their factors.
+    """
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
-    return 1 / mean_x, -cholesky_xx / mean_x
+    cholesky_xx = torch.sqrt(covariance_xx)
+    return _stack(t, [1 / mean_x, -cholesky_xx / mean_x])
 
 
 def step(
-    z: torch.Tensor,
-    t: torch.Tensor,
-    s: torch.Tensor,
-    c: torch.Tensor,
-    network: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    noise: torch.Tensor | None = None,
-    past: Sequence[torch.Tensor] = (),
-) -> tuple[torch.Tensor, torch.Tensor]:
+    z: Tensor,
+    t: Tensor,
+    s: Tensor,
+    c: Tensor,
+    network: Callable[[Tensor, Tensor], Tensor],
+    noise: Tensor | None = None,
+    past: Sequence[Tensor] = (),
+) -> tuple[Tensor, Tensor]:
     """One step from t to s < t, forward diffusion times as 0-d tensors.
 
     z: (n, 1 * channels, ...); c: one row of the coefficient table; network(z, t) gives eps of z's shape;

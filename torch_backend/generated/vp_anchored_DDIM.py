@@ -22,13 +22,14 @@ Checked by `integrator-analysis verify vp/anchored-DDIM`: order; leading local e
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:b59b7add8762e841ea62f1e1a2bce029546ad7cad25274b0f79f79b4df82210b
-Body hash: sha256:927aa205f48c950d6d3a11b2ef58da7720675c973082a6a8f5ceb1fbeee6dad3
+Body hash: sha256:0935080691e8b8303203326ce830663dad5d19e5842e0010d893e172914982c8
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 SPEC = "vp/anchored-DDIM"
 PROCESS = "vp"
@@ -43,6 +44,7 @@ T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0,)
+NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x",
     "weight_xx",
@@ -53,71 +55,84 @@ beta_min = 0.1
 beta_max = 20.0
 
 
-def _at(t: float, v: float) -> tuple[float, ...]:
-    """clock, mean_x, cholesky_xx, ratio, marginal_xx at time t."""
+def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
+    """The values, each a number or of t's shape, along the last dimension of one tensor."""
+    return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
+
+
+def _at(t: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
+    """clock, mean_x, cholesky_xx, ratio, marginal_xx at times t."""
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     ratio = cholesky_xx / mean_x
-    marginal_xx = math.sqrt(v * mean_x**2 + covariance_xx)
+    marginal_xx = torch.sqrt(v * mean_x**2 + covariance_xx)
     return clock, mean_x, cholesky_xx, ratio, marginal_xx
 
 
-def _between(t: float, s: float, h: float, v: float) -> tuple[float, ...]:
-    """propagator_xx, psi_0_xx for the step from t to s = t - h."""
+def _between(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
+    """propagator_xx, psi_0_xx for steps from t to s = t - h."""
     _, mean_x_t, cholesky_xx_t, ratio_t, marginal_xx_t = _at(t, v)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s, marginal_xx_s = _at(s, v)
     elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     propagator_xx = mean_x_s / mean_x_t
     ratio_difference = (
-        -cholesky_xx_t * math.exp(-clock_s / 2) * math.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
-        - math.exp(-clock_s) * math.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
+        -cholesky_xx_t * torch.exp(-clock_s / 2) * torch.expm1(-elapsed / 2) / (mean_x_s * mean_x_t)
+        - torch.exp(-clock_s) * torch.expm1(-elapsed) / ((cholesky_xx_s + cholesky_xx_t) * mean_x_s)
     )
     psi_0_xx = -(ratio_s + ratio_t) * mean_x_s * ratio_difference / (marginal_xx_s / mean_x_s + marginal_xx_t / mean_x_t)
     return propagator_xx, psi_0_xx
 
 
-def coefficients(t: float, s: float, v: float = VARIANCE) -> tuple[float, ...]:
-    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS. v: the data's variance."""
+def coefficients(t: Tensor, s: Tensor, v: Tensor | float = VARIANCE) -> Tensor:
+    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    v: the data's variance.
+    """
+    t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
+    v = torch.as_tensor(v, dtype=torch.float64)
     h = t - s
     _, _, cholesky_xx_t, _, marginal_xx_t = _at(t, v)
     propagator_xx, psi_0_xx = _between(t, s, h, v)
     decay_x = propagator_xx
     weight_xx = marginal_xx_t * psi_0_xx / cholesky_xx_t
-    return decay_x, weight_xx
+    return _stack(t, [decay_x, weight_xx])
 
 
-def log_snr(t: float) -> float:
-    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+def log_snr(t: Tensor) -> Tensor:
+    """lambda(t), half the logarithm of the signal-to-noise ratio, at times of any shape."""
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     ratio = cholesky_xx / mean_x
-    return -math.log(ratio)
+    return -torch.log(ratio)
 
 
-def data_weights(t: float) -> tuple[float, ...]:
-    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+def data_weights(t: Tensor) -> Tensor:
+    """Factors along a last dimension, of z's blocks and then of the network output's: the predicted x_0 at times t
+    is the sum of the blocks times their factors.
+    """
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
-    return 1 / mean_x, -cholesky_xx / mean_x
+    cholesky_xx = torch.sqrt(covariance_xx)
+    return _stack(t, [1 / mean_x, -cholesky_xx / mean_x])
 
 
 def step(
-    z: torch.Tensor,
-    t: torch.Tensor,
-    s: torch.Tensor,
-    c: torch.Tensor,
-    network: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    noise: torch.Tensor | None = None,
-) -> torch.Tensor:
+    z: Tensor,
+    t: Tensor,
+    s: Tensor,
+    c: Tensor,
+    network: Callable[[Tensor, Tensor], Tensor],
+    noise: Tensor | None = None,
+) -> Tensor:
     """One step from t to s < t, forward diffusion times as 0-d tensors.
 
     z: (n, 1 * channels, ...); c: one row of the coefficient table; network(z, t) gives eps of z's shape;

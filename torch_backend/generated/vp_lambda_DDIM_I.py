@@ -24,13 +24,14 @@ Checked by `integrator-analysis verify vp/lambda-DDIM-I`: order; leading local e
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:adf941ab54ec7d5ccf1d67b05af1e4e3dff5ce8a48dbd1cd3db0f06db8b4bb9f
-Body hash: sha256:c47d853831abdf13f5f59a29302443d35dc81aeb49117a1dc952d57059406956
+Body hash: sha256:401e7befbb23819a6e26acbfc0e6c742d8139ce12793d9282037eab1c5615d0c
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 SPEC = "vp/lambda-DDIM-I"
 PROCESS = "vp"
@@ -44,6 +45,7 @@ T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0,)
+NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x",
     "weight_xx",
@@ -91,82 +93,100 @@ RULE = (
 )
 
 
-def _at(t: float) -> tuple[float, ...]:
-    """eta_xx at time t."""
+
+def _nodes(like: Tensor) -> tuple[Tensor, ...]:
+    """The nodes and the weights of the rule, along a new dimension before those of ``like``."""
+    rule = torch.tensor(RULE, dtype=like.dtype, device=like.device)
+    return rule.reshape(-1, 2, *[1] * like.dim()).unbind(1)
+
+
+def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
+    """The values, each a number or of t's shape, along the last dimension of one tensor."""
+    return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
+
+
+def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+    """eta_xx at times t."""
     beta = beta_min + t * (beta_max - beta_min)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
+    moment_0 = -torch.expm1(-clock)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     eta_xx = beta / (2 * cholesky_xx)
     return (eta_xx,)
 
 
-def _between(t: float, s: float, h: float) -> tuple[float, ...]:
-    """propagator_xx for the step from t to s = t - h."""
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+    """propagator_xx for steps from t to s = t - h."""
     elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
-    propagator_xx = math.exp(lambda_ * h + elapsed / 2)
+    propagator_xx = torch.exp(lambda_ * h + elapsed / 2)
     return (propagator_xx,)
 
 
-def _integrands(u: float, s: float, h: float) -> tuple[float, ...]:
+def _integrands(u: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
     """The integrands of psi_0_xx at u = s + h, between s and t."""
     (eta_xx_u,) = _at(u)
     (propagator_xx,) = _between(u, s, h)
     return (-eta_xx_u * propagator_xx,)
 
 
-def _integrate(t: float, s: float, h: float) -> tuple[float, ...]:
+def _integrate(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """The integrals of _integrands over u from s to t = s + h, by the rule in sqrt(u).
 
     A node is handed on with its distance d from s, of which u - s would be a rounded value.
     """
-    low, width = math.sqrt(s), h / (math.sqrt(t) + math.sqrt(s))
-    steps = [(width * node, 2 * width * weight) for node, weight in RULE]
-    points = [(step * (2 * low + step), factor * (low + step)) for step, factor in steps]
-    values = [[factor * value for value in _integrands(s + d, s, d)] for d, factor in points]
-    return tuple(math.fsum(column) for column in zip(*values, strict=True))
+    nodes, weights = _nodes(h)
+    low, width = torch.sqrt(s), h / (torch.sqrt(t) + torch.sqrt(s))
+    step = width * nodes
+    d, factor = step * (2 * low + step), 2 * width * weights * (low + step)
+    return tuple((factor * value).sum(0) for value in _integrands(s + d, s, d))
 
 
-def coefficients(t: float, s: float) -> tuple[float, ...]:
-    """The coefficients of the step from t to s, in float64, in the order of COEFFICIENTS."""
+def coefficients(t: Tensor, s: Tensor) -> Tensor:
+    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """
+    t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s
     (propagator_xx,) = _between(t, s, h)
     (psi_0_xx,) = _integrate(t, s, h)
     decay_x = propagator_xx - lambda_ * h * propagator_xx
     weight_xx = psi_0_xx
-    return decay_x, weight_xx
+    return _stack(t, [decay_x, weight_xx])
 
 
-def log_snr(t: float) -> float:
-    """lambda(t), half the logarithm of the signal-to-noise ratio."""
+def log_snr(t: Tensor) -> Tensor:
+    """lambda(t), half the logarithm of the signal-to-noise ratio, at times of any shape."""
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
+    cholesky_xx = torch.sqrt(covariance_xx)
     ratio = cholesky_xx / mean_x
-    return -math.log(ratio)
+    return -torch.log(ratio)
 
 
-def data_weights(t: float) -> tuple[float, ...]:
-    """The factors of z's blocks, then of the network output's: their sum is the predicted x_0 at time t."""
+def data_weights(t: Tensor) -> Tensor:
+    """Factors along a last dimension, of z's blocks and then of the network output's: the predicted x_0 at times t
+    is the sum of the blocks times their factors.
+    """
+    t = torch.as_tensor(t, dtype=torch.float64)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
-    moment_0 = -math.expm1(-clock)
-    mean_x = math.exp(-clock / 2)
+    moment_0 = -torch.expm1(-clock)
+    mean_x = torch.exp(-clock / 2)
     covariance_xx = moment_0
-    cholesky_xx = math.sqrt(covariance_xx)
-    return 1 / mean_x, -cholesky_xx / mean_x
+    cholesky_xx = torch.sqrt(covariance_xx)
+    return _stack(t, [1 / mean_x, -cholesky_xx / mean_x])
 
 
 def step(
-    z: torch.Tensor,
-    t: torch.Tensor,
-    s: torch.Tensor,
-    c: torch.Tensor,
-    network: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    noise: torch.Tensor | None = None,
-) -> torch.Tensor:
+    z: Tensor,
+    t: Tensor,
+    s: Tensor,
+    c: Tensor,
+    network: Callable[[Tensor, Tensor], Tensor],
+    noise: Tensor | None = None,
+) -> Tensor:
     """One step from t to s < t, forward diffusion times as 0-d tensors.
 
     z: (n, 1 * channels, ...); c: one row of the coefficient table; network(z, t) gives eps of z's shape;

@@ -96,4 +96,6 @@ def call_step(
 def coefficient_row(scheme: Scheme, start: float, end: float, times: Sequence[float]) -> Sequence[float]:
     """The coefficients of the step from ``start`` to ``end``; ``times``: starts of earlier steps, newest first."""
     facts = facts_of(scheme)
-    return tuple(facts.coefficients(start, end, times) if facts.history else facts.coefficients(start, end))
+    t, s, *past = torch.tensor([start, end, *times], dtype=torch.float64)
+    row: list[float] = (facts.coefficients(t, s, past) if facts.history else facts.coefficients(t, s)).tolist()
+    return row

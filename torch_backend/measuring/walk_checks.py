@@ -78,11 +78,11 @@ def scheme_time(subject: Subject, timestep: float) -> float:
         return timestep / 1000
     alpha, sigma = place(subject, timestep)
     assert subject.facts.log_snr is not None
-    low, high, goal = 1e-9, 4.0, math.log(alpha / sigma)
-    for _ in range(200):
+    low, high, goal = torch.tensor(1e-9, dtype=torch.float64), torch.tensor(4.0, dtype=torch.float64), math.log(alpha / sigma)
+    for _ in range(100):
         middle = (low + high) / 2
         low, high = (middle, high) if subject.facts.log_snr(middle) > goal else (low, middle)
-    return low
+    return float(low)
 
 
 def exact_network(subject: Subject, kind: str) -> Callable[[Tensor, Tensor], Tensor]:
@@ -108,8 +108,8 @@ def walk_by_steps(
     def predict(z: Tensor, t: float) -> tuple[Tensor, Tensor]:
         if subject.on_table:
             assert facts.log_snr is not None
-            alpha = 1 / math.sqrt(1 + math.exp(-2 * facts.log_snr(t)))
-            sigma = 1 / math.sqrt(1 + math.exp(2 * facts.log_snr(t)))
+            ratio = float(facts.log_snr(torch.tensor(t, dtype=torch.float64)))
+            alpha, sigma = 1 / math.sqrt(1 + math.exp(-2 * ratio)), 1 / math.sqrt(1 + math.exp(2 * ratio))
         else:
             alpha, sigma = 1 - t, t
         x_0 = LAW.predict(z, alpha, sigma)[0].clamp(-clip, clip)
@@ -125,9 +125,9 @@ def walk_by_steps(
         read: tuple[Any, ...] = (before,) if facts.history else ()
         if lowered and facts.history:
             read = (before[: left + 2], left) if facts.mends else (before[:left],)
-        row = torch.tensor(facts.coefficients(t, s, *read), dtype=torch.float64)
-        noise = None if draws is None else draws()
         ends = torch.tensor([t, s], dtype=torch.float64)
+        row = facts.coefficients(*ends, *read)
+        noise = None if draws is None else draws()
         if facts.history:
             z, kept = facts.step(z, ends[0], ends[1], row, network, noise, past)
             past = [kept, *past[:-1]]

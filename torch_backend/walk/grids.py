@@ -7,10 +7,16 @@ import math
 from collections.abc import Callable
 from numbers import Integral
 
+import torch
+from torch import Tensor
+
 from torch_backend.walk.validation import check_times, unknown_name_message
 
 Grid = Callable[[int, float, float], list[float]]
 """grid(steps, t_max, t_min): the ``steps + 1`` times."""
+
+LogSNR = Callable[[Tensor], Tensor]
+"""log_snr(t): half the logarithm of the signal-to-noise ratio at float64 times of any shape; it falls as time grows."""
 
 
 def power_grid(exponent: float) -> Grid:
@@ -31,35 +37,54 @@ def cosine_grid(steps: int, t_max: float, t_min: float) -> list[float]:
 class MeasuredGrid:
     """A grid whose times are equidistant in a function of the log-SNR lambda(t) of the process."""
 
-    def __init__(self, place: Callable[[float], float]) -> None:
+    def __init__(self, place: Callable[[Tensor], Tensor]) -> None:
         self.place = place
 
-    def __call__(self, steps: int, t_max: float, t_min: float, log_snr: Callable[[float], float]) -> list[float]:
-        """``steps + 1`` times, found by bisection: lambda falls as t grows.
+    def __call__(self, steps: int, t_max: float, t_min: float, log_snr: LogSNR) -> list[float]:
+        """``steps + 1`` times.
 
         Where lambda is infinite at t_max, as on rectified flow, it is measured from 0.999 t_max and the first time is
         t_max all the same. Raises ValueError where it is infinite there too.
         """
-        top = t_max if _is_finite(log_snr, t_max) else START * t_max
-        first, last = self.place(log_snr(top)), self.place(log_snr(t_min))
-        if not math.isfinite(first) or not math.isfinite(last):
+
+        def place(t: Tensor) -> Tensor:
+            return self.place(log_snr(t))
+
+        ends = torch.tensor([t_max, t_min], dtype=torch.float64)
+        if not log_snr(ends[0]).isfinite():
+            ends[0] *= START
+        first, last = place(ends)
+        if not (first.isfinite() and last.isfinite()):
             raise ValueError(f"the log-SNR is not finite near t_max = {t_max!r}; give times that start below it")
-        times = [top]
-        for i in range(1, steps):
-            goal, high, low = first + (last - first) * i / steps, times[-1], t_min
-            while low < (middle := (high + low) / 2) < high:
-                beyond = (self.place(log_snr(middle)) - goal) * (last - first) > 0
-                low, high = (middle, high) if beyond else (low, middle)
-            times.append(middle)
-        return [t_max, *times[1:], t_min]
+        goals = first + (last - first) * torch.arange(1, steps, dtype=torch.float64) / steps
+        return [t_max, *times_at(place, goals, *ends.tolist()).tolist(), t_min]
 
 
-def _is_finite(function: Callable[[float], float], t: float) -> bool:
-    """Whether a function has a finite value at t."""
-    try:
-        return math.isfinite(function(t))
-    except (ArithmeticError, ValueError):  # a division by zero, the logarithm of zero
-        return False
+def times_at(place: Callable[[Tensor], Tensor], goals: Tensor, t_max: float, t_min: float) -> Tensor:
+    """The times between t_min and t_max at which ``place``, a monotone function of time, has the values ``goals``.
+
+    To rounding, by Ridders' method (IEEE Transactions on Circuits and Systems 26 (1979), page 979), for all goals at
+    once: a step of it costs two values, doubles the digits, and leaves at most half of the bracket between ``one`` and
+    ``found``. A goal that is beyond the values at the ends gives a time that means nothing.
+    """
+    one, found = torch.full_like(goals, t_max), torch.full_like(goals, t_min)
+    gap_one, gap_found = place(one) - goals, place(found) - goals
+    while True:
+        last, middle = found, (one + found) / 2
+        gap = place(middle) - goals
+        scale = (gap * gap - gap_one * gap_found).sqrt()
+        shift = (middle - one) * torch.sign(gap_one - gap_found) * gap / scale
+        new = torch.where(scale > 0, middle + shift, middle)
+        gap_new = place(new) - goals
+        # The root lies between ``new`` and that one of middle, one and found where the gap has the other sign.
+        by_middle, by_one = gap * gap_new < 0, gap_one * gap_new < 0
+        one, gap_one = (
+            torch.where(by_middle, x, torch.where(by_one, y, z))
+            for x, y, z in ((middle, one, found), (gap, gap_one, gap_found))
+        )
+        found, gap_found = new, gap_new
+        if not (abs(found - last) > 4e-16 * found).any():
+            return found
 
 
 START = 0.999
@@ -74,14 +99,14 @@ GRIDS: dict[str, Grid | MeasuredGrid] = {
     "karras": power_grid(7),  # the grid of Karras et al. (2206.00364, eq. 5) on processes where sigma(t) = t
     "cosine": cosine_grid,
     "log-SNR": MeasuredGrid(lambda x: x),
-    "EDM": MeasuredGrid(lambda x: math.exp(-x / 7)),  # the same equation in rho = sigma/alpha, on every process
+    "EDM": MeasuredGrid(lambda x: torch.exp(-x / 7)),  # the same equation in rho = sigma/alpha, on every process
 }
 """Time grids by name. Extensible: ``GRIDS["mine"] = f`` with ``f(steps, t_max, t_min)`` giving ``steps + 1`` times, or
 ``MeasuredGrid(f)`` for times that are equidistant in ``f(log_snr)``."""
 
 
 def time_grid(
-    name: str, steps: int, t_max: float, t_min: float, log_snr: Callable[[float], float] | None = None
+    name: str, steps: int, t_max: float, t_min: float, log_snr: LogSNR | None = None
 ) -> list[float]:
     """The ``steps + 1`` forward diffusion times of a named grid, from exactly ``t_max`` down to exactly ``t_min``.
 

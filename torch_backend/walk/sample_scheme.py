@@ -152,11 +152,9 @@ def first_time(facts: SchemeFacts) -> float:
     """
     k = len(facts.blocks)
     options = {"B": [[0.0] * k] * k} if facts.takes_B else {}
-    try:
-        row = facts.coefficients(facts.t_max, (facts.t_max + facts.t_min) / 2, **options)
-    except ArithmeticError:
-        return START * facts.t_max
-    return facts.t_max if all(map(math.isfinite, row)) else START * facts.t_max
+    ends = torch.tensor([facts.t_max, (facts.t_max + facts.t_min) / 2], dtype=torch.float64)
+    row = facts.coefficients(*ends, **options)
+    return facts.t_max if row.isfinite().all() else START * facts.t_max
 
 
 def choose_ending(facts: SchemeFacts, walk: Sequence[float]) -> Ending | None:
@@ -175,10 +173,7 @@ def weights_at_end(facts: SchemeFacts, walk: Sequence[float]) -> list[float]:
             "times that end above 0"
         )
     t = without_zero(list(walk))[-1]
-    try:
-        weights = [float(weight) for weight in facts.data_weights(t)]
-    except ArithmeticError:
-        weights = [math.nan]
+    weights = facts.data_weights(torch.tensor(t, dtype=torch.float64)).tolist()
     if not all(map(math.isfinite, weights)):
         raise ValueError(
             f"{facts.spec}: the network's output at time {t!r} does not tell x_0, so that no step to no noise starts "

@@ -4,9 +4,7 @@ Knows a scheme's function ``coefficients`` and which past each step has; knows n
 text.
 """
 
-import math
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -16,7 +14,7 @@ from torch_backend.walk.validation import check_times, without_zero
 
 
 def tabulate(
-    coefficients: Callable[..., Sequence[float]],
+    coefficients: Callable[..., Tensor],
     times: Iterable[float],
     history: int = 0,
     mends: bool = False,
@@ -25,40 +23,40 @@ def tabulate(
 ) -> Tensor:
     """The scheme's coefficients on a grid: a float64 CPU tensor of shape ``(n_steps, n_coefficients)``.
 
-    ``coefficients(t, s)`` gives the numbers of the step from time t to s < t. A multistep scheme, with ``history``,
-    also takes the start times of that many earlier steps, newest first. With ``lower_order_final`` a step reads at most
-    as many of them as steps follow it; with ``to_zero``, or where the last time is 0, a step to no noise, which has
-    order one and no row, follows the last. A predictor-corrector, which ``mends``, takes the number of steps that
-    follow as an argument of its own: it first corrects the step before, and that one read more. Raises ValueError for
-    times that ``check_times`` refuses, for a coefficient that is not finite or does not exist, and for
-    ``lower_order_final`` without ``history``.
+    ``coefficients(t, s)`` takes float64 tensors of one shape, the times at which steps start and end, and gives their
+    numbers along a last dimension. A multistep scheme, with ``history``, also takes the start times of that many
+    earlier steps, newest first. With ``lower_order_final`` a step reads at most as many of them as steps follow it;
+    with ``to_zero``, or where the last time is 0, a step to no noise, which has order one and no row, follows the last.
+    A predictor-corrector, which ``mends``, takes the number of steps that follow as an argument of its own: it first
+    corrects the step before, and that one read more. Raises ValueError for times that ``check_times`` refuses, for a
+    coefficient that is not finite, and for ``lower_order_final`` without ``history``.
     """
     walk = check_times(times, to_zero=True)
     to_zero, walk = to_zero or walk[-1] == 0, without_zero(walk)
     if lower_order_final and not history:
         raise ValueError("this scheme reads no earlier steps, so that it has no lower_order_final; leave it out")
-    rows = []
-    # The past of step i: starts of at most ``history`` steps before it, newest first; ``left`` steps follow.
-    for i, (t, s) in enumerate(pairwise(walk)):
-        past, left = walk[max(0, i - history) : i][::-1], len(walk) - 2 - i + to_zero
-        read: tuple[object, ...] = (past,) if history else ()
+    count = len(walk) - 1
+    # Steps that read equally many earlier ones are computed together; ``left`` steps follow a step.
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for i in range(count):
+        known, left = min(i, history), count - 1 - i + to_zero
+        read: tuple[int, ...] = ()
         if lower_order_final:
-            read = (past[: left + 2], left) if mends else (past[:left],)
-        try:
-            rows.append(tuple(coefficients(t, s, *read)))
-        except ArithmeticError as error:  # where a process ends, as rectified flow at 1, alpha may be 0
-            raise ValueError(
-                f"the coefficients of step {i}, from time {t!r} to {s!r}, do not exist ({error}); "
-                "the scheme has no such step, take other times"
-            ) from error
-    for i, row in enumerate(rows):
-        for j, value in enumerate(row):
-            if not math.isfinite(value):
-                raise ValueError(
-                    f"coefficient {j} of step {i}, from time {walk[i]!r} to {walk[i + 1]!r}, is {value!r}; "
-                    "the scheme has no such step, take other times"
-                )
-    return torch.tensor(rows, dtype=torch.float64).reshape(len(rows), len(rows[0]) if rows else 0)
+            known, read = (min(known, left + 2), (min(left, history),)) if mends else (min(known, left), ())
+        alike.setdefault((known, *read), []).append(i)
+    grid, rows = torch.tensor(walk, dtype=torch.float64, device="cpu"), {}
+    for (known, *read), steps in alike.items():
+        places = torch.tensor(steps)
+        past = ([grid[places - 1 - j] for j in range(known)],) if history else ()
+        found = coefficients(grid[places], grid[places + 1], *past, *read)
+        rows.update(zip(steps, found, strict=True))
+    table = torch.stack([rows[i] for i in range(count)]) if rows else torch.zeros(0, 0, dtype=torch.float64)
+    for i, j in (~table.isfinite()).nonzero().tolist():
+        raise ValueError(
+            f"coefficient {j} of step {i}, from time {walk[i]!r} to {walk[i + 1]!r}, is {table[i, j].item()!r}; "
+            "the scheme has no such step, take other times"
+        )
+    return table
 
 
 def tabulate_scheme(
@@ -83,10 +81,10 @@ def tabulate_scheme(
         table = torch.as_tensor(B, dtype=torch.float64)
         if table.shape != shape or not table.isfinite().all():
             raise ValueError(f"B has shape {tuple(table.shape)}; finite numbers of shape {shape} are needed")
-        of_step = dict(zip(walk, table.tolist(), strict=False))
+        of_step = dict(zip(walk, table, strict=False))
 
-        def coefficients(t: float, s: float) -> Sequence[float]:
-            return facts.coefficients(t, s, B=of_step[t])
+        def coefficients(t: Tensor, s: Tensor) -> Tensor:
+            return facts.coefficients(t, s, B=torch.stack([of_step[time] for time in t.tolist()]))
     elif B is not None:
         raise ValueError(f"{facts.spec} takes no B; leave it out")
     if lower_order_final and facts.primed:
@@ -120,4 +118,5 @@ def priming_row(scheme: Scheme, walk: Sequence[float]) -> Tensor | None:
     facts = facts_of(scheme)
     if not facts.primed:
         return None
-    return torch.tensor(facts.coefficients(walk[0], walk[0]), dtype=torch.float64)
+    start = torch.tensor(walk[0], dtype=torch.float64)
+    return facts.coefficients(start, start)

@@ -5,7 +5,8 @@ Knows text and printed expressions; knows no sampler.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ __all__ = [
     "PAIR",
     "WIDTH",
     "Expressions",
+    "Helpers",
     "SourceFunction",
     "Tail",
     "assignment_lines",
@@ -27,12 +29,13 @@ __all__ = [
     "fetch_lines",
     "joined_names",
     "return_lines",
+    "stacked_lines",
     "unpacking_target",
 ]
 
 WIDTH = 112
 
-PAIR = "t: float, s: float, h: float"
+PAIR = "t: Tensor, s: Tensor, h: Tensor"
 """The arguments of a function of two times. h is t - s, which is known better than by subtraction where t is a node."""
 
 Expressions = Sequence[sympy.Expr]
@@ -45,7 +48,13 @@ class SourceFunction:
     signature: str
     docstring: str
     lines: tuple[str, ...]
-    result: str = "tuple[float, ...]"
+    result: str = "tuple[Tensor | float, ...]"
+
+    @property
+    def docstring_lines(self) -> list[str]:
+        """The docstring between its quotes, broken at the line width."""
+        lines = textwrap.wrap(f'"""{self.docstring}"""', WIDTH)
+        return lines if len(lines) == 1 else [*textwrap.wrap(f'"""{self.docstring}', WIDTH), '"""']
 
 
 class Tail(NamedTuple):
@@ -58,15 +67,20 @@ class Tail(NamedTuple):
     passed: str = ""
 
 
+Helpers = Mapping[str, Sequence[sympy.Function]]
+"""Functions of the generated module by name, each with the functions of time that it returns the values of."""
+
+
 def fetch_lines(
-    shared: Sequence[sympy.Function], expressions: Expressions, times: Sequence[sympy.Symbol], tail: Tail
+    helpers: Helpers, expressions: Expressions, times: Sequence[sympy.Symbol], tail: Tail
 ) -> list[str]:
-    """Lines that unpack ``_at(time)`` into f_time, for each time at which the expressions call one of ``shared``."""
+    """Lines that unpack ``helper(time)`` into f_time, for each time at which the expressions call one of its f."""
     lines = []
     for time in times:
-        if any(is_called(f, time, expressions) for f in shared):
-            names = [f"{f}_{time}" if is_called(f, time, expressions) else "_" for f in shared]
-            lines.append(f"{unpacking_target(names)} = _at({time}{tail.passed})")
+        for helper, functions in helpers.items():
+            if any(is_called(f, time, expressions) for f in functions):
+                names = [f"{f}_{time}" if is_called(f, time, expressions) else "_" for f in functions]
+                lines.append(f"{unpacking_target(names)} = {helper}({time}{tail.passed})")
     return lines
 
 
@@ -93,6 +107,11 @@ def return_lines(values: Sequence[str]) -> list[str]:
     """return a, b; a tuple, of one value too."""
     single = f"return ({values[0]},)" if len(values) == 1 else f"return {', '.join(values)}"
     return bracketed_lines(values, "return (", ")", single)
+
+
+def stacked_lines(values: Sequence[str]) -> list[str]:
+    """return the values, tensors of t's shape or numbers, along the last dimension of one tensor."""
+    return bracketed_lines(values, "return _stack(t, [", "])", f"return _stack(t, [{', '.join(values)}])")
 
 
 def bracketed_lines(values: Sequence[str], opening: str, closing: str, single: str) -> list[str]:

@@ -65,7 +65,7 @@ def _lower_order_rows(bench: Bench, mending: Mending) -> Iterator[Case]:
         for read in range(len(past)):
             whole, fewer = (np.array(table(start, end, p), float) for p in (past, past[:read]))
             derived = np.where(mending.mends, whole, fewer)
-            yield derived, np.array(bench.module.coefficients(start, end, past, read)), relative_unit(derived)
+            yield derived, bench.module.coefficients(start, end, past, read).numpy(), relative_unit(derived)
 
 
 def _steps(process: Process) -> list[tuple[float, float]]:

@@ -34,7 +34,7 @@ def measure(bench: Bench) -> Iterator[Claim]:
             eps, data = np.eye(k, k + 1, 1), np.eye(1, k + 1)
             z = np.outer(process.mean(time)[:, 0], data) + np.linalg.cholesky(process.covariance(time)) @ eps
             skip, scale = convert(time)
-            weights = np.array([float(weight) for weight in bench.module.data_weights(time)])
+            weights = bench.module.data_weights(time).numpy()
             found = weights @ np.concatenate([z, skip @ z + scale @ eps])
             yield data[0], found, max(1.0, float(np.abs(weights).max()))
 

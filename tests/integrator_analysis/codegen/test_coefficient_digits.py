@@ -126,7 +126,7 @@ def errors(on_paper: Callable) -> Callable[[str, float, float], tuple[Mapping[st
     @cache
     def compare(spec: str, t: float, s: float) -> tuple[Mapping[str, float], Mapping[str, float]]:
         module = load(spec).module
-        measured = dict(zip(module.COEFFICIENTS, module.coefficients(t, s), strict=True))
+        measured = dict(zip(module.COEFFICIENTS, module.coefficients(t, s).tolist(), strict=True))
         with mpmath.workdps(DIGITS):
             name, scheme = spec.split("/")
             exact = on_paper_coefficients(on_paper(name), scheme, t, s)

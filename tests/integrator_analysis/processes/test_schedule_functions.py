@@ -132,19 +132,19 @@ def test_printed_source_gives_the_same_numbers(expression: sympy.Expr, arguments
     if "_damped_moment" in templates:
         templates.add("_sqrt_functions")
     process = SimpleNamespace(tables=(BETAS,))
-    for namespace in ("math", "torch"):
-        parts = [render(f"{namespace}{name}.py.j2", process=process) for name in templates]
-        printed = SourcePrinter(namespace).doprint(expression)
+    parts = [render(f"{name.removeprefix('_')}.py.j2", process=process) for name in templates]
+    for numbers in (frozenset(), {s, u, t}):
+        printed = SourcePrinter(numbers).doprint(expression)
         text = "\n\n".join(["import math\nimport torch", *parts, f"def f(s, u, t):\n    return {printed}\n"])
-        module = module_from_source(text, f"printed_{namespace}")
+        module = module_from_source(text, f"printed_{len(numbers)}")
         tensors = [torch.tensor([value], dtype=torch.float64) for value in arguments]
-        value = module.f(*arguments) if namespace == "math" else module.f(*tensors).item()
+        value = module.f(*arguments) if numbers else module.f(*tensors).item()
         assert value == pytest.approx(float(exact), rel=1e-13, abs=1e-15)
 
 
 def test_torch_gradients_at_removable_singularities() -> None:
     """Both branches of a guard get a safe argument: no nan in the gradient at x = 0."""
-    text = "import torch\n\n" + render("torch_sqrt_functions.py.j2")
+    text = "import torch\n\n" + render("sqrt_functions.py.j2")
     module = module_from_source(text, "printed_sqrt_functions")
     x = torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64, requires_grad=True)
     (module._cosh_sqrt(x) + module._sinhc_sqrt(x)).sum().backward()

@@ -85,8 +85,8 @@ def test_one_rounding_more_than_the_program_has_is_seen() -> None:
     true = derived("psld/RVV").source
     changed = true.replace(
         "\n\ndef step(",
-        "\n\nexact_coefficients = coefficients\n\n\ndef coefficients(t: float, s: float) -> tuple[float, ...]:\n"
-        "    return tuple(torch.tensor(exact_coefficients(t, s)).bfloat16().tolist())\n\n\ndef step(",
+        "\n\nexact_coefficients = coefficients\n\n\ndef coefficients(t: Tensor, s: Tensor) -> Tensor:\n"
+        "    return exact_coefficients(t, s).bfloat16().double()\n\n\ndef step(",
     )
     claim = certify(derived("psld/RVV"), changed).claim("rounding[float32]")
     assert not claim.passed

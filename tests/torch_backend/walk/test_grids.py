@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +18,7 @@ from torch_backend.walk.grids import GRIDS, time_grid
     t_max=st.floats(0.5, 100), ratio=st.floats(1e-6, 0.5),
 )  # fmt: skip
 def test_grids_run_from_t_max_down_to_t_min_exactly(name, steps, t_max, ratio):
-    times = time_grid(name, steps, t_max, t_max * ratio, lambda t: -math.log(t))
+    times = time_grid(name, steps, t_max, t_max * ratio, lambda t: -torch.log(t))
     assert (len(times), times[0], times[-1]) == (steps + 1, t_max, t_max * ratio)
     assert all(s < t for t, s in pairwise(times))
 
@@ -29,10 +30,11 @@ def test_grids_are_equidistant_in_a_power_of_t(name, power):
 
 def test_measured_grids_are_equidistant_in_their_measure():
     def log_snr(t):
-        return -math.log(math.expm1(0.1 * t + 9.95 * t**2)) / 2
+        return -torch.log(torch.expm1(0.1 * t + 9.95 * t**2)) / 2
 
-    for name, place in (("log-SNR", lambda x: x), ("EDM", lambda x: math.exp(-x / 7))):
-        places = [place(log_snr(t)) for t in time_grid(name, 12, 1.0, 1e-3, log_snr)]
+    for name, place in (("log-SNR", lambda x: x), ("EDM", lambda x: torch.exp(-x / 7))):
+        times = torch.tensor(time_grid(name, 12, 1.0, 1e-3, log_snr), dtype=torch.float64)
+        places = place(log_snr(times)).tolist()
         np.testing.assert_allclose(np.diff(places), (places[-1] - places[0]) / 12, rtol=1e-9)
     with pytest.raises(ValueError, match="is measured in the log-SNR; pass"):
         time_grid("EDM", 5, 1.0, 1e-3)

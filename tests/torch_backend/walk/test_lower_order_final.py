@@ -107,7 +107,7 @@ def test_predictor_corrector_by_hand(order):
 def test_steps_with_enough_of_them_ahead_are_as_ever(spec):
     sampler = load(spec)
     full, lowered = (sampler.table(TIMES, lower_order_final=lower) for lower in (False, True))
-    changed = (full != lowered).any(dim=1).tolist()
+    changed = (~torch.isclose(full, lowered, rtol=1e-12, atol=0)).any(dim=1).tolist()
     depth = {"vp/DEIS-tAB3": 3, "vp/UniPC-3": 2, "psld/DEIS-tAB2": 2}[spec]
     assert changed == [False] * (len(TIMES) - 1 - depth) + [True] * depth
 

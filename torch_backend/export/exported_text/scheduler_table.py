@@ -22,7 +22,7 @@ from torch_backend.export.exported_text.config_keys import check_config
 from torch_backend.export.exported_text.counterparts import HABITS, SIGMAS, SPACINGS, WHOLE, counterpart, spaced
 from torch_backend.export.exported_text.scheduler_engine import SchemeScheduler, falls, shorten
 from torch_backend.networks.prediction import alpha_sigma
-from torch_backend.walk.grids import time_grid
+from torch_backend.walk.grids import time_grid, times_at
 from torch_backend.walk.validation import unknown_name_message
 
 
@@ -177,29 +177,33 @@ class TableScheduler(SchemeScheduler):
     def _log_snr(self, t: float) -> float:
         """The scheme's log-SNR at its time t."""
         assert self.scheme.log_snr is not None  # every generated scheme states it
-        return self.scheme.log_snr(t)
+        return float(self.scheme.log_snr(torch.tensor(t, dtype=torch.float64)))
 
-    def _time_of(self, log_snr: float) -> float:
-        """The scheme's time at which its log-SNR is ``log_snr``, which falls as time grows; bisection to rounding."""
+    def _times_of(self, log_snrs: Sequence[float]) -> list[float]:
+        """The scheme's times at which its log-SNR, which falls as time grows, has these values."""
+        assert self.scheme.log_snr is not None
         low, high = self.scheme.t_min, self.scheme.t_max
-        while self._log_snr(low) < log_snr:
+        while self._log_snr(low) < max(log_snrs):
             low /= 2
-        while self._log_snr(high) > log_snr:
+        while self._log_snr(high) > min(log_snrs):
             high *= 2
-        while low < (middle := (low + high) / 2) < high:
-            low, high = (middle, high) if self._log_snr(middle) > log_snr else (low, middle)
-        return float(middle)
+        return times_at(self.scheme.log_snr, torch.tensor(log_snrs, dtype=torch.float64), high, low).tolist()
 
     def _log_snr_at(self, index: float) -> float:
         """The table's log-SNR at a time step; between two entries log(alpha) is linear."""
         log_bar = float(np.interp(index, np.arange(len(self._log_bars)), self._log_bars))
         return (log_bar - math.log(-math.expm1(log_bar))) / 2
 
-    def _time(self, index: float) -> float:
-        """The scheme's time of a time step."""
-        time = self._time_of(self._log_snr_at(index))
-        self._index_of[time] = index  # exact where a time is a time step; only times inside a step are interpolated
-        return time
+    def _times_of_timesteps(self, indices: Sequence[float]) -> list[float]:
+        """The scheme's times of time steps."""
+        times = self._times_of([self._log_snr_at(index) for index in indices])
+        self._index_of.update(zip(times, indices, strict=True))  # only times inside a step are interpolated
+        return times
+
+    def _ends(self) -> tuple[float, float]:
+        """The scheme's times of the table's last entry and of its first."""
+        top, first = self._times_of_timesteps([len(self) - 1.0, 0.0])
+        return top, first
 
     def _timestep(self, t: float) -> float:
         """The time step, a fraction perhaps, of the scheme's time t."""
@@ -241,7 +245,7 @@ class TableScheduler(SchemeScheduler):
             times, to_zero = self._times_of_sigmas(ratios[:-1] if closed else ratios), to_zero or closed
         else:
             times = self._times_by_config(num_inference_steps, to_zero)
-        first = self._time(0.0)
+        _, first = self._ends()
         # an evaluation at the table's first entry, where the walk ends, leaves the state as it is
         stays = not to_zero and times[-1] <= first
         if stays and self.scheme.mends:
@@ -277,15 +281,15 @@ class TableScheduler(SchemeScheduler):
         if config.timestep_spacing != "derived":
             walk = spaced(config.timestep_spacing, count, entries, config.steps_offset, self._habits)
             return self._times_of_steps(walk)
-        top, first = self._time(entries - 1.0), self._time(0.0)
+        top, first = self._ends()
         steps = count - to_zero  # what ends above zero ends at the table's first entry, without an evaluation
-        return [top] if not steps else time_grid(self.scheme.grid, steps, top, first, self._log_snr)[:count]
+        return [top] if not steps else time_grid(self.scheme.grid, steps, top, first, self.scheme.log_snr)[:count]
 
     def _times_of_steps(self, walk: list[float]) -> list[float]:
         """The times of time steps, checked: they decrease and lie in the table."""
         if not falls(walk, len(self) - 1, 0):
             raise ValueError(f"time steps {shorten(walk)} do not decrease from at most {len(self) - 1} to at least 0")
-        return [self._time(k) for k in walk]
+        return self._times_of_timesteps(walk)
 
     def _times_of_sigmas(self, ratios: list[float]) -> list[float]:
         """The times of ratios sigma/alpha, checked: they decrease and lie in the table, of which they may be rounded.
@@ -298,8 +302,8 @@ class TableScheduler(SchemeScheduler):
                 f"sigmas {shorten(ratios)} do not decrease within the table, which has sigma/alpha from {high:.6g} "
                 f"to {low:.6g}"
             )
-        top, first = self._time(len(self) - 1.0), self._time(0.0)
-        times = [self._time_of(-math.log(ratio)) for ratio in ratios]
+        top, first = self._ends()
+        times = self._times_of([-math.log(ratio) for ratio in ratios])
         near_top, near_first = high * (1 - 1e-9), low * (1 + 1e-9)  # an end, but for rounding
         times[0] = top if ratios[0] >= near_top else times[0]
         times[-1] = first if ratios[-1] <= near_first else times[-1]

@@ -489,7 +489,7 @@ def errors(steps: Callable) -> Callable[[str, float, float, int], Errors]:
 
 def coefficients(spec: str, t: float, s: float, past: Sequence[float]) -> dict[str, float]:
     module = load(spec).module
-    values = module.coefficients(t, s, past) if module.HISTORY else module.coefficients(t, s)
+    values = module.coefficients(t, s, past).tolist() if module.HISTORY else module.coefficients(t, s).tolist()
     return dict(zip(module.COEFFICIENTS, values, strict=True))
 
 
