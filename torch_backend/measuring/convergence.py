@@ -51,6 +51,10 @@ def observed_order(
     finest step, or after which every error is at or below the floor. Points at the floor that do not converge are
     rounding; a stall *above* the floor is a result, order zero, and a growing error has a negative order.
 
+    Slopes may still be on their way to the order at the finest step above rounding. Where no window holds, the same is
+    asked of pairs of consecutive slopes, each extrapolated to h = 0 as slopes approach the order in proportion to h:
+    two of them at least have to agree, and the finest is the order.
+
     The interval covers the 95 % confidence interval of the fit, all consecutive slopes in the window, and twice the
     drift that is left after the last slope if slopes approach the order in proportion to h.
 
@@ -66,25 +70,41 @@ def observed_order(
     with np.errstate(divide="ignore", invalid="ignore"):
         x, y = np.log(steps), np.log(errors)
         slopes = np.diff(y) / np.diff(x)
-    usable = np.isfinite(y)
-    windows = []
-    # Every window of points is tried; of those that pass, the longest is taken, and the finest of equally long ones.
-    for start, stop in combinations(range(len(x) + 1), 2):
-        inside = slopes[start : stop - 1]
-        if stop - start < 3 or not usable[start:stop].all() or np.ptp(inside) > tolerance:
+    if window := _find_window(slopes, errors, tolerance, floor):
+        return _fit_line(x[slice(*window)], y[slice(*window)], slopes[window[0] : window[1] - 1], window)
+    ratio = np.sqrt(steps[2:] / steps[:-2])  # of the places, midpoints in log h, that two slopes belong to
+    with np.errstate(invalid="ignore"):
+        limits = (slopes[1:] - ratio * slopes[:-1]) / (1 - ratio)
+    if window := _find_window(limits, errors, tolerance, floor):
+        inside = limits[window[0] : window[1] - 2]
+        half = float(np.ptp(inside))
+        return OrderEstimate(float(inside[-1]), float(inside.min()) - half, float(inside.max()) + half, window)
+    listed = ", ".join(f"{slope:.2f}" for slope in slopes)
+    raise ConvergenceError(
+        f"no asymptotic window: no three points up to the finest step (or the rounding floor {floor:g}) have "
+        f"consecutive slopes within {tolerance:g}; the slopes are {listed}; take other or more step sizes"
+    )
+
+
+def _find_window(
+    slopes: NDArray[np.float64], errors: NDArray[np.float64], tolerance: float, floor: float
+) -> tuple[int, int] | None:
+    """The longest half-open range of points, the finest of equally long ones, in which two or more slopes agree.
+
+    ``slopes``: one for each point but the last, or but the last two, from it and the one or two points after it. After
+    the range every error is at or below the floor.
+    """
+    reach, windows = len(errors) - len(slopes), []
+    usable = np.isfinite(errors) & (errors > 0)
+    for start, stop in combinations(range(len(errors) + 1), 2):
+        inside = slopes[start : stop - reach]
+        if stop - start < reach + 2 or not usable[start:stop].all() or np.ptp(inside) > tolerance:
             continue
         only_rounding_after = (errors[stop:] <= floor).all()  # false for NaN and infinity
         is_rounding = (errors[start:stop] <= floor).all() and inside.mean() < 0.5
         if only_rounding_after and not is_rounding:
             windows.append((stop - start, start, stop))
-    if not windows:
-        listed = ", ".join(f"{slope:.2f}" for slope in slopes)
-        raise ConvergenceError(
-            f"no asymptotic window: no three points up to the finest step (or the rounding floor {floor:g}) have "
-            f"consecutive slopes within {tolerance:g}; the slopes are {listed}; take other or more step sizes"
-        )
-    _, start, stop = max(windows)
-    return _fit_line(x[start:stop], y[start:stop], slopes[start : stop - 1], (start, stop))
+    return max(windows)[1:] if windows else None
 
 
 def consecutive_slopes(h: ArrayLike, error: ArrayLike) -> list[float]:

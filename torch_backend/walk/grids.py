@@ -83,7 +83,7 @@ def times_at(place: Callable[[Tensor], Tensor], goals: Tensor, t_max: float, t_m
             for x, y, z in ((middle, one, found), (gap, gap_one, gap_found))
         )
         found, gap_found = new, gap_new
-        if not (abs(found - last) > 4e-16 * found).any():
+        if not (abs(found - last) > 1e-9 * found).any():
             return found
 
 

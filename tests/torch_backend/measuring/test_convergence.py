@@ -44,6 +44,19 @@ def test_points_before_the_asymptotic_regime_are_dropped():
     assert estimate.low <= 2 <= estimate.high
 
 
+def test_slopes_that_are_on_their_way_at_the_rounding_floor_are_extrapolated():
+    """h^4 (1 + 300 h): at the last point above rounding the slope has fallen from 4.8 to 4.10, by 0.08 at last."""
+    h = 0.016 * 2.0 ** -np.arange(11)
+    error = h**4 * (1 + 300 * h)
+    assert (-np.diff(np.diff(np.log(error)) / np.diff(np.log(h)))[:5] > 0.07).all()
+    error[7:] = 1e-15  # rounding
+    found = observed_order(h, error, tolerance=0.05, floor=1e-14)
+    assert abs(found.order - 4) < 0.05
+    assert found.low < 4 < found.high
+    with pytest.raises(ConvergenceError):  # neither slopes nor their limits agree
+        observed_order(h, error * (1 + 0.3 * (-1) ** np.arange(11)), tolerance=0.05, floor=1e-14)
+
+
 def test_the_rounding_floor_is_dropped():
     errors = HALVINGS**4 + 3e-13
     estimate = observed_order(HALVINGS, errors)
