@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torch_backend.measuring.one_step import Array, Past, call_step, kept_outputs, take_step
+from torch_backend.measuring.one_step import Array, Past, Step, call_step, kept_outputs, take_step, with_rows_of
 from torch_backend.scheme import Scheme, SchemeFacts, facts_of
 from torch_backend.walk.loop import Network
 
@@ -33,7 +33,8 @@ def local_errors(
     - ``mending``: for a predictor-corrector, per coefficient: whether it belongs to the correction of the step before,
       and the value with which the step itself stands still (NaN where it is to be left as it is).
     """
-    state, facts = torch.from_numpy(z), facts_of(scheme)
+    steps = [step for end, past in zip(ends, pasts, strict=True) for step in _steps_to(start, end, past)]
+    state, facts = torch.from_numpy(z), with_rows_of(scheme, steps)
     found = []
     for end, past in zip(ends, pasts, strict=True):
         if facts.primed and past is not None:
@@ -44,6 +45,12 @@ def local_errors(
             assert past is not None
             found.append(_corrected_step(facts, network, state, start, end, past, *mending).numpy())
     return np.stack(found) - exact
+
+
+def _steps_to(start: float, end: float, past: Past | None) -> list[Step]:
+    """The step to an end, and those from the states of its past, which are taken for what they keep."""
+    times = [] if past is None else list(past.times)
+    return [(start, end, times), *((time, later, ()) for time, later in zip(times, [start, *times], strict=False))]
 
 
 def _primed_pair(facts: SchemeFacts, network: Network, z: Tensor, start: float, end: float, past: Past) -> Tensor:
@@ -110,10 +117,11 @@ def weak_errors(
     (points, weights), (draws, shares) = nodes, normal
     z = torch.from_numpy(np.repeat(points, len(draws), axis=0))
     noise = torch.from_numpy(np.tile(draws, (len(points), 1)).T.copy())[..., None]
-    law, facts = np.outer(weights, shares).ravel(), facts_of(scheme)
+    law, history = np.outer(weights, shares).ravel(), facts_of(scheme).history
+    walks = [[start - n * (start - end) for n in range(history + 2)] for end in ends]
+    facts = with_rows_of(scheme, [(w[i], w[i + 1], w[:i][::-1]) for w in walks for i in range(history + 1)])
     out = []
-    for end in ends:
-        times = [start - n * (start - end) for n in range(facts.history + 2)]
+    for times in walks:
         out.append(_take_steps(facts, network, z, times, noise.split(facts.noises)).numpy())
     return np.array([[law @ f(state) for f in observables] for state in out]) - exact
 

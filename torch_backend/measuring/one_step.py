@@ -5,7 +5,8 @@ States here are (n, k): n points, one number per block.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,12 +14,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from torch_backend.scheme import Scheme, facts_of
+from torch_backend.scheme import Scheme, SchemeFacts, facts_of
 from torch_backend.walk.loop import Network
 
-__all__ = ["Array", "Past", "call_step", "coefficient_row", "kept_outputs", "take_step"]
+__all__ = ["Array", "Past", "Step", "call_step", "coefficient_row", "kept_outputs", "take_step", "with_rows_of"]
 
 Array = NDArray[np.float64]
+
+Step = tuple[float, float, Sequence[float]]
+"""Start, end, and the start times of earlier steps, newest first."""
 
 
 class Past(NamedTuple):
@@ -99,3 +103,28 @@ def coefficient_row(scheme: Scheme, start: float, end: float, times: Sequence[fl
     t, s, *past = torch.tensor([start, end, *times], dtype=torch.float64)
     row: list[float] = (facts.coefficients(t, s, past) if facts.history else facts.coefficients(t, s)).tolist()
     return row
+
+
+def with_rows_of(scheme: Scheme, steps: Iterable[Step]) -> SchemeFacts:
+    """The facts of a scheme with the coefficients of ``steps`` known: those with equally long pasts computed at once.
+
+    Coefficients of any other step, or with any other argument, are computed when they are asked for.
+    """
+    facts = facts_of(scheme)
+    alike: dict[int, list[tuple[float, ...]]] = {}
+    for start, end, times in steps:
+        alike.setdefault(len(times), []).append((float(start), float(end), *map(float, times)))
+    known: dict[tuple[float, ...], Tensor] = {}
+    for group in alike.values():
+        t, s, *past = torch.tensor(group, dtype=torch.float64).unbind(1)
+        known.update(zip(group, facts.coefficients(t, s, *([past] if facts.history else [])), strict=True))
+
+    def coefficients(t: Tensor, s: Tensor, past: Sequence[Tensor] = (), *more: Any, **others: Any) -> Tensor:
+        if t.dim() == 0 and not more and not others:
+            row = known.get((float(t), float(s), *map(float, past)))
+            if row is not None:
+                return row
+        found: Tensor = facts.coefficients(t, s, *([past] if facts.history else []), *more, **others)
+        return found
+
+    return replace(facts, coefficients=coefficients)

@@ -43,13 +43,15 @@ def measure(bench: Bench) -> Iterator[Claim]:
 def _maps(bench: Bench) -> Iterator[Case]:
     """Matrix, offset and noise covariance of every step, each in units of the size of what its entries are sums of."""
     from torch_backend.measuring.maps import affine_map
+    from torch_backend.measuring.one_step import with_rows_of
 
-    eps = gaussian_eps(bench.process, *GAUSSIAN)
-    for start, end, past in _steps_with_pasts(bench):
+    eps, steps = gaussian_eps(bench.process, *GAUSSIAN), list(_steps_with_pasts(bench))
+    module = with_rows_of(bench.module, steps)
+    for start, end, past in steps:
         derive = partial(affine_step, bench.program, bench.properties.table, start, end, eps, past)
         derived = bench.recall("map", start, end, *past, find=derive)
         sizes = bench.recall("sizes", start, end, *past, find=partial(derive, sizes=True))
-        matrix, offset, noise = affine_map(bench.module, bench.gaussian_network, start, end, past)
+        matrix, offset, noise = affine_map(module, bench.gaussian_network, start, end, past)
         unit = np.max([sizes.matrix.max(axis=1), sizes.offset, np.ones(len(offset))], axis=0)
         yield derived.matrix, matrix, unit[:, None]
         yield derived.offset, offset, unit
