@@ -64,7 +64,8 @@ class SchemeFacts:
     step: Callable[..., Any]
     """``step(z, t, s, row, network, noise)``, with ``history`` also ``past``: the step itself."""
     log_snr: Callable[..., Any] | None = None
-    """``log_snr(t)``: half the logarithm of the signal-to-noise ratio at times of any shape; None where grids cannot be measured in it."""
+    """``log_snr(t)``: half the logarithm of the signal-to-noise ratio at times of any shape; None where grids cannot be
+    measured in it."""
     data_weights: Callable[..., Any] | None = None
     """``data_weights(t)``: along a last dimension, factors a_1, ..., a_k, b_1, ..., b_k of the blocks of the state and
     of the network's output, such that the predicted x_0 at time t is the sum of the blocks times their factors. None

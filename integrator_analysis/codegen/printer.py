@@ -159,7 +159,10 @@ class SourcePrinter(PythonCodePrinter):
         if name in HELPERS and self._module(call) == "torch":
             return f"_{name}({arguments})"
         if name in HELPERS:  # helpers take tensors
-            tensors = [f"torch.tensor({self._print(a)}, dtype=torch.float64)" if a.free_symbols else self._print(a) for a in call.args]
+            tensors = [
+                f"torch.tensor({self._print(a)}, dtype=torch.float64)" if a.free_symbols else self._print(a)
+                for a in call.args
+            ]
             return f"float(_{name}({', '.join(tensors)}))"
         raise ValueError(f"no source for the function {name}")
 

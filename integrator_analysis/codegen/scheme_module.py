@@ -29,8 +29,8 @@ from integrator_analysis.program.step_program import StepProgram
 
 __all__ = ["kernel_source", "module_name", "scheme_source"]
 
-INTEGRAL_NODES = 32
-"""At least, for an integral in log u over a panel of a factor e**2."""
+PANEL_NODES = 8
+"""For an integral in log u over a panel of a factor e**(1/4)."""
 
 
 def module_name(spec: str) -> str:
@@ -86,7 +86,8 @@ def _body(
         names=tuple(program.coefficients),
         parameters=_parameters({p: x for p, x in program.parameters.items() if p not in given}, printed),
         special=special_functions(printed),
-        rule=_rule(program, functions),
+        rule=_rule(max((q.nodes for q in program.quadratures), default=0)),
+        panel_rule=_rule(PANEL_NODES if any("_sum_over_panels" in line for f in functions for line in f.lines) else 0),
         tail=tail_of(program),
         ordered=any(f.signature.startswith("_generator") for f in functions),
         steady=_is_steady(program),
@@ -147,15 +148,12 @@ def _prior(process: Process) -> tuple[float, ...]:
     return tuple(float(sympy.sqrt(covariance[i, i])) for i in range(len(process.blocks)))
 
 
-def _rule(executed: NetworkProgram, functions: Sequence[SourceFunction]) -> list[tuple[str, str]] | None:
-    """(node, weight) of the Gauss-Legendre rule on (0, 1), of as many nodes as the weights or a function need."""
-    counts = [q.nodes for q in executed.quadratures]
-    if any("_nodes(" in line for f in functions for line in f.lines):
-        counts.append(INTEGRAL_NODES)
-    if not counts:
-        return None
-    nodes, weights = np.polynomial.legendre.leggauss(max(counts))
-    return [(repr(float((1 + x) / 2)), repr(float(w / 2))) for x, w in zip(nodes, weights, strict=True)]
+def _rule(nodes: int) -> list[tuple[str, str]]:
+    """(node, weight) of the Gauss-Legendre rule on (0, 1); none for no nodes."""
+    if not nodes:
+        return []
+    places, weights = np.polynomial.legendre.leggauss(nodes)
+    return [(repr(float((1 + x) / 2)), repr(float(w / 2))) for x, w in zip(places, weights, strict=True)]
 
 
 def _tuple_source(names: Sequence[str]) -> str:

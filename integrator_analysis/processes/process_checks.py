@@ -42,10 +42,11 @@ STEMS = frozenset(
 WORDS = frozenset(
     re.findall(
         r"\w+",
-        "B BETAS BLOCKS COEFFICIENTS Callable HISTORY MENDS NFE_PER_STEP NOISES ORDER PRIOR_STD PROCESS RULE SPEC "
-        "STOCHASTIC Sequence T_MAX T_MIN VARIANCE a b beta c cos exp expm1 factor float found int k lambda_ len list "
-        "log log1p log_snr node panel panels points print r range read score self sin sqrt step sum t_max t_min total "
-        "tuple values velocity w width x y z zip",
+        "B BETAS BLOCKS COEFFICIENTS Callable DAMPED_RULE GRID HISTORY MENDS NETWORK NFE_PER_STEP NOISES ORDER "
+        "PANEL_RULE PRIMED PRIOR_STD PROCESS RULE SPEC STOCHASTIC Sequence T_MAX T_MIN Tensor VARIANCE a abs b beta c "
+        "cos data_weights ends exp expm1 factor float found int k lambda_ len list log log1p log_snr node panel panels "
+        "partial pieces points print r range read score self sin sqrt step sum t_max t_min total tuple values velocity "
+        "w width x y z zip",
     )
 )
 """Whole names that derived formulas and generated source use themselves."""

@@ -25,7 +25,8 @@ def test_generated_modules_state_facts(spec):
 def test_what_is_not_stated_has_its_default(ddim):
     facts = facts_of(SimpleNamespace(**{name: value for name, value in vars(ddim).items() if name != "data_weights"}))
     stated = (
-        facts.log_snr, facts.data_weights, facts.grid, facts.network, facts.primed, facts.mends, facts.variance, facts.takes_B
+        facts.log_snr, facts.data_weights, facts.grid, facts.network, facts.primed, facts.mends, facts.variance,
+        facts.takes_B,
     )  # fmt: skip
     assert stated == (None, None, "uniform", "eps", False, False, None, False)
     assert len(SchemeModule.__annotations__) + len(stated) == len(fields(facts))

@@ -28,7 +28,7 @@ Checked by `integrator-analysis verify cld/SPS-2M`: order; leading local error; 
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:4f93ad272218e7efa988d04952a2bc31eccba212481657b336151b959d6acd37
-Body hash: sha256:ca5333b860675ba57f91a9a77abd6a7ba82fabe58fcf17b0ee225e3012f2fda8
+Body hash: sha256:6e0ecc3b48782b6858c7a6c3b57e05d86773182fca927119292ef740d47b15ff
 """
 
 import math
@@ -46,11 +46,11 @@ NFE_PER_STEP = 1
 HISTORY = 1
 PRIMED = True
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "karras"
 PRIOR_STD = (1.0, 0.5)
-NETWORK = "eps"
 COEFFICIENTS = (
     "coupling_xm_1",
     "coupling_mx_2",
@@ -92,7 +92,7 @@ def _phi(k, z):
     return torch.where(near, series, value)
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Tensor, ...]:
     """cholesky_xx, cholesky_mx, cholesky_mm at times t."""
     clock = beta_0 * t
     moment_0 = 2 * clock**3 * torch.exp(-Gamma * clock / M) * _phi(3, Gamma * clock / M)
@@ -115,15 +115,15 @@ def _at(t: Tensor) -> tuple[Tensor | float, ...]:
     return cholesky_xx, cholesky_mx, cholesky_mm
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """elapsed for steps from t to s = t - h."""
     elapsed = beta_0 * h
     return (elapsed,)
 
 
 def coefficients(t: Tensor, s: Tensor, past: Sequence[Tensor] = ()) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
-    ``past``: start times of earlier steps, newest first; a weight without its step is 0.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64. ``past``: start times of earlier steps, newest first; a weight without its step is 0.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     past = [torch.as_tensor(time, dtype=torch.float64) for time in past]

@@ -27,7 +27,7 @@ Checked by `integrator-analysis verify cld/SPS-2S`: order; leading local error; 
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:85863defa3d93a2c2f40506d49a4aa1fae4e31a8ee9cc9557385966e17b84846
-Body hash: sha256:a2e4046b9e8253600387960fca2597fc6f976b0ffa489f8cb8321bf4711e8cbc
+Body hash: sha256:6244ac49e28db9bb87c6e9691afb62bd44f25865d68ad604d75d606820efe27b
 """
 
 import math
@@ -44,11 +44,11 @@ STOCHASTIC = False
 NFE_PER_STEP = 2
 HISTORY = 0
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "karras"
 PRIOR_STD = (1.0, 0.5)
-NETWORK = "eps"
 COEFFICIENTS = (
     "skip_mm_0",
     "scale_mm_0",
@@ -90,7 +90,7 @@ def _phi(k, z):
     return torch.where(near, series, value)
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Tensor, ...]:
     """cholesky_mm at times t."""
     clock = beta_0 * t
     moment_0 = 2 * clock**3 * torch.exp(-Gamma * clock / M) * _phi(3, Gamma * clock / M)
@@ -113,14 +113,15 @@ def _at(t: Tensor) -> tuple[Tensor | float, ...]:
     return (cholesky_mm,)
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """elapsed for steps from t to s = t - h."""
     elapsed = beta_0 * h
     return (elapsed,)
 
 
 def coefficients(t: Tensor, s: Tensor) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     t_1 = t + 1 / 2 * (s - t)

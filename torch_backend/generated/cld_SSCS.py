@@ -20,11 +20,12 @@ Checked by `integrator-analysis verify cld/SSCS`: weak order; leading weak error
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:18108300b2eece1896fa256b89a3ac2461d53f50834df58217d3622c41702f85
-Body hash: sha256:71aec9081055abdf0df19665dc38a1e3166e717705222fed0515e3d798b486e3
+Body hash: sha256:56f8729f8d3618e6e5891efdf88a056bc5a538679efc9b7f882dc66a96067c6f
 """
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,11 +38,11 @@ STOCHASTIC = True
 NFE_PER_STEP = 1
 HISTORY = 0
 NOISES = 4
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
-NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x_1",
     "coupling_xm_1",
@@ -87,7 +88,7 @@ def _phi(k, z):
     return torch.where(near, series, value)
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Any, ...]:
     """beta, cholesky_mm at times t."""
     beta = beta_0
     clock = beta_0 * t
@@ -111,7 +112,7 @@ def _at(t: Tensor) -> tuple[Tensor | float, ...]:
     return beta, cholesky_mm
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """propagator_xx, propagator_xm, propagator_mx, propagator_mm, spread_m, spread_slope_xm, spread_x for steps
     from t to s = t - h.
     """
@@ -137,7 +138,8 @@ def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
 
 
 def coefficients(t: Tensor, s: Tensor) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s

@@ -26,7 +26,7 @@ Checked by `integrator-analysis verify psld/CBAO-whole`: weak order; leading wea
     step; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
     log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:d9363b88000430351a9aae1cc65528512d1002802d643fea67153b92e25a72a3
-Body hash: sha256:9e3cc71c5dba5e3f5b2072d0ce3a4287658aa07be4b183a3623488ad2d896185
+Body hash: sha256:7c839ecb983affa7a8120dd8331f2747e58653a82d0340c523d3b941dde36adb
 """
 
 import math
@@ -43,11 +43,11 @@ STOCHASTIC = True
 NFE_PER_STEP = 1
 HISTORY = 0
 NOISES = 2
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
-NETWORK = "eps"
 COEFFICIENTS = (
     "coupling_mx_1",
     "decay_m_1",
@@ -112,11 +112,10 @@ RULE = (
 )
 
 
-
-def _nodes(like: Tensor) -> tuple[Tensor, ...]:
-    """The nodes and the weights of the rule, along a new dimension before those of ``like``."""
-    rule = torch.tensor(RULE, dtype=like.dtype, device=like.device)
-    return rule.reshape(-1, 2, *[1] * like.dim()).unbind(1)
+def _nodes(rule: Sequence[tuple[float, float]], like: Tensor) -> tuple[Tensor, ...]:
+    """The nodes and the weights of a rule, along a new dimension before those of ``like``."""
+    table = torch.tensor(rule, dtype=like.dtype, device=like.device)
+    return table.reshape(-1, 2, *[1] * like.dim()).unbind(1)
 
 
 def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
@@ -172,7 +171,7 @@ def _generator(t: Tensor) -> Tensor:
     return _stack(t, [Gamma * beta + lambda_, lambda_ - beta / (2 * M), lambda_ + beta / 2, lambda_ + nu * beta])
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Tensor, ...]:
     """eta_xx, eta_xm, eta_mm at times t."""
     beta = beta_0
     clock = beta_0 * t
@@ -204,14 +203,14 @@ def _at(t: Tensor) -> tuple[Tensor | float, ...]:
     return eta_xx, eta_xm, eta_mm
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """elapsed, propagator_xx, propagator_xm, propagator_mx, propagator_mm for steps from t to s = t - h."""
     propagator_xx, propagator_xm, propagator_mx, propagator_mm = _ordered_exponential(s, h).unbind(-1)
     elapsed = beta_0 * h
     return elapsed, propagator_xx, propagator_xm, propagator_mx, propagator_mm
 
 
-def _integrands(u: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _integrands(u: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, between s and t."""
     eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
     _, propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h)
@@ -228,7 +227,7 @@ def _integrate(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
 
     A node is handed on with its distance d from s, of which u - s would be a rounded value.
     """
-    nodes, weights = _nodes(h)
+    nodes, weights = _nodes(RULE, h)
     low, width = torch.sqrt(s), h / (torch.sqrt(t) + torch.sqrt(s))
     step = width * nodes
     d, factor = step * (2 * low + step), 2 * width * weights * (low + step)
@@ -236,7 +235,8 @@ def _integrate(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
 
 
 def coefficients(t: Tensor, s: Tensor) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s

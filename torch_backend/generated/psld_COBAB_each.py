@@ -25,11 +25,12 @@ Checked by `integrator-analysis verify psld/COBAB-each`: weak order; leading wea
     step; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
     log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:f301241a0deed1e8d7eef1817c64472590a3807a891a579a22848329e60828fd
-Body hash: sha256:c86ccfe598b4a6c4b5f1ed2b03ef6061f6d36570de6465d2f1737ca607514360
+Body hash: sha256:942252111d07bdb67102540736ea929a7f0a9442c547fc4bf8e330eb13605ab5
 """
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,11 +43,11 @@ STOCHASTIC = True
 NFE_PER_STEP = 2
 HISTORY = 0
 NOISES = 2
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
-NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x_1",
     "noise_x_1",
@@ -109,11 +110,10 @@ RULE = (
 )
 
 
-
-def _nodes(like: Tensor) -> tuple[Tensor, ...]:
-    """The nodes and the weights of the rule, along a new dimension before those of ``like``."""
-    rule = torch.tensor(RULE, dtype=like.dtype, device=like.device)
-    return rule.reshape(-1, 2, *[1] * like.dim()).unbind(1)
+def _nodes(rule: Sequence[tuple[float, float]], like: Tensor) -> tuple[Tensor, ...]:
+    """The nodes and the weights of a rule, along a new dimension before those of ``like``."""
+    table = torch.tensor(rule, dtype=like.dtype, device=like.device)
+    return table.reshape(-1, 2, *[1] * like.dim()).unbind(1)
 
 
 def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
@@ -135,7 +135,7 @@ def _phi(k, z):
     return torch.where(near, series, value)
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Any, ...]:
     """beta, eta_xx, eta_xm, eta_mm at times t."""
     beta = beta_0
     clock = beta_0 * t
@@ -167,7 +167,7 @@ def _at(t: Tensor) -> tuple[Tensor | float, ...]:
     return beta, eta_xx, eta_xm, eta_mm
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """elapsed, carried_x, carried_m for steps from t to s = t - h."""
     elapsed = beta_0 * h
     carried_x = torch.exp(Gamma * elapsed + lambda_ * h)
@@ -175,7 +175,7 @@ def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
     return elapsed, carried_x, carried_m
 
 
-def _integrands(u: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _integrands(u: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """The integrands of psi_x_eps_x, psi_x_eps_m, inflow_xm at u = s + h, between s and t."""
     beta_u, eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
     _, carried_x, carried_m = _between(u, s, h)
@@ -193,7 +193,7 @@ def _integrate(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
 
     A node is handed on with its distance d from s, of which u - s would be a rounded value.
     """
-    nodes, weights = _nodes(h)
+    nodes, weights = _nodes(RULE, h)
     low, width = torch.sqrt(s), h / (torch.sqrt(t) + torch.sqrt(s))
     step = width * nodes
     d, factor = step * (2 * low + step), 2 * width * weights * (low + step)
@@ -201,7 +201,8 @@ def _integrate(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
 
 
 def coefficients(t: Tensor, s: Tensor) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s

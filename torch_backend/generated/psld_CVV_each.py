@@ -25,11 +25,12 @@ Checked by `integrator-analysis verify psld/CVV-each`: order; leading local erro
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:cf62e0ce47d5662d43d6b199dbb181d2f6e5eb2e358f38f21334714cb421552b
-Body hash: sha256:92c46f2dee096777afb91d92cc50fd993aeac4c54c91bb739e190efef45a3762
+Body hash: sha256:43ea0c57b333a2e0064f1d1e66485a9225102c102cd4769dd885fe00211d71e8
 """
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,11 +43,11 @@ STOCHASTIC = False
 NFE_PER_STEP = 2
 HISTORY = 0
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
-NETWORK = "eps"
 COEFFICIENTS = (
     "decay_m_1",
     "coupling_mx_1",
@@ -105,11 +106,10 @@ RULE = (
 )
 
 
-
-def _nodes(like: Tensor) -> tuple[Tensor, ...]:
-    """The nodes and the weights of the rule, along a new dimension before those of ``like``."""
-    rule = torch.tensor(RULE, dtype=like.dtype, device=like.device)
-    return rule.reshape(-1, 2, *[1] * like.dim()).unbind(1)
+def _nodes(rule: Sequence[tuple[float, float]], like: Tensor) -> tuple[Tensor, ...]:
+    """The nodes and the weights of a rule, along a new dimension before those of ``like``."""
+    table = torch.tensor(rule, dtype=like.dtype, device=like.device)
+    return table.reshape(-1, 2, *[1] * like.dim()).unbind(1)
 
 
 def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
@@ -131,7 +131,7 @@ def _phi(k, z):
     return torch.where(near, series, value)
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Any, ...]:
     """beta, eta_xx, eta_xm, eta_mm at times t."""
     beta = beta_0
     clock = beta_0 * t
@@ -163,7 +163,7 @@ def _at(t: Tensor) -> tuple[Tensor | float, ...]:
     return beta, eta_xx, eta_xm, eta_mm
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """carried_x, carried_m for steps from t to s = t - h."""
     elapsed = beta_0 * h
     carried_x = torch.exp(Gamma * elapsed / 2 + lambda_ * h)
@@ -171,7 +171,7 @@ def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
     return carried_x, carried_m
 
 
-def _integrands(u: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _integrands(u: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """The integrands of psi_x_eps_x, psi_x_eps_m, inflow_xm at u = s + h, between s and t."""
     beta_u, eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
     carried_x, carried_m = _between(u, s, h)
@@ -189,7 +189,7 @@ def _integrate(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
 
     A node is handed on with its distance d from s, of which u - s would be a rounded value.
     """
-    nodes, weights = _nodes(h)
+    nodes, weights = _nodes(RULE, h)
     low, width = torch.sqrt(s), h / (torch.sqrt(t) + torch.sqrt(s))
     step = width * nodes
     d, factor = step * (2 * low + step), 2 * width * weights * (low + step)
@@ -197,7 +197,8 @@ def _integrate(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
 
 
 def coefficients(t: Tensor, s: Tensor) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s

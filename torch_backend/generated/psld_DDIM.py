@@ -27,7 +27,7 @@ Checked by `integrator-analysis verify psld/DDIM`: order; leading local error; n
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:d2c36a073d49672908ccb872c27912e603ec441d614d28c6f996280e6beb0f37
-Body hash: sha256:775e55fc1758611b79793c85553c163e305741169b0d7ffbce9072114f79f214
+Body hash: sha256:1aa2fb04407af68f73608423853c4f376cbeaf31293705612312a4e9ac58fffb
 """
 
 import math
@@ -44,11 +44,11 @@ STOCHASTIC = False
 NFE_PER_STEP = 1
 HISTORY = 0
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
-NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x",
     "coupling_xm",
@@ -104,11 +104,10 @@ RULE = (
 )
 
 
-
-def _nodes(like: Tensor) -> tuple[Tensor, ...]:
-    """The nodes and the weights of the rule, along a new dimension before those of ``like``."""
-    rule = torch.tensor(RULE, dtype=like.dtype, device=like.device)
-    return rule.reshape(-1, 2, *[1] * like.dim()).unbind(1)
+def _nodes(rule: Sequence[tuple[float, float]], like: Tensor) -> tuple[Tensor, ...]:
+    """The nodes and the weights of a rule, along a new dimension before those of ``like``."""
+    table = torch.tensor(rule, dtype=like.dtype, device=like.device)
+    return table.reshape(-1, 2, *[1] * like.dim()).unbind(1)
 
 
 def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
@@ -130,7 +129,7 @@ def _phi(k, z):
     return torch.where(near, series, value)
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Tensor, ...]:
     """eta_xx, eta_xm, eta_mm at times t."""
     beta = beta_0
     clock = beta_0 * t
@@ -162,7 +161,7 @@ def _at(t: Tensor) -> tuple[Tensor | float, ...]:
     return eta_xx, eta_xm, eta_mm
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """propagator_xx, propagator_xm, propagator_mx, propagator_mm for steps from t to s = t - h."""
     elapsed = beta_0 * h
     growth = torch.exp(Gamma * elapsed / 4 + nu * elapsed / 4)
@@ -173,7 +172,7 @@ def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
     return propagator_xx, propagator_xm, propagator_mx, propagator_mm
 
 
-def _integrands(u: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _integrands(u: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, between s and t."""
     eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
     propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h)
@@ -190,7 +189,7 @@ def _integrate(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
 
     A node is handed on with its distance d from s, of which u - s would be a rounded value.
     """
-    nodes, weights = _nodes(h)
+    nodes, weights = _nodes(RULE, h)
     low, width = torch.sqrt(s), h / (torch.sqrt(t) + torch.sqrt(s))
     step = width * nodes
     d, factor = step * (2 * low + step), 2 * width * weights * (low + step)
@@ -198,7 +197,8 @@ def _integrate(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
 
 
 def coefficients(t: Tensor, s: Tensor) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s

@@ -30,7 +30,7 @@ Checked by `integrator-analysis verify psld/DEIS-tAB1`: order; leading local err
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:b943e7424faa5e0c06a66f237be503a3fdc26bf3b57d3e779a578a7bb4a6338c
-Body hash: sha256:d8f03b3d28795620f1cd8a44e56e988b8437738b4c2e30d1b4c6b24a3f35b134
+Body hash: sha256:e915f5b55f64d6790e958a3ab3dc246f30b7d0b0ce613c7c1a0c101a8c74c132
 """
 
 import math
@@ -47,11 +47,11 @@ STOCHASTIC = False
 NFE_PER_STEP = 1
 HISTORY = 1
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "karras"
 PRIOR_STD = (1.0, 0.5)
-NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x",
     "coupling_xm",
@@ -111,11 +111,10 @@ RULE = (
 )
 
 
-
-def _nodes(like: Tensor) -> tuple[Tensor, ...]:
-    """The nodes and the weights of the rule, along a new dimension before those of ``like``."""
-    rule = torch.tensor(RULE, dtype=like.dtype, device=like.device)
-    return rule.reshape(-1, 2, *[1] * like.dim()).unbind(1)
+def _nodes(rule: Sequence[tuple[float, float]], like: Tensor) -> tuple[Tensor, ...]:
+    """The nodes and the weights of a rule, along a new dimension before those of ``like``."""
+    table = torch.tensor(rule, dtype=like.dtype, device=like.device)
+    return table.reshape(-1, 2, *[1] * like.dim()).unbind(1)
 
 
 def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
@@ -137,7 +136,7 @@ def _phi(k, z):
     return torch.where(near, series, value)
 
 
-def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> list[list[Tensor | float]]:
+def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> list[list[Tensor]]:
     """Row j: the coefficients of 1, x, x**2, ... of the Lagrange polynomial of times[j], x = 0 at start and 1 at end.
 
     ``size`` rows of as many entries; those of times that are missing are zero.
@@ -145,17 +144,17 @@ def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> l
     places = torch.stack(torch.broadcast_tensors(end, *times))
     whole, *positions = _advance(start, places, start - places)
     positions = [position / whole for position in positions]
-    rows = []
+    zero, rows = torch.zeros_like(whole), []
     for j, own in enumerate(positions):
-        row = [1.0]
+        row = [torch.ones_like(whole)]
         for m, other in enumerate(positions):
             if m != j:
-                row = [(low - other * high) / (own - other) for low, high in zip([0.0, *row], [*row, 0.0], strict=True)]
-        rows.append(row + [0.0] * (size - len(row)))
-    return rows + [[0.0] * size] * (size - len(rows))
+                row = [(low - other * high) / (own - other) for low, high in zip([zero, *row], [*row, zero], strict=True)]
+        rows.append(row + [zero] * (size - len(row)))
+    return rows + [[zero] * size] * (size - len(rows))
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Tensor, ...]:
     """eta_xx, eta_xm, eta_mm at times t."""
     beta = beta_0
     clock = beta_0 * t
@@ -192,7 +191,7 @@ def _advance(t: Tensor, s: Tensor, h: Tensor) -> Tensor:
     return -h
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """propagator_xx, propagator_xm, propagator_mx, propagator_mm for steps from t to s = t - h."""
     elapsed = beta_0 * h
     growth = torch.exp(Gamma * elapsed / 4 + nu * elapsed / 4)
@@ -203,7 +202,7 @@ def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
     return propagator_xx, propagator_xm, propagator_mx, propagator_mm
 
 
-def _integrands(u: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _integrands(u: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, between s and t."""
     eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
     propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h)
@@ -220,7 +219,7 @@ def _integrate(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
 
     A node is handed on with its distance d from s, of which u - s would be a rounded value.
     """
-    nodes, weights = _nodes(h)
+    nodes, weights = _nodes(RULE, h)
     low, width = torch.sqrt(s), h / (torch.sqrt(t) + torch.sqrt(s))
     step = width * nodes
     d, factor = step * (2 * low + step), 2 * width * weights * (low + step)
@@ -230,8 +229,8 @@ def _integrate(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
 
 
 def coefficients(t: Tensor, s: Tensor, past: Sequence[Tensor] = ()) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
-    ``past``: start times of earlier steps, newest first; a weight without its step is 0.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64. ``past``: start times of earlier steps, newest first; a weight without its step is 0.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     past = [torch.as_tensor(time, dtype=torch.float64) for time in past]

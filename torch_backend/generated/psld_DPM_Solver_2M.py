@@ -29,11 +29,12 @@ Checked by `integrator-analysis verify psld/DPM-Solver++2M`: order; leading loca
     step; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
     log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:aa9f87d70cbd00c64cf176cde934f9abf484671b6a285fb1d31d50d8fc2c5373
-Body hash: sha256:a3d377b24f762ce8270ce2231939e553c7ce69980b02817d0e28edf2b02fb6d0
+Body hash: sha256:ec52cc1283cfa857ff9497e4edb191fee1c9b0a9d04f12e25b4fd0b0f9d3ebf5
 """
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -46,11 +47,11 @@ STOCHASTIC = False
 NFE_PER_STEP = 1
 HISTORY = 1
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "karras"
 PRIOR_STD = (1.0, 0.5)
-NETWORK = "eps"
 COEFFICIENTS = (
     "skip_xx_0",
     "scale_xx_0",
@@ -149,12 +150,38 @@ RULE = (
     (0.9996525208678861, 0.00089164036084707),
 )
 
+# Gauss-Legendre rule on a panel: (node, weight)
+PANEL_RULE = (
+    (0.019855071751231912, 0.05061426814518853),
+    (0.10166676129318664, 0.11119051722668721),
+    (0.2372337950418355, 0.15685332293894344),
+    (0.4082826787521751, 0.18134189168918083),
+    (0.5917173212478248, 0.18134189168918083),
+    (0.7627662049581645, 0.15685332293894344),
+    (0.8983332387068134, 0.11119051722668721),
+    (0.9801449282487681, 0.05061426814518853),
+)
 
 
-def _nodes(like: Tensor) -> tuple[Tensor, ...]:
-    """The nodes and the weights of the rule, along a new dimension before those of ``like``."""
-    rule = torch.tensor(RULE, dtype=like.dtype, device=like.device)
-    return rule.reshape(-1, 2, *[1] * like.dim()).unbind(1)
+def _nodes(rule: Sequence[tuple[float, float]], like: Tensor) -> tuple[Tensor, ...]:
+    """The nodes and the weights of a rule, along a new dimension before those of ``like``."""
+    table = torch.tensor(rule, dtype=like.dtype, device=like.device)
+    return table.reshape(-1, 2, *[1] * like.dim()).unbind(1)
+
+
+def _sum_over_panels(density: Callable[[Tensor], Tensor], s: Tensor | float, width: Tensor) -> Tensor:
+    """The integrals of a density in log u from times s to s e**width, on equal panels of at most a factor e**(1/4).
+
+    The panels of all integrals lie one after the other in one dimension, so that a wide one does not widen the others.
+    """
+    s, wide = torch.as_tensor(s, dtype=width.dtype, device=width.device).expand(width.shape).flatten(), width.flatten()
+    counts = (4 * abs(wide)).nan_to_num(1.0, 1.0).ceil().clamp(min=1).long()
+    owner = torch.arange(len(wide), device=width.device).repeat_interleave(counts)
+    number = torch.arange(len(owner), device=width.device) - (counts.cumsum(0) - counts)[owner]
+    panel = (wide / counts)[owner]
+    nodes, weights = _nodes(PANEL_RULE, panel)
+    parts = (panel * weights * density(s[owner] * torch.exp(panel * (number + nodes)))).sum(0)
+    return torch.zeros_like(wide).index_add(0, owner, parts).reshape(width.shape)
 
 
 def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
@@ -181,7 +208,7 @@ def _phi(k, z):
     return torch.where(near, series, value)
 
 
-def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> list[list[Tensor | float]]:
+def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> list[list[Tensor]]:
     """Row j: the coefficients of 1, x, x**2, ... of the Lagrange polynomial of times[j], x = 0 at start and 1 at end.
 
     ``size`` rows of as many entries; those of times that are missing are zero.
@@ -189,22 +216,18 @@ def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> l
     places = torch.stack(torch.broadcast_tensors(end, *times))
     whole, *positions = _advance(start, places, start - places)
     positions = [position / whole for position in positions]
-    rows = []
+    zero, rows = torch.zeros_like(whole), []
     for j, own in enumerate(positions):
-        row = [1.0]
+        row = [torch.ones_like(whole)]
         for m, other in enumerate(positions):
             if m != j:
-                row = [(low - other * high) / (own - other) for low, high in zip([0.0, *row], [*row, 0.0], strict=True)]
-        rows.append(row + [0.0] * (size - len(row)))
-    return rows + [[0.0] * size] * (size - len(rows))
+                row = [(low - other * high) / (own - other) for low, high in zip([zero, *row], [*row, zero], strict=True)]
+        rows.append(row + [zero] * (size - len(row)))
+    return rows + [[zero] * size] * (size - len(rows))
 
 
-def _turn(s: Tensor | float, width: Tensor) -> Tensor:
-    """turn: an integral from times s to s e**width, by the rule in log u on panels of a factor e**2."""
-    panels = max(1, math.ceil(float(width.abs().max()) / 2))
-    nodes, weights = _nodes(width)
-    panel = torch.arange(panels, dtype=width.dtype, device=width.device).reshape(-1, 1, *[1] * width.dim())
-    t = s * torch.exp(width * (panel + nodes) / panels)
+def _turn_density(t: Tensor) -> Tensor:
+    """The density of turn in log t."""
     beta = beta_0
     clock = beta_0 * t
     moment_0 = -2 * torch.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
@@ -229,10 +252,21 @@ def _turn(s: Tensor | float, width: Tensor) -> Tensor:
     cholesky_xx = torch.sqrt(covariance_xx)
     cholesky_mx = covariance_mx / cholesky_xx
     cholesky_mm = torch.sqrt(covariance_mm - cholesky_mx**2)
-    return (width / panels * weights * t * (beta * cholesky_mm / (2 * M * cholesky_xx) - Gamma * beta * cholesky_mx / (2 * cholesky_mm * cholesky_xx**2))).sum((0, 1))
+    return t * (beta * cholesky_mm / (2 * M * cholesky_xx) - Gamma * beta * cholesky_mx / (2 * cholesky_mm * cholesky_xx**2))
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _turn(s: Tensor | float, width: Tensor) -> Tensor:
+    """turn: an integral from times s to s e**width. Where width has one dimension more than s, it is summed along
+    the first: from one node of a rule to the next, or from one step to the next.
+    """
+    pieces = partial(_sum_over_panels, lambda t: _turn_density(t))
+    if width.dim() == torch.as_tensor(s).dim():
+        return pieces(s, width)
+    ends = s * torch.exp(width)
+    return torch.cat((pieces(s, width[:1]), pieces(ends[:-1], width.diff(dim=0)))).cumsum(0)
+
+
+def _at(t: Tensor) -> tuple[Tensor, ...]:
     """cholesky_xx, cholesky_mx, cholesky_mm, pull_x, pull_m, ratio, transition_xx, transition_xm, transition_mx,
     transition_mm, eta_xx, eta_xm, eta_mx, eta_mm at times t.
     """
@@ -319,7 +353,7 @@ def _advance(t: Tensor, s: Tensor, h: Tensor) -> Tensor:
     return torch.log1p(ratio_difference / ratio_s)
 
 
-def _between_by_quadrature(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between_by_quadrature(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """propagator_xx, propagator_xm, propagator_mx, propagator_mm for steps from t to s = t - h."""
     cholesky_xx_t, cholesky_mx_t, cholesky_mm_t, _, _, _, _, _, _, _, _, _, _, _ = _at(t)
     cholesky_xx_s, cholesky_mx_s, cholesky_mm_s, _, _, _, _, _, _, _, _, _, _, _ = _at(s)
@@ -337,7 +371,7 @@ def _between_by_quadrature(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | fl
     return propagator_xx, propagator_xm, propagator_mx, propagator_mm
 
 
-def _integrands(u: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _integrands(u: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, between s and t."""
     _, _, _, _, _, _, _, _, _, _, eta_xx_u, eta_xm_u, eta_mx_u, eta_mm_u = _at(u)
     propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between_by_quadrature(u, s, h)
@@ -354,15 +388,15 @@ def _integrate(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
 
     A node is handed on with its distance d from s, of which u - s would be a rounded value.
     """
-    nodes, weights = _nodes(h)
+    nodes, weights = _nodes(RULE, h)
     width = torch.log1p(h / s)
     d, factor = s * torch.expm1(width * nodes), s * torch.exp(width * nodes) * width * weights
     return tuple((factor * value).sum(0) for value in _integrands(s + d, s, d))
 
 
 def coefficients(t: Tensor, s: Tensor, past: Sequence[Tensor] = ()) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
-    ``past``: start times of earlier steps, newest first; a weight without its step is 0.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64. ``past``: start times of earlier steps, newest first; a weight without its step is 0.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     past = [torch.as_tensor(time, dtype=torch.float64) for time in past]

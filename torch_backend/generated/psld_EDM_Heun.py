@@ -29,7 +29,7 @@ Checked by `integrator-analysis verify psld/EDM-Heun`: order; leading local erro
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:a6fe3f32742b18eefa828d5330572bca76514390154888f7ae2df5a8858258b7
-Body hash: sha256:b48b8eb16450292b530338e21ba73b639cee51e84f555c64535d2948fcb00a85
+Body hash: sha256:4c59ed5d72d06998493e384ba034c1554f979b139a5f495e37c5eb51003a2609
 """
 
 import math
@@ -46,11 +46,11 @@ STOCHASTIC = False
 NFE_PER_STEP = 2
 HISTORY = 0
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "karras"
 PRIOR_STD = (1.0, 0.5)
-NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x_1",
     "coupling_xm_1",
@@ -105,7 +105,7 @@ def _phi(k, z):
     return torch.where(near, series, value)
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Tensor, ...]:
     """pull_x, pull_m, ratio, slope_ratio, eta_xx, eta_xm, eta_mm at times t."""
     beta = beta_0
     clock = beta_0 * t
@@ -143,7 +143,7 @@ def _at(t: Tensor) -> tuple[Tensor | float, ...]:
     return pull_x, pull_m, ratio, slope_ratio, eta_xx, eta_xm, eta_mm
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """propagator_xx, propagator_xm, propagator_mx, propagator_mm, advance for steps from t to s = t - h."""
     pull_x_t, pull_m_t, ratio_t, _, _, _, _ = _at(t)
     pull_x_s, pull_m_s, ratio_s, _, _, _, _ = _at(s)
@@ -178,7 +178,8 @@ def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
 
 
 def coefficients(t: Tensor, s: Tensor) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s

@@ -20,11 +20,12 @@ Checked by `integrator-analysis verify psld/Euler`: order; leading local error; 
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:7de7dd722356daa99a24164d45aa8619497aa254231f0c8a09200e4acaf0733e
-Body hash: sha256:422759ae5b890fa8b953217c2d70db7c06828ad12baa488060f756b940ffbb49
+Body hash: sha256:7cf6714ec7d5aab758878d4f88ade3c0092bda53c3e7d8b14fea4522b900c705
 """
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,11 +38,11 @@ STOCHASTIC = False
 NFE_PER_STEP = 1
 HISTORY = 0
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
-NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x",
     "coupling_xm",
@@ -79,7 +80,7 @@ def _phi(k, z):
     return torch.where(near, series, value)
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Any, ...]:
     """beta, cholesky_xx, cholesky_mx, cholesky_mm at times t."""
     beta = beta_0
     clock = beta_0 * t
@@ -109,7 +110,8 @@ def _at(t: Tensor) -> tuple[Tensor | float, ...]:
 
 
 def coefficients(t: Tensor, s: Tensor) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s

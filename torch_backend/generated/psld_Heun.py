@@ -21,11 +21,12 @@ Checked by `integrator-analysis verify psld/Heun`: order; leading local error; n
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:171c138a43e9b9287b084495d8ab28a33a4c41f588e424ac3c2b02fbde704e39
-Body hash: sha256:2ac292c589a106f198abc073092627f0686ce96093a66ddf5ed2e6eb3c1514ba
+Body hash: sha256:f93cff269075d6d6a8f9f498a5d506f303aff54343abc84bf39c141a2fff2d19
 """
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,11 +39,11 @@ STOCHASTIC = False
 NFE_PER_STEP = 2
 HISTORY = 0
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "karras"
 PRIOR_STD = (1.0, 0.5)
-NETWORK = "eps"
 COEFFICIENTS = (
     "skip_xx_0",
     "scale_xx_0",
@@ -93,7 +94,7 @@ def _phi(k, z):
     return torch.where(near, series, value)
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Any, ...]:
     """beta, cholesky_xx, cholesky_mx, cholesky_mm at times t."""
     beta = beta_0
     clock = beta_0 * t
@@ -122,14 +123,15 @@ def _at(t: Tensor) -> tuple[Tensor | float, ...]:
     return beta, cholesky_xx, cholesky_mx, cholesky_mm
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """advance for steps from t to s = t - h."""
     advance = -h
     return (advance,)
 
 
 def coefficients(t: Tensor, s: Tensor) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s

@@ -21,11 +21,12 @@ Checked by `integrator-analysis verify psld/NOBA`: weak order; leading weak erro
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:fa2e7d3a28c4844128dcae00a3124cab17c506f7b556414ebb23252cd034f1d0
-Body hash: sha256:e073d3493c5d61fba769b7ad52f9597fe22bd9570ac73c76b1eb75ee7c02a95e
+Body hash: sha256:d51ba9ae0bb574e3f80ea3c24c68c29647c2b980581acf6b4d190abd317d2c43
 """
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,11 +39,11 @@ STOCHASTIC = True
 NFE_PER_STEP = 2
 HISTORY = 0
 NOISES = 2
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
-NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x_1",
     "noise_x_1",
@@ -84,7 +85,7 @@ def _phi(k, z):
     return torch.where(near, series, value)
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Any, ...]:
     """beta, cholesky_xx, cholesky_mx, cholesky_mm at times t."""
     beta = beta_0
     clock = beta_0 * t
@@ -114,7 +115,8 @@ def _at(t: Tensor) -> tuple[Tensor | float, ...]:
 
 
 def coefficients(t: Tensor, s: Tensor) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s

@@ -21,11 +21,12 @@ Checked by `integrator-analysis verify psld/NOBAB`: weak order; leading weak err
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:6e53ef6a35fbc7240250bbfb93c04ed2b5b3e49b2f857321b26a75b749d9477b
-Body hash: sha256:7df978eaa1496e010f38bc1797e114edabf34c371ba338e604a3c198fb4a5a90
+Body hash: sha256:d7476282355c2660662e65a5f36506d5be31709e06047671818e6fcf1e78ec4f
 """
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,11 +39,11 @@ STOCHASTIC = True
 NFE_PER_STEP = 3
 HISTORY = 0
 NOISES = 2
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
-NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x_1",
     "noise_x_1",
@@ -87,7 +88,7 @@ def _phi(k, z):
     return torch.where(near, series, value)
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Any, ...]:
     """beta, cholesky_xx, cholesky_mx, cholesky_mm at times t."""
     beta = beta_0
     clock = beta_0 * t
@@ -117,7 +118,8 @@ def _at(t: Tensor) -> tuple[Tensor | float, ...]:
 
 
 def coefficients(t: Tensor, s: Tensor) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s

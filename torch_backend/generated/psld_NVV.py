@@ -21,11 +21,12 @@ Checked by `integrator-analysis verify psld/NVV`: order; leading local error; ne
     map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; predicted
     x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:c7c7c07577970b4f092542b29591dd9b32d13ea85564c923b8b41b75c7f71157
-Body hash: sha256:dbf83634b6679f66aaba100e4db6365287ca205dbf9d4e621ca9616b18a2b512
+Body hash: sha256:b73ada35d449aef46a25355c9af3f81886f62a8e47b0cf48663df7bb26050d83
 """
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,11 +39,11 @@ STOCHASTIC = False
 NFE_PER_STEP = 3
 HISTORY = 0
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
-NETWORK = "eps"
 COEFFICIENTS = (
     "decay_m_1",
     "coupling_mx_1",
@@ -83,7 +84,7 @@ def _phi(k, z):
     return torch.where(near, series, value)
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Any, ...]:
     """beta, cholesky_xx, cholesky_mx, cholesky_mm at times t."""
     beta = beta_0
     clock = beta_0 * t
@@ -113,7 +114,8 @@ def _at(t: Tensor) -> tuple[Tensor | float, ...]:
 
 
 def coefficients(t: Tensor, s: Tensor) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s

@@ -23,11 +23,12 @@ Checked by `integrator-analysis verify psld/RABOBA`: weak order; leading weak er
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:f9b98f252219fd4bc09f76df5bf6ab8fa9e2a76a767a638ba0f976bb022abad0
-Body hash: sha256:7b2eefb9870dac6c6f7126af5ff3b85eb7b5495f43833ae01a1ede26d958eeaa
+Body hash: sha256:9f1f9575cef41f22e6890915badff4fc9660c76d1f61e1778afd636a5239c152
 """
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,11 +41,11 @@ STOCHASTIC = True
 NFE_PER_STEP = 2
 HISTORY = 0
 NOISES = 2
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
-NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x_1",
     "coupling_xm_1",
@@ -93,7 +94,7 @@ def _phi(k, z):
     return torch.where(near, series, value)
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Any, ...]:
     """beta, cholesky_xx, cholesky_mx, cholesky_mm at times t."""
     beta = beta_0
     clock = beta_0 * t
@@ -123,7 +124,8 @@ def _at(t: Tensor) -> tuple[Tensor | float, ...]:
 
 
 def coefficients(t: Tensor, s: Tensor) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s

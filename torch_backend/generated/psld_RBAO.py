@@ -21,11 +21,12 @@ Checked by `integrator-analysis verify psld/RBAO`: weak order; leading weak erro
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:54e144c4c14225f919af7dfb91a6aa7faf385bb6354b303673593405cc5ccf55
-Body hash: sha256:ceb87443b9d97ffd4eaa9c9912fd75d3c85d9b60f4813efb1da5fb0f8f707baf
+Body hash: sha256:d1e8c05ba27e21acf366a083f1552111bd2c396b6cc6d916b67fe787202728a2
 """
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,11 +39,11 @@ STOCHASTIC = True
 NFE_PER_STEP = 1
 HISTORY = 0
 NOISES = 2
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
-NETWORK = "eps"
 COEFFICIENTS = (
     "decay_m_1",
     "coupling_mx_1",
@@ -84,7 +85,7 @@ def _phi(k, z):
     return torch.where(near, series, value)
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Any, ...]:
     """beta, cholesky_xx, cholesky_mx, cholesky_mm at times t."""
     beta = beta_0
     clock = beta_0 * t
@@ -114,7 +115,8 @@ def _at(t: Tensor) -> tuple[Tensor | float, ...]:
 
 
 def coefficients(t: Tensor, s: Tensor) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s

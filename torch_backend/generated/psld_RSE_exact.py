@@ -26,7 +26,7 @@ Checked by `integrator-analysis verify psld/RSE-exact`: order; leading local err
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:ae891d2dc11c148cf4f3f1cb346b1a69e0186952bfbee406199f1408c8ef9b31
-Body hash: sha256:aae80f28cf2db72ec8e468c5918ed37a50f7b9d098aa428b2a57d1a0496b5516
+Body hash: sha256:84a519b1154c778a478d9c23fd84749fa5d7c1812ad1fe5d12dc23a29b3b4dbc
 """
 
 import math
@@ -43,11 +43,11 @@ STOCHASTIC = False
 NFE_PER_STEP = 1
 HISTORY = 0
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
-NETWORK = "eps"
 COEFFICIENTS = (
     "decay_m_1",
     "coupling_mx_1",
@@ -85,7 +85,7 @@ def _phi(k, z):
     return torch.where(near, series, value)
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Tensor, ...]:
     """cholesky_xx, cholesky_mx, cholesky_mm at times t."""
     clock = beta_0 * t
     moment_0 = -2 * torch.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
@@ -113,14 +113,15 @@ def _at(t: Tensor) -> tuple[Tensor | float, ...]:
     return cholesky_xx, cholesky_mx, cholesky_mm
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """elapsed for steps from t to s = t - h."""
     elapsed = beta_0 * h
     return (elapsed,)
 
 
 def coefficients(t: Tensor, s: Tensor) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s

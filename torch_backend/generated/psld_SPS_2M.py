@@ -25,7 +25,7 @@ Checked by `integrator-analysis verify psld/SPS-2M`: order; leading local error;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:bfce8a0a23b727b9b18fc52ec64c80acf71d3c50b8cdf43f8a4bbbaf9e11c7f2
-Body hash: sha256:e72ea165459aa3131c7d8903880ed9e60d10f8b4ce974c03e9c6ec70c9c49536
+Body hash: sha256:b200d29903d27e7fc794c79bb58de1a851fb2c93875b349788a27c3baef2db3c
 """
 
 import math
@@ -43,11 +43,11 @@ NFE_PER_STEP = 1
 HISTORY = 1
 PRIMED = True
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "karras"
 PRIOR_STD = (1.0, 0.5)
-NETWORK = "eps"
 COEFFICIENTS = (
     "coupling_xm_1",
     "weight_xx_1",
@@ -93,7 +93,7 @@ def _phi(k, z):
     return torch.where(near, series, value)
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Tensor, ...]:
     """cholesky_xx, cholesky_mx, cholesky_mm at times t."""
     clock = beta_0 * t
     moment_0 = -2 * torch.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
@@ -121,15 +121,15 @@ def _at(t: Tensor) -> tuple[Tensor | float, ...]:
     return cholesky_xx, cholesky_mx, cholesky_mm
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """elapsed for steps from t to s = t - h."""
     elapsed = beta_0 * h
     return (elapsed,)
 
 
 def coefficients(t: Tensor, s: Tensor, past: Sequence[Tensor] = ()) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
-    ``past``: start times of earlier steps, newest first; a weight without its step is 0.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64. ``past``: start times of earlier steps, newest first; a weight without its step is 0.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     past = [torch.as_tensor(time, dtype=torch.float64) for time in past]

@@ -21,11 +21,12 @@ Checked by `integrator-analysis verify psld/SSCS`: weak order; leading weak erro
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:09685898302fc64145517aaf7cc12b327549f365472d244c3a1394223ff35b95
-Body hash: sha256:da5457057a33818f3f4c7ea96d2293b7aec55e900f1032590c547a6b73b84959
+Body hash: sha256:42f62a64f97902ea271ef14747d196b11e07a78b8fa1669a2df762db58b313b2
 """
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,11 +39,11 @@ STOCHASTIC = True
 NFE_PER_STEP = 1
 HISTORY = 0
 NOISES = 4
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
-NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x_1",
     "coupling_xm_1",
@@ -92,7 +93,7 @@ def _phi(k, z):
     return torch.where(near, series, value)
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Any, ...]:
     """beta, cholesky_xx, cholesky_mx, cholesky_mm at times t."""
     beta = beta_0
     clock = beta_0 * t
@@ -121,7 +122,7 @@ def _at(t: Tensor) -> tuple[Tensor | float, ...]:
     return beta, cholesky_xx, cholesky_mx, cholesky_mm
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """propagator_xx, propagator_xm, propagator_mx, propagator_mm, spread_m, spread_slope_xm, spread_x for steps
     from t to s = t - h.
     """
@@ -149,7 +150,8 @@ def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
 
 
 def coefficients(t: Tensor, s: Tensor) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s

@@ -33,7 +33,7 @@ Checked by `integrator-analysis verify psld/UniPC-eps-2`: order; leading local e
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:16069c4a9d7d4e45e10d151e78f91c4d5497a644e81633b70c5c871800493600
-Body hash: sha256:5d1bb3fc437fa3ebcaeec54555c2e99a5a70dfbc89b4d0fa908812d8ad5d96ce
+Body hash: sha256:5a76fcc1982fe3c1d15b27f2acc19228e8f5ea1e825015a7f55fbba7ad48fdbd
 """
 
 import math
@@ -51,11 +51,11 @@ NFE_PER_STEP = 1
 HISTORY = 2
 MENDS = True
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "karras"
 PRIOR_STD = (1.0, 0.5)
-NETWORK = "eps"
 COEFFICIENTS = (
     "weight_xx_0_1",
     "weight_xm_0_1",
@@ -159,11 +159,10 @@ RULE = (
 )
 
 
-
-def _nodes(like: Tensor) -> tuple[Tensor, ...]:
-    """The nodes and the weights of the rule, along a new dimension before those of ``like``."""
-    rule = torch.tensor(RULE, dtype=like.dtype, device=like.device)
-    return rule.reshape(-1, 2, *[1] * like.dim()).unbind(1)
+def _nodes(rule: Sequence[tuple[float, float]], like: Tensor) -> tuple[Tensor, ...]:
+    """The nodes and the weights of a rule, along a new dimension before those of ``like``."""
+    table = torch.tensor(rule, dtype=like.dtype, device=like.device)
+    return table.reshape(-1, 2, *[1] * like.dim()).unbind(1)
 
 
 def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
@@ -190,7 +189,7 @@ def _phi(k, z):
     return torch.where(near, series, value)
 
 
-def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> list[list[Tensor | float]]:
+def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> list[list[Tensor]]:
     """Row j: the coefficients of 1, x, x**2, ... of the Lagrange polynomial of times[j], x = 0 at start and 1 at end.
 
     ``size`` rows of as many entries; those of times that are missing are zero.
@@ -198,17 +197,17 @@ def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> l
     places = torch.stack(torch.broadcast_tensors(end, *times))
     whole, *positions = _advance(start, places, start - places)
     positions = [position / whole for position in positions]
-    rows = []
+    zero, rows = torch.zeros_like(whole), []
     for j, own in enumerate(positions):
-        row = [1.0]
+        row = [torch.ones_like(whole)]
         for m, other in enumerate(positions):
             if m != j:
-                row = [(low - other * high) / (own - other) for low, high in zip([0.0, *row], [*row, 0.0], strict=True)]
-        rows.append(row + [0.0] * (size - len(row)))
-    return rows + [[0.0] * size] * (size - len(rows))
+                row = [(low - other * high) / (own - other) for low, high in zip([zero, *row], [*row, zero], strict=True)]
+        rows.append(row + [zero] * (size - len(row)))
+    return rows + [[zero] * size] * (size - len(rows))
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Tensor, ...]:
     """pull_x, pull_m, ratio, eta_xx, eta_xm, eta_mm at times t."""
     beta = beta_0
     clock = beta_0 * t
@@ -273,7 +272,7 @@ def _advance(t: Tensor, s: Tensor, h: Tensor) -> Tensor:
     return torch.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """propagator_xx, propagator_xm, propagator_mx, propagator_mm for steps from t to s = t - h."""
     elapsed = beta_0 * h
     growth = torch.exp(Gamma * elapsed / 4 + nu * elapsed / 4)
@@ -284,7 +283,7 @@ def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
     return propagator_xx, propagator_xm, propagator_mx, propagator_mm
 
 
-def _integrands(u: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _integrands(u: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, between s and t."""
     _, _, _, eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
     propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h)
@@ -301,7 +300,7 @@ def _integrate(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
 
     A node is handed on with its distance d from s, of which u - s would be a rounded value.
     """
-    nodes, weights = _nodes(h)
+    nodes, weights = _nodes(RULE, h)
     width = torch.log1p(h / s)
     d, factor = s * torch.expm1(width * nodes), s * torch.exp(width * nodes) * width * weights
     x = _advance(t, s + d, h - d) / _advance(t, s, h)
@@ -310,9 +309,9 @@ def _integrate(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
 
 
 def coefficients(t: Tensor, s: Tensor, past: Sequence[Tensor] = (), read: int = HISTORY) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
-    ``past``: start times of earlier steps, newest first; a weight without its step is 0. ``read``: how many of them
-    the step itself reads at most; the mending reads all.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64. ``past``: start times of earlier steps, newest first; a weight without its step is 0.
+    ``read``: how many of them the step itself reads at most; the mending reads all.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     past = [torch.as_tensor(time, dtype=torch.float64) for time in past]
@@ -439,7 +438,7 @@ def coefficients(t: Tensor, s: Tensor, past: Sequence[Tensor] = (), read: int = 
             - used_11 * psi_0_mm_p1_t / 2
         )
     else:
-        weight_xx_0_1 = weight_xm_0_1 = weight_xx_past_1_1 = weight_xm_past_1_1 = weight_xx_past_2_1 = weight_xm_past_2_1 = weight_mx_0_1 = weight_mm_0_1 = weight_mx_past_1_1 = weight_mm_past_1_1 = weight_mx_past_2_1 = weight_mm_past_2_1 = 0.0
+        weight_xx_0_1 = weight_xm_0_1 = weight_xx_past_1_1 = weight_xm_past_1_1 = weight_xx_past_2_1 = weight_xm_past_2_1 = weight_mx_0_1 = weight_mm_0_1 = weight_mx_past_1_1 = weight_mm_past_1_1 = weight_mx_past_2_1 = weight_mm_past_2_1 = torch.zeros_like(t)
     return _stack(t, [
         weight_xx_0_1,
         weight_xm_0_1,

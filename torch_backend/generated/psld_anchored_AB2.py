@@ -37,11 +37,12 @@ Checked by `integrator-analysis verify psld/anchored-AB2`: order; leading local 
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:545f4ac9fcbf5c34b889c54b63c95f8a9c2eacf4e5c5ec57fc84a004d785b1ec
-Body hash: sha256:b252aafd09eddcf5fe41c2fa08bd58c9e37d981f61d3262b250cb64f1e543707
+Body hash: sha256:25801249fe89cc428b4c79285c535d73501c0592d694664ac6a942584df051fe
 """
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -55,11 +56,11 @@ NFE_PER_STEP = 1
 HISTORY = 1
 VARIANCE = 0.25
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "karras"
 PRIOR_STD = (1.0, 0.5)
-NETWORK = "eps"
 COEFFICIENTS = (
     "scale_xx_0",
     "scale_xm_0",
@@ -122,12 +123,38 @@ RULE = (
     (0.9986319309247408, 0.003509305004735253),
 )
 
+# Gauss-Legendre rule on a panel: (node, weight)
+PANEL_RULE = (
+    (0.019855071751231912, 0.05061426814518853),
+    (0.10166676129318664, 0.11119051722668721),
+    (0.2372337950418355, 0.15685332293894344),
+    (0.4082826787521751, 0.18134189168918083),
+    (0.5917173212478248, 0.18134189168918083),
+    (0.7627662049581645, 0.15685332293894344),
+    (0.8983332387068134, 0.11119051722668721),
+    (0.9801449282487681, 0.05061426814518853),
+)
 
 
-def _nodes(like: Tensor) -> tuple[Tensor, ...]:
-    """The nodes and the weights of the rule, along a new dimension before those of ``like``."""
-    rule = torch.tensor(RULE, dtype=like.dtype, device=like.device)
-    return rule.reshape(-1, 2, *[1] * like.dim()).unbind(1)
+def _nodes(rule: Sequence[tuple[float, float]], like: Tensor) -> tuple[Tensor, ...]:
+    """The nodes and the weights of a rule, along a new dimension before those of ``like``."""
+    table = torch.tensor(rule, dtype=like.dtype, device=like.device)
+    return table.reshape(-1, 2, *[1] * like.dim()).unbind(1)
+
+
+def _sum_over_panels(density: Callable[[Tensor], Tensor], s: Tensor | float, width: Tensor) -> Tensor:
+    """The integrals of a density in log u from times s to s e**width, on equal panels of at most a factor e**(1/4).
+
+    The panels of all integrals lie one after the other in one dimension, so that a wide one does not widen the others.
+    """
+    s, wide = torch.as_tensor(s, dtype=width.dtype, device=width.device).expand(width.shape).flatten(), width.flatten()
+    counts = (4 * abs(wide)).nan_to_num(1.0, 1.0).ceil().clamp(min=1).long()
+    owner = torch.arange(len(wide), device=width.device).repeat_interleave(counts)
+    number = torch.arange(len(owner), device=width.device) - (counts.cumsum(0) - counts)[owner]
+    panel = (wide / counts)[owner]
+    nodes, weights = _nodes(PANEL_RULE, panel)
+    parts = (panel * weights * density(s[owner] * torch.exp(panel * (number + nodes)))).sum(0)
+    return torch.zeros_like(wide).index_add(0, owner, parts).reshape(width.shape)
 
 
 def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
@@ -154,7 +181,7 @@ def _phi(k, z):
     return torch.where(near, series, value)
 
 
-def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int, v: Tensor) -> list[list[Tensor | float]]:
+def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int, v: Tensor) -> list[list[Tensor]]:
     """Row j: the coefficients of 1, x, x**2, ... of the Lagrange polynomial of times[j], x = 0 at start and 1 at end.
 
     ``size`` rows of as many entries; those of times that are missing are zero.
@@ -162,22 +189,18 @@ def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int, v: T
     places = torch.stack(torch.broadcast_tensors(end, *times))
     whole, *positions = _advance(start, places, start - places, v)
     positions = [position / whole for position in positions]
-    rows = []
+    zero, rows = torch.zeros_like(whole), []
     for j, own in enumerate(positions):
-        row = [1.0]
+        row = [torch.ones_like(whole)]
         for m, other in enumerate(positions):
             if m != j:
-                row = [(low - other * high) / (own - other) for low, high in zip([0.0, *row], [*row, 0.0], strict=True)]
-        rows.append(row + [0.0] * (size - len(row)))
-    return rows + [[0.0] * size] * (size - len(rows))
+                row = [(low - other * high) / (own - other) for low, high in zip([zero, *row], [*row, zero], strict=True)]
+        rows.append(row + [zero] * (size - len(row)))
+    return rows + [[zero] * size] * (size - len(rows))
 
 
-def _turn(s: Tensor | float, width: Tensor, v: Tensor) -> Tensor:
-    """turn: an integral from times s to s e**width, by the rule in log u on panels of a factor e**2."""
-    panels = max(1, math.ceil(float(width.abs().max()) / 2))
-    nodes, weights = _nodes(width)
-    panel = torch.arange(panels, dtype=width.dtype, device=width.device).reshape(-1, 1, *[1] * width.dim())
-    t = s * torch.exp(width * (panel + nodes) / panels)
+def _turn_density(t: Tensor, v: Tensor) -> Tensor:
+    """The density of turn in log t."""
     beta = beta_0
     clock = beta_0 * t
     moment_0 = -2 * torch.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
@@ -204,10 +227,21 @@ def _turn(s: Tensor | float, width: Tensor, v: Tensor) -> Tensor:
     marginal_xx = torch.sqrt(v * mean_x**2 + covariance_xx)
     marginal_mx = (v * mean_m * mean_x + covariance_mx) / marginal_xx
     marginal_mm = torch.sqrt(v * mean_m**2 + covariance_mm - marginal_mx**2)
-    return (width / panels * weights * t * (beta * marginal_mm / (2 * M * marginal_xx) - Gamma * beta * marginal_mx / (2 * marginal_mm * marginal_xx**2))).sum((0, 1))
+    return t * (beta * marginal_mm / (2 * M * marginal_xx) - Gamma * beta * marginal_mx / (2 * marginal_mm * marginal_xx**2))
 
 
-def _at(t: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
+def _turn(s: Tensor | float, width: Tensor, v: Tensor) -> Tensor:
+    """turn: an integral from times s to s e**width. Where width has one dimension more than s, it is summed along
+    the first: from one node of a rule to the next, or from one step to the next.
+    """
+    pieces = partial(_sum_over_panels, lambda t: _turn_density(t, v))
+    if width.dim() == torch.as_tensor(s).dim():
+        return pieces(s, width)
+    ends = s * torch.exp(width)
+    return torch.cat((pieces(s, width[:1]), pieces(ends[:-1], width.diff(dim=0)))).cumsum(0)
+
+
+def _at(t: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     """cholesky_xx, cholesky_mx, cholesky_mm, pull_x, pull_m, ratio, marginal_xx, marginal_mx, marginal_mm at times
     t.
     """
@@ -245,7 +279,7 @@ def _at(t: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
     return cholesky_xx, cholesky_mx, cholesky_mm, pull_x, pull_m, ratio, marginal_xx, marginal_mx, marginal_mm
 
 
-def _at_by_quadrature(t: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
+def _at_by_quadrature(t: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     """angle, eta_xx, eta_xm, eta_mx, eta_mm at times t."""
     _, _, _, _, _, _, marginal_xx, marginal_mx, marginal_mm = _at(t, v)
     beta = beta_0
@@ -285,7 +319,7 @@ def _advance(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> Tensor:
     return torch.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     """propagator_xx, propagator_xm, propagator_mx, propagator_mm for steps from t to s = t - h."""
     elapsed = beta_0 * h
     growth = torch.exp(Gamma * elapsed / 4 + nu * elapsed / 4)
@@ -296,7 +330,7 @@ def _between(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor | float
     return propagator_xx, propagator_xm, propagator_mx, propagator_mm
 
 
-def _between_by_quadrature(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
+def _between_by_quadrature(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     """psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm for steps from t to s = t - h."""
     propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s, h, v)
     _, _, _, _, _, _, marginal_xx_t, marginal_mx_t, marginal_mm_t = _at(t, v)
@@ -348,7 +382,7 @@ def _between_by_quadrature(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[
     return psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm
 
 
-def _integrands(u: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
+def _integrands(u: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     """The integrands of psi_1_xx, psi_1_xm, psi_1_mx, psi_1_mm at u = s + h, between s and t."""
     _, eta_xx_u, eta_xm_u, eta_mx_u, eta_mm_u = _at_by_quadrature(u, v)
     propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h, v)
@@ -365,7 +399,7 @@ def _integrate(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor, ...]
 
     A node is handed on with its distance d from s, of which u - s would be a rounded value.
     """
-    nodes, weights = _nodes(h)
+    nodes, weights = _nodes(RULE, h)
     width = torch.log1p(h / s)
     d, factor = s * torch.expm1(width * nodes), s * torch.exp(width * nodes) * width * weights
     x = _advance(t, s + d, h - d, v) / _advance(t, s, h, v)
@@ -374,8 +408,9 @@ def _integrate(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor, ...]
 
 
 def coefficients(t: Tensor, s: Tensor, past: Sequence[Tensor] = (), v: Tensor | float = VARIANCE) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
-    ``past``: start times of earlier steps, newest first; a weight without its step is 0. v: the data's variance.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64. ``past``: start times of earlier steps, newest first; a weight without its step is 0.
+    v: the data's variance.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     past = [torch.as_tensor(time, dtype=torch.float64) for time in past]

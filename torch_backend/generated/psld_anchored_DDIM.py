@@ -27,11 +27,12 @@ Checked by `integrator-analysis verify psld/anchored-DDIM`: order; leading local
     step; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
     log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:6ffe45f6d23a46acfbe55933612aa37c0992bf3080d8037708353d647b9b5292
-Body hash: sha256:3a92bd38084c05656f4921bdeee4651765d4604eea428f67b70db00f4baa71ea
+Body hash: sha256:d06d550e803a130d8621215321264705dadf0706b202a71fab32b3c447cfc314
 """
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -45,11 +46,11 @@ NFE_PER_STEP = 1
 HISTORY = 0
 VARIANCE = 0.25
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
-NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x",
     "coupling_xm",
@@ -68,48 +69,38 @@ M = 0.25
 gamma = 0.04
 beta_0 = 8.0
 
-# Gauss-Legendre rule on (0, 1): (node, weight)
-RULE = (
-    (0.001368069075259215, 0.003509305004735253),
-    (0.007194244227365809, 0.008137197365452872),
-    (0.017618872206246805, 0.012696032654631012),
-    (0.03254696203113017, 0.017136931456510882),
-    (0.051839422116973954, 0.021417949011113418),
-    (0.07531619313371501, 0.025499029631188046),
-    (0.10275810201602881, 0.029342046739267783),
-    (0.13390894062985514, 0.03291111138818084),
-    (0.16847786653489238, 0.03617289705442417),
-    (0.20614212137961885, 0.039096947893535114),
-    (0.24655004553388532, 0.041655962113473353),
-    (0.28932436193468236, 0.04382604650220189),
-    (0.33406569885893617, 0.04558693934788189),
-    (0.38035631887393145, 0.046922199540402255),
-    (0.42776401920860174, 0.047819360039637354),
-    (0.4758461671561308, 0.04827004425736383),
-    (0.5241538328438692, 0.04827004425736383),
-    (0.5722359807913983, 0.047819360039637354),
-    (0.6196436811260685, 0.046922199540402255),
-    (0.6659343011410639, 0.04558693934788189),
-    (0.7106756380653176, 0.04382604650220189),
-    (0.7534499544661146, 0.041655962113473353),
-    (0.7938578786203812, 0.039096947893535114),
-    (0.8315221334651076, 0.03617289705442417),
-    (0.8660910593701449, 0.03291111138818084),
-    (0.8972418979839711, 0.029342046739267783),
-    (0.924683806866285, 0.025499029631188046),
-    (0.948160577883026, 0.021417949011113418),
-    (0.9674530379688698, 0.017136931456510882),
-    (0.9823811277937532, 0.012696032654631012),
-    (0.9928057557726342, 0.008137197365452872),
-    (0.9986319309247408, 0.003509305004735253),
+# Gauss-Legendre rule on a panel: (node, weight)
+PANEL_RULE = (
+    (0.019855071751231912, 0.05061426814518853),
+    (0.10166676129318664, 0.11119051722668721),
+    (0.2372337950418355, 0.15685332293894344),
+    (0.4082826787521751, 0.18134189168918083),
+    (0.5917173212478248, 0.18134189168918083),
+    (0.7627662049581645, 0.15685332293894344),
+    (0.8983332387068134, 0.11119051722668721),
+    (0.9801449282487681, 0.05061426814518853),
 )
 
 
+def _nodes(rule: Sequence[tuple[float, float]], like: Tensor) -> tuple[Tensor, ...]:
+    """The nodes and the weights of a rule, along a new dimension before those of ``like``."""
+    table = torch.tensor(rule, dtype=like.dtype, device=like.device)
+    return table.reshape(-1, 2, *[1] * like.dim()).unbind(1)
 
-def _nodes(like: Tensor) -> tuple[Tensor, ...]:
-    """The nodes and the weights of the rule, along a new dimension before those of ``like``."""
-    rule = torch.tensor(RULE, dtype=like.dtype, device=like.device)
-    return rule.reshape(-1, 2, *[1] * like.dim()).unbind(1)
+
+def _sum_over_panels(density: Callable[[Tensor], Tensor], s: Tensor | float, width: Tensor) -> Tensor:
+    """The integrals of a density in log u from times s to s e**width, on equal panels of at most a factor e**(1/4).
+
+    The panels of all integrals lie one after the other in one dimension, so that a wide one does not widen the others.
+    """
+    s, wide = torch.as_tensor(s, dtype=width.dtype, device=width.device).expand(width.shape).flatten(), width.flatten()
+    counts = (4 * abs(wide)).nan_to_num(1.0, 1.0).ceil().clamp(min=1).long()
+    owner = torch.arange(len(wide), device=width.device).repeat_interleave(counts)
+    number = torch.arange(len(owner), device=width.device) - (counts.cumsum(0) - counts)[owner]
+    panel = (wide / counts)[owner]
+    nodes, weights = _nodes(PANEL_RULE, panel)
+    parts = (panel * weights * density(s[owner] * torch.exp(panel * (number + nodes)))).sum(0)
+    return torch.zeros_like(wide).index_add(0, owner, parts).reshape(width.shape)
 
 
 def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
@@ -136,12 +127,8 @@ def _phi(k, z):
     return torch.where(near, series, value)
 
 
-def _turn(s: Tensor | float, width: Tensor, v: Tensor) -> Tensor:
-    """turn: an integral from times s to s e**width, by the rule in log u on panels of a factor e**2."""
-    panels = max(1, math.ceil(float(width.abs().max()) / 2))
-    nodes, weights = _nodes(width)
-    panel = torch.arange(panels, dtype=width.dtype, device=width.device).reshape(-1, 1, *[1] * width.dim())
-    t = s * torch.exp(width * (panel + nodes) / panels)
+def _turn_density(t: Tensor, v: Tensor) -> Tensor:
+    """The density of turn in log t."""
     beta = beta_0
     clock = beta_0 * t
     moment_0 = -2 * torch.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
@@ -168,10 +155,21 @@ def _turn(s: Tensor | float, width: Tensor, v: Tensor) -> Tensor:
     marginal_xx = torch.sqrt(v * mean_x**2 + covariance_xx)
     marginal_mx = (v * mean_m * mean_x + covariance_mx) / marginal_xx
     marginal_mm = torch.sqrt(v * mean_m**2 + covariance_mm - marginal_mx**2)
-    return (width / panels * weights * t * (beta * marginal_mm / (2 * M * marginal_xx) - Gamma * beta * marginal_mx / (2 * marginal_mm * marginal_xx**2))).sum((0, 1))
+    return t * (beta * marginal_mm / (2 * M * marginal_xx) - Gamma * beta * marginal_mx / (2 * marginal_mm * marginal_xx**2))
 
 
-def _at(t: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
+def _turn(s: Tensor | float, width: Tensor, v: Tensor) -> Tensor:
+    """turn: an integral from times s to s e**width. Where width has one dimension more than s, it is summed along
+    the first: from one node of a rule to the next, or from one step to the next.
+    """
+    pieces = partial(_sum_over_panels, lambda t: _turn_density(t, v))
+    if width.dim() == torch.as_tensor(s).dim():
+        return pieces(s, width)
+    ends = s * torch.exp(width)
+    return torch.cat((pieces(s, width[:1]), pieces(ends[:-1], width.diff(dim=0)))).cumsum(0)
+
+
+def _at(t: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     """cholesky_xx, cholesky_mx, cholesky_mm, marginal_xx, marginal_mx, marginal_mm at times t."""
     clock = beta_0 * t
     moment_0 = -2 * torch.expm1(-(Gamma + nu) * clock / 2) / (Gamma + nu)
@@ -204,13 +202,13 @@ def _at(t: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
     return cholesky_xx, cholesky_mx, cholesky_mm, marginal_xx, marginal_mx, marginal_mm
 
 
-def _at_by_quadrature(t: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
+def _at_by_quadrature(t: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     """angle at times t."""
     angle = _turn(1, torch.log(t / 1), v)
     return (angle,)
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     """propagator_xx, propagator_xm, propagator_mx, propagator_mm for steps from t to s = t - h."""
     elapsed = beta_0 * h
     growth = torch.exp(Gamma * elapsed / 4 + nu * elapsed / 4)
@@ -221,7 +219,7 @@ def _between(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor | float
     return propagator_xx, propagator_xm, propagator_mx, propagator_mm
 
 
-def _between_by_quadrature(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
+def _between_by_quadrature(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     """psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm for steps from t to s = t - h."""
     propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(t, s, h, v)
     _, _, _, marginal_xx_t, marginal_mx_t, marginal_mm_t = _at(t, v)
@@ -274,8 +272,8 @@ def _between_by_quadrature(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[
 
 
 def coefficients(t: Tensor, s: Tensor, v: Tensor | float = VARIANCE) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
-    v: the data's variance.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64. v: the data's variance.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     v = torch.as_tensor(v, dtype=torch.float64)

@@ -30,7 +30,7 @@ Checked by `integrator-analysis verify psld/lambda-DDIM-II`: order; leading loca
     step; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
     log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:c2d2211060d2747aea9f52496dddfa142a8db7ba59147386fc0d6f815b34b7b5
-Body hash: sha256:015ca4d472fd011e27392bb2b23568b2895d7db6547663d750b87dfc75ebe2b9
+Body hash: sha256:57476b32abb8caa395a21f743c4a260340ebe7bc965cdbef40bdaddaefed8107
 """
 
 import math
@@ -47,11 +47,11 @@ STOCHASTIC = False
 NFE_PER_STEP = 1
 HISTORY = 0
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0, 0.5)
-NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x",
     "coupling_xm",
@@ -108,11 +108,10 @@ RULE = (
 )
 
 
-
-def _nodes(like: Tensor) -> tuple[Tensor, ...]:
-    """The nodes and the weights of the rule, along a new dimension before those of ``like``."""
-    rule = torch.tensor(RULE, dtype=like.dtype, device=like.device)
-    return rule.reshape(-1, 2, *[1] * like.dim()).unbind(1)
+def _nodes(rule: Sequence[tuple[float, float]], like: Tensor) -> tuple[Tensor, ...]:
+    """The nodes and the weights of a rule, along a new dimension before those of ``like``."""
+    table = torch.tensor(rule, dtype=like.dtype, device=like.device)
+    return table.reshape(-1, 2, *[1] * like.dim()).unbind(1)
 
 
 def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
@@ -148,7 +147,7 @@ def _sinhc_sqrt(x):
     return torch.where(x > 0, torch.sinh(above) / above, torch.where(x < 0, torch.sin(below) / below, one))
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Tensor, ...]:
     """eta_xx, eta_xm, eta_mm at times t."""
     beta = beta_0
     clock = beta_0 * t
@@ -180,7 +179,7 @@ def _at(t: Tensor) -> tuple[Tensor | float, ...]:
     return eta_xx, eta_xm, eta_mm
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """propagator_xx, propagator_xm, propagator_mx, propagator_mm for steps from t to s = t - h."""
     elapsed = beta_0 * h
     discriminant = (
@@ -197,7 +196,7 @@ def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
     return propagator_xx, propagator_xm, propagator_mx, propagator_mm
 
 
-def _integrands(u: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _integrands(u: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """The integrands of psi_0_xx, psi_0_xm, psi_0_mx, psi_0_mm at u = s + h, between s and t."""
     eta_xx_u, eta_xm_u, eta_mm_u = _at(u)
     propagator_xx, propagator_xm, propagator_mx, propagator_mm = _between(u, s, h)
@@ -214,7 +213,7 @@ def _integrate(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
 
     A node is handed on with its distance d from s, of which u - s would be a rounded value.
     """
-    nodes, weights = _nodes(h)
+    nodes, weights = _nodes(RULE, h)
     low, width = torch.sqrt(s), h / (torch.sqrt(t) + torch.sqrt(s))
     step = width * nodes
     d, factor = step * (2 * low + step), 2 * width * weights * (low + step)
@@ -222,7 +221,8 @@ def _integrate(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
 
 
 def coefficients(t: Tensor, s: Tensor) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s

@@ -21,7 +21,7 @@ Checked by `integrator-analysis verify vp/DDIM`: order; leading local error; net
     map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; predicted
     x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:33a9ce9119a35003b15dc70e7df39f678e761bc7862bb99a95a3f66f8f454f85
-Body hash: sha256:ce7bfe2e104c2006a2379f83fa86e3044bc2b3a9756ac2e4d0f6a766b071055a
+Body hash: sha256:23708de93d207a7f9b3f2fcbf5380b166ac01e0bea73ef165db7af3c003e066d
 """
 
 import math
@@ -38,11 +38,11 @@ STOCHASTIC = False
 NFE_PER_STEP = 1
 HISTORY = 0
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0,)
-NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x",
     "weight_xx",
@@ -58,7 +58,7 @@ def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
     return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Tensor, ...]:
     """clock, mean_x, cholesky_xx at times t."""
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
     moment_0 = -torch.expm1(-clock)
@@ -68,7 +68,7 @@ def _at(t: Tensor) -> tuple[Tensor | float, ...]:
     return clock, mean_x, cholesky_xx
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """propagator_xx, psi_0_xx for steps from t to s = t - h."""
     _, mean_x_t, cholesky_xx_t = _at(t)
     clock_s, mean_x_s, cholesky_xx_s = _at(s)
@@ -83,7 +83,8 @@ def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
 
 
 def coefficients(t: Tensor, s: Tensor) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s

@@ -21,7 +21,7 @@ Checked by `integrator-analysis verify vp/DDIM-eta`: weak order; leading weak er
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:aa8b9439c1a38658caa8fc4613894e33ebe203ca1ef543c23d5f72222597b17e
-Body hash: sha256:700f2c761f1d47dcbe707cd4144274b8ee248971828c5d1cf88900b549374026
+Body hash: sha256:2ba8f9204cca0ba364de8e376787c26184db003ffe48fc5e3b83b88464da5bef
 """
 
 import math
@@ -38,11 +38,11 @@ STOCHASTIC = True
 NFE_PER_STEP = 1
 HISTORY = 0
 NOISES = 1
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0,)
-NETWORK = "eps"
 COEFFICIENTS = (
     "skip_xx_0",
     "scale_xx_0",
@@ -61,7 +61,7 @@ def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
     return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Tensor, ...]:
     """beta, clock, mean_x, cholesky_xx, ratio, slope_log_snr, eta_xx at times t."""
     beta = beta_min + t * (beta_max - beta_min)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
@@ -76,7 +76,7 @@ def _at(t: Tensor) -> tuple[Tensor | float, ...]:
     return beta, clock, mean_x, cholesky_xx, ratio, slope_log_snr, eta_xx
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """propagator_xx, advance, psi_0_xx for steps from t to s = t - h."""
     _, _, mean_x_t, cholesky_xx_t, ratio_t, _, _ = _at(t)
     _, clock_s, mean_x_s, cholesky_xx_s, ratio_s, _, _ = _at(s)
@@ -92,7 +92,8 @@ def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
 
 
 def coefficients(t: Tensor, s: Tensor) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s

@@ -30,7 +30,7 @@ Checked by `integrator-analysis verify vp/DEIS-rhoAB2`: order; leading local err
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:07e314c1350c28701446f57bb8a3479f021d4a030c3de85ffae7c8fc7ee947d0
-Body hash: sha256:7794c9e6c25900b9c9cce1a74c83f86ada333e2f9aa572a6c31b4971bb075bea
+Body hash: sha256:ec87905d3ff719b71da1212c2b2cbdd0946d3b3c9646f2894d0d4551eb3bc749
 """
 
 import math
@@ -47,11 +47,11 @@ STOCHASTIC = False
 NFE_PER_STEP = 1
 HISTORY = 2
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0,)
-NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x",
     "weight_xx_0",
@@ -69,7 +69,7 @@ def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
     return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
 
 
-def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> list[list[Tensor | float]]:
+def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> list[list[Tensor]]:
     """Row j: the coefficients of 1, x, x**2, ... of the Lagrange polynomial of times[j], x = 0 at start and 1 at end.
 
     ``size`` rows of as many entries; those of times that are missing are zero.
@@ -77,17 +77,17 @@ def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> l
     places = torch.stack(torch.broadcast_tensors(end, *times))
     whole, *positions = _advance(start, places, start - places)
     positions = [position / whole for position in positions]
-    rows = []
+    zero, rows = torch.zeros_like(whole), []
     for j, own in enumerate(positions):
-        row = [1.0]
+        row = [torch.ones_like(whole)]
         for m, other in enumerate(positions):
             if m != j:
-                row = [(low - other * high) / (own - other) for low, high in zip([0.0, *row], [*row, 0.0], strict=True)]
-        rows.append(row + [0.0] * (size - len(row)))
-    return rows + [[0.0] * size] * (size - len(rows))
+                row = [(low - other * high) / (own - other) for low, high in zip([zero, *row], [*row, zero], strict=True)]
+        rows.append(row + [zero] * (size - len(row)))
+    return rows + [[zero] * size] * (size - len(rows))
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Tensor, ...]:
     """clock, mean_x, cholesky_xx at times t."""
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
     moment_0 = -torch.expm1(-clock)
@@ -109,7 +109,7 @@ def _advance(t: Tensor, s: Tensor, h: Tensor) -> Tensor:
     return -ratio_difference
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx for steps from t to s = t - h."""
     _, mean_x_t, cholesky_xx_t = _at(t)
     clock_s, mean_x_s, cholesky_xx_s = _at(s)
@@ -126,8 +126,8 @@ def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
 
 
 def coefficients(t: Tensor, s: Tensor, past: Sequence[Tensor] = ()) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
-    ``past``: start times of earlier steps, newest first; a weight without its step is 0.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64. ``past``: start times of earlier steps, newest first; a weight without its step is 0.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     past = [torch.as_tensor(time, dtype=torch.float64) for time in past]

@@ -31,7 +31,7 @@ Checked by `integrator-analysis verify vp/DPM-Solver++3M`: order; leading local 
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:77baf19c3748a0ae8890b63649d39163dfe2a175b7b6ad5992857430cd007555
-Body hash: sha256:867763d111b980b091fb3d0f438d5201b490a97f269d38e5497e8871b4c7021d
+Body hash: sha256:f3a1e55199874994654df7c49ba9dbf1ad455a5c3ae26dd47d62ed95b74fa3fa
 """
 
 import math
@@ -48,11 +48,11 @@ STOCHASTIC = False
 NFE_PER_STEP = 1
 HISTORY = 2
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0,)
-NETWORK = "eps"
 COEFFICIENTS = (
     "skip_xx_0",
     "scale_xx_0",
@@ -86,7 +86,7 @@ def _phi(k, z):
     return torch.where(near, series, value)
 
 
-def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> list[list[Tensor | float]]:
+def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> list[list[Tensor]]:
     """Row j: the coefficients of 1, x, x**2, ... of the Lagrange polynomial of times[j], x = 0 at start and 1 at end.
 
     ``size`` rows of as many entries; those of times that are missing are zero.
@@ -94,17 +94,17 @@ def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> l
     places = torch.stack(torch.broadcast_tensors(end, *times))
     whole, *positions = _advance(start, places, start - places)
     positions = [position / whole for position in positions]
-    rows = []
+    zero, rows = torch.zeros_like(whole), []
     for j, own in enumerate(positions):
-        row = [1.0]
+        row = [torch.ones_like(whole)]
         for m, other in enumerate(positions):
             if m != j:
-                row = [(low - other * high) / (own - other) for low, high in zip([0.0, *row], [*row, 0.0], strict=True)]
-        rows.append(row + [0.0] * (size - len(row)))
-    return rows + [[0.0] * size] * (size - len(rows))
+                row = [(low - other * high) / (own - other) for low, high in zip([zero, *row], [*row, zero], strict=True)]
+        rows.append(row + [zero] * (size - len(row)))
+    return rows + [[zero] * size] * (size - len(rows))
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Tensor, ...]:
     """clock, mean_x, cholesky_xx, ratio at times t."""
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
     moment_0 = -torch.expm1(-clock)
@@ -127,7 +127,7 @@ def _advance(t: Tensor, s: Tensor, h: Tensor) -> Tensor:
     return torch.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx for steps from t to s = t - h."""
     _, mean_x_t, cholesky_xx_t, ratio_t = _at(t)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s = _at(s)
@@ -145,8 +145,8 @@ def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
 
 
 def coefficients(t: Tensor, s: Tensor, past: Sequence[Tensor] = ()) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
-    ``past``: start times of earlier steps, newest first; a weight without its step is 0.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64. ``past``: start times of earlier steps, newest first; a weight without its step is 0.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     past = [torch.as_tensor(time, dtype=torch.float64) for time in past]

@@ -24,7 +24,7 @@ Checked by `integrator-analysis verify vp/EDM-Heun`: order; leading local error;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:a8360e81c8ba804dfe6ca1d1ccc42410bad395bc3b0049aa0f199048d94ff243
-Body hash: sha256:fb276b953e5d00c68b4ee24124d3f895cf6465152a1fa5f703e1a5e7ab012d2f
+Body hash: sha256:52062d9813e865f1bb0157b942764fe326665ab9d6a1706fb01f928d8bb74e4b
 """
 
 import math
@@ -41,11 +41,11 @@ STOCHASTIC = False
 NFE_PER_STEP = 2
 HISTORY = 0
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0,)
-NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x_1",
     "weight_xx_1",
@@ -64,7 +64,7 @@ def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
     return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Tensor, ...]:
     """clock, mean_x, cholesky_xx, slope_ratio, eta_xx at times t."""
     beta = beta_min + t * (beta_max - beta_min)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
@@ -77,7 +77,7 @@ def _at(t: Tensor) -> tuple[Tensor | float, ...]:
     return clock, mean_x, cholesky_xx, slope_ratio, eta_xx
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """propagator_xx, advance for steps from t to s = t - h."""
     _, mean_x_t, cholesky_xx_t, _, _ = _at(t)
     clock_s, mean_x_s, cholesky_xx_s, _, _ = _at(s)
@@ -92,7 +92,8 @@ def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
 
 
 def coefficients(t: Tensor, s: Tensor) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s

@@ -15,7 +15,7 @@ Checked by `integrator-analysis verify vp/Euler`: order; leading local error; ne
     map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; predicted
     x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:48044ffcbe2d82464d1e701e70f89401d29dc9e84685884acf79cf3c78ccf25b
-Body hash: sha256:e7aaabff035a1f4fcc181c6b04ba7192e97d251514e5b7170d4deee053f5539f
+Body hash: sha256:8ee69f333f5796d786b5214cfe5f0c298e6ae1757656fad4909ae3124b2adfd1
 """
 
 import math
@@ -32,11 +32,11 @@ STOCHASTIC = False
 NFE_PER_STEP = 1
 HISTORY = 0
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0,)
-NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x",
     "weight_xx",
@@ -52,7 +52,7 @@ def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
     return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Tensor, ...]:
     """beta, cholesky_xx at times t."""
     beta = beta_min + t * (beta_max - beta_min)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
@@ -63,7 +63,8 @@ def _at(t: Tensor) -> tuple[Tensor | float, ...]:
 
 
 def coefficients(t: Tensor, s: Tensor) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s

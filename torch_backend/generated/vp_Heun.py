@@ -17,7 +17,7 @@ Checked by `integrator-analysis verify vp/Heun`: order; leading local error; net
     map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; predicted
     x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:480b6e4fe0a0df37eca99cb0260d674a539e2c691f8efd619a288fab9d9dd4ff
-Body hash: sha256:bafc36f1adb1ad2fbecc989605bb7c39a09097490fea27b7b4b15f21c5b5bf1b
+Body hash: sha256:95e43f0111b17311cac46c27d2a6997780cabcea60c4c436b73cc82a5c63dd6b
 """
 
 import math
@@ -34,11 +34,11 @@ STOCHASTIC = False
 NFE_PER_STEP = 2
 HISTORY = 0
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0,)
-NETWORK = "eps"
 COEFFICIENTS = (
     "skip_xx_0",
     "scale_xx_0",
@@ -59,7 +59,7 @@ def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
     return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Tensor, ...]:
     """beta, cholesky_xx at times t."""
     beta = beta_min + t * (beta_max - beta_min)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
@@ -69,14 +69,15 @@ def _at(t: Tensor) -> tuple[Tensor | float, ...]:
     return beta, cholesky_xx
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """advance for steps from t to s = t - h."""
     advance = -h
     return (advance,)
 
 
 def coefficients(t: Tensor, s: Tensor) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s

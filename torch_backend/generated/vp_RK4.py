@@ -20,7 +20,7 @@ Checked by `integrator-analysis verify vp/RK4`: order; leading local error; netw
     map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR; predicted
     x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:f99a38965d5f436727f9485de9b9ad7d8683e26712e5ac4f0f7063ad01be92de
-Body hash: sha256:f63e011b824ed8ab786675d137ba7bec1951565ae5f347a64d83eeff38eee290
+Body hash: sha256:b14c6949e43df61013eee6b676b21808e76881b61af7be65e6d938394aada04e
 """
 
 import math
@@ -37,11 +37,11 @@ STOCHASTIC = False
 NFE_PER_STEP = 4
 HISTORY = 0
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0,)
-NETWORK = "eps"
 COEFFICIENTS = (
     "skip_xx_0",
     "scale_xx_0",
@@ -72,7 +72,7 @@ def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
     return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Tensor, ...]:
     """beta, cholesky_xx at times t."""
     beta = beta_min + t * (beta_max - beta_min)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
@@ -82,14 +82,15 @@ def _at(t: Tensor) -> tuple[Tensor | float, ...]:
     return beta, cholesky_xx
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """advance for steps from t to s = t - h."""
     advance = -h
     return (advance,)
 
 
 def coefficients(t: Tensor, s: Tensor) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s

@@ -26,7 +26,7 @@ Checked by `integrator-analysis verify vp/SDE-DPM-Solver++2M`: weak order; leadi
     per step; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
     log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:3ba45fb25d18726c460ee8f28e9106f9a8fc08b3309bad0dbec144087931e0c8
-Body hash: sha256:d68da6da6520107529352ce7a7dcbc30094be94763df90d1cbd6223d16581944
+Body hash: sha256:83c24bd5f0e3ebaee4c6e24efbb0e3ed6f6e6f268ec3e83f1364a8e30b18aba4
 """
 
 import math
@@ -43,11 +43,11 @@ STOCHASTIC = True
 NFE_PER_STEP = 1
 HISTORY = 1
 NOISES = 1
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0,)
-NETWORK = "eps"
 COEFFICIENTS = (
     "skip_xx_0",
     "scale_xx_0",
@@ -67,7 +67,7 @@ def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
     return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
 
 
-def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> list[list[Tensor | float]]:
+def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> list[list[Tensor]]:
     """Row j: the coefficients of 1, x, x**2, ... of the Lagrange polynomial of times[j], x = 0 at start and 1 at end.
 
     ``size`` rows of as many entries; those of times that are missing are zero.
@@ -75,17 +75,17 @@ def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> l
     places = torch.stack(torch.broadcast_tensors(end, *times))
     whole, *positions = _advance(start, places, start - places)
     positions = [position / whole for position in positions]
-    rows = []
+    zero, rows = torch.zeros_like(whole), []
     for j, own in enumerate(positions):
-        row = [1.0]
+        row = [torch.ones_like(whole)]
         for m, other in enumerate(positions):
             if m != j:
-                row = [(low - other * high) / (own - other) for low, high in zip([0.0, *row], [*row, 0.0], strict=True)]
-        rows.append(row + [0.0] * (size - len(row)))
-    return rows + [[0.0] * size] * (size - len(rows))
+                row = [(low - other * high) / (own - other) for low, high in zip([zero, *row], [*row, zero], strict=True)]
+        rows.append(row + [zero] * (size - len(row)))
+    return rows + [[zero] * size] * (size - len(rows))
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Tensor, ...]:
     """beta, clock, mean_x, cholesky_xx, ratio, slope_log_snr at times t."""
     beta = beta_min + t * (beta_max - beta_min)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
@@ -111,7 +111,7 @@ def _advance(t: Tensor, s: Tensor, h: Tensor) -> Tensor:
     return torch.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """propagator_xx, psi_0_xx for steps from t to s = t - h."""
     _, _, mean_x_t, _, ratio_t, _ = _at(t)
     _, _, mean_x_s, _, ratio_s, _ = _at(s)
@@ -122,8 +122,8 @@ def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
 
 
 def coefficients(t: Tensor, s: Tensor, past: Sequence[Tensor] = ()) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
-    ``past``: start times of earlier steps, newest first; a weight without its step is 0.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64. ``past``: start times of earlier steps, newest first; a weight without its step is 0.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     past = [torch.as_tensor(time, dtype=torch.float64) for time in past]

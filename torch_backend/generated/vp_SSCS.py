@@ -20,7 +20,7 @@ Checked by `integrator-analysis verify vp/SSCS`: weak order; leading weak error;
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:859fd09a81c4fd605fd1066019c8889fcd189362eadc58bcbf4e8b98fc2de99c
-Body hash: sha256:dfb632ac869b9fd330ec0752d2ebb59e6f078a93da68a7a939527bf46cd665b3
+Body hash: sha256:93e8d61b854df72b7347273c55f683c53eace40b7daf0a8ff86f832a757ea77d
 """
 
 import math
@@ -37,11 +37,11 @@ STOCHASTIC = True
 NFE_PER_STEP = 1
 HISTORY = 0
 NOISES = 2
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0,)
-NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x_1",
     "noise_x_1",
@@ -61,7 +61,7 @@ def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
     return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Tensor, ...]:
     """beta, cholesky_xx at times t."""
     beta = beta_min + t * (beta_max - beta_min)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
@@ -71,14 +71,15 @@ def _at(t: Tensor) -> tuple[Tensor | float, ...]:
     return beta, cholesky_xx
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """elapsed for steps from t to s = t - h."""
     elapsed = h * (beta_max * s / 2 + beta_min + t * (beta_max / 2 - beta_min / 2) - beta_min * s / 2)
     return (elapsed,)
 
 
 def coefficients(t: Tensor, s: Tensor) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     h = t - s

@@ -34,7 +34,7 @@ Checked by `integrator-analysis verify vp/UniPC-3`: order; leading local error; 
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:1dc59515db625ce547d9e40cc181be5e49827213f6f713cf068480f71c72917a
-Body hash: sha256:17695ebca8c9472d286dffeca921384b5ff7e2fac8a581abab64cc023d7aece3
+Body hash: sha256:c84a30b4b735390bd9dc5c519ad2425fb3db399323648d4f2e86354a4931b9fc
 """
 
 import math
@@ -52,11 +52,11 @@ NFE_PER_STEP = 1
 HISTORY = 3
 MENDS = True
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0,)
-NETWORK = "eps"
 COEFFICIENTS = (
     "skip_xx_0",
     "scale_xx_0",
@@ -94,7 +94,7 @@ def _phi(k, z):
     return torch.where(near, series, value)
 
 
-def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> list[list[Tensor | float]]:
+def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> list[list[Tensor]]:
     """Row j: the coefficients of 1, x, x**2, ... of the Lagrange polynomial of times[j], x = 0 at start and 1 at end.
 
     ``size`` rows of as many entries; those of times that are missing are zero.
@@ -102,17 +102,17 @@ def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> l
     places = torch.stack(torch.broadcast_tensors(end, *times))
     whole, *positions = _advance(start, places, start - places)
     positions = [position / whole for position in positions]
-    rows = []
+    zero, rows = torch.zeros_like(whole), []
     for j, own in enumerate(positions):
-        row = [1.0]
+        row = [torch.ones_like(whole)]
         for m, other in enumerate(positions):
             if m != j:
-                row = [(low - other * high) / (own - other) for low, high in zip([0.0, *row], [*row, 0.0], strict=True)]
-        rows.append(row + [0.0] * (size - len(row)))
-    return rows + [[0.0] * size] * (size - len(rows))
+                row = [(low - other * high) / (own - other) for low, high in zip([zero, *row], [*row, zero], strict=True)]
+        rows.append(row + [zero] * (size - len(row)))
+    return rows + [[zero] * size] * (size - len(rows))
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Tensor, ...]:
     """clock, mean_x, cholesky_xx, ratio at times t."""
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
     moment_0 = -torch.expm1(-clock)
@@ -135,7 +135,7 @@ def _advance(t: Tensor, s: Tensor, h: Tensor) -> Tensor:
     return torch.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx, psi_3_xx for steps from t to s = t - h."""
     _, mean_x_t, cholesky_xx_t, ratio_t = _at(t)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s = _at(s)
@@ -154,9 +154,9 @@ def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
 
 
 def coefficients(t: Tensor, s: Tensor, past: Sequence[Tensor] = (), read: int = HISTORY) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
-    ``past``: start times of earlier steps, newest first; a weight without its step is 0. ``read``: how many of them
-    the step itself reads at most; the mending reads all.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64. ``past``: start times of earlier steps, newest first; a weight without its step is 0.
+    ``read``: how many of them the step itself reads at most; the mending reads all.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     past = [torch.as_tensor(time, dtype=torch.float64) for time in past]
@@ -244,7 +244,7 @@ def coefficients(t: Tensor, s: Tensor, past: Sequence[Tensor] = (), read: int = 
             - used_22 * psi_2_xx_p1_t
         )
     else:
-        weight_xx_0_1 = weight_xx_past_1_1 = weight_xx_past_2_1 = weight_xx_past_3_1 = 0.0
+        weight_xx_0_1 = weight_xx_past_1_1 = weight_xx_past_2_1 = weight_xx_past_3_1 = torch.zeros_like(t)
     return _stack(t, [
         skip_xx_0,
         scale_xx_0,

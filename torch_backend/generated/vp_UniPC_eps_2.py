@@ -34,7 +34,7 @@ Checked by `integrator-analysis verify vp/UniPC-eps-2`: order; leading local err
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:8529e181dae16fb5d5c03f17591d73125d9d7c5e69c0927dcdacaf2761f11b34
-Body hash: sha256:8f5a5589877a5d6284ebeb3c670e6576fb6444701532f4cf14e2abb040d9ddd2
+Body hash: sha256:84acfbf9eca27bcc5611035db534429b47ba54be0fe10444bc00a962b712f8ca
 """
 
 import math
@@ -52,11 +52,11 @@ NFE_PER_STEP = 1
 HISTORY = 2
 MENDS = True
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0,)
-NETWORK = "eps"
 COEFFICIENTS = (
     "weight_xx_0_1",
     "weight_xx_past_1_1",
@@ -90,7 +90,7 @@ def _phi(k, z):
     return torch.where(near, series, value)
 
 
-def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> list[list[Tensor | float]]:
+def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> list[list[Tensor]]:
     """Row j: the coefficients of 1, x, x**2, ... of the Lagrange polynomial of times[j], x = 0 at start and 1 at end.
 
     ``size`` rows of as many entries; those of times that are missing are zero.
@@ -98,17 +98,17 @@ def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int) -> l
     places = torch.stack(torch.broadcast_tensors(end, *times))
     whole, *positions = _advance(start, places, start - places)
     positions = [position / whole for position in positions]
-    rows = []
+    zero, rows = torch.zeros_like(whole), []
     for j, own in enumerate(positions):
-        row = [1.0]
+        row = [torch.ones_like(whole)]
         for m, other in enumerate(positions):
             if m != j:
-                row = [(low - other * high) / (own - other) for low, high in zip([0.0, *row], [*row, 0.0], strict=True)]
-        rows.append(row + [0.0] * (size - len(row)))
-    return rows + [[0.0] * size] * (size - len(rows))
+                row = [(low - other * high) / (own - other) for low, high in zip([zero, *row], [*row, zero], strict=True)]
+        rows.append(row + [zero] * (size - len(row)))
+    return rows + [[zero] * size] * (size - len(rows))
 
 
-def _at(t: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor) -> tuple[Tensor, ...]:
     """clock, mean_x, cholesky_xx, ratio at times t."""
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
     moment_0 = -torch.expm1(-clock)
@@ -131,7 +131,7 @@ def _advance(t: Tensor, s: Tensor, h: Tensor) -> Tensor:
     return torch.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor, ...]:
     """propagator_xx, psi_0_xx, psi_1_xx, psi_2_xx for steps from t to s = t - h."""
     _, mean_x_t, cholesky_xx_t, _ = _at(t)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s = _at(s)
@@ -149,9 +149,9 @@ def _between(t: Tensor, s: Tensor, h: Tensor) -> tuple[Tensor | float, ...]:
 
 
 def coefficients(t: Tensor, s: Tensor, past: Sequence[Tensor] = (), read: int = HISTORY) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
-    ``past``: start times of earlier steps, newest first; a weight without its step is 0. ``read``: how many of them
-    the step itself reads at most; the mending reads all.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64. ``past``: start times of earlier steps, newest first; a weight without its step is 0.
+    ``read``: how many of them the step itself reads at most; the mending reads all.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     past = [torch.as_tensor(time, dtype=torch.float64) for time in past]
@@ -193,7 +193,7 @@ def coefficients(t: Tensor, s: Tensor, past: Sequence[Tensor] = (), read: int = 
             - used_11 * psi_0_xx_p1_t / 2
         )
     else:
-        weight_xx_0_1 = weight_xx_past_1_1 = weight_xx_past_2_1 = 0.0
+        weight_xx_0_1 = weight_xx_past_1_1 = weight_xx_past_2_1 = torch.zeros_like(t)
     return _stack(t, [
         weight_xx_0_1,
         weight_xx_past_1_1,

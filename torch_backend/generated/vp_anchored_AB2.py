@@ -32,7 +32,7 @@ Checked by `integrator-analysis verify vp/anchored-AB2`: order; leading local er
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:0057562b3441cab9e1a646b4e7d0969baf2a76affc87d5445299c5df5ab783dd
-Body hash: sha256:299da46a022bd6e19ff190c632312afbc0340ffeaebe1ace60ea5c87346a199c
+Body hash: sha256:03641189e2111acc0190e3a75b492c14957b7c64fed502ab9478ebe34ee5c72d
 """
 
 import math
@@ -50,11 +50,11 @@ NFE_PER_STEP = 1
 HISTORY = 1
 VARIANCE = 0.25
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0,)
-NETWORK = "eps"
 COEFFICIENTS = (
     "scale_xx_0",
     "decay_x",
@@ -103,11 +103,10 @@ RULE = (
 )
 
 
-
-def _nodes(like: Tensor) -> tuple[Tensor, ...]:
-    """The nodes and the weights of the rule, along a new dimension before those of ``like``."""
-    rule = torch.tensor(RULE, dtype=like.dtype, device=like.device)
-    return rule.reshape(-1, 2, *[1] * like.dim()).unbind(1)
+def _nodes(rule: Sequence[tuple[float, float]], like: Tensor) -> tuple[Tensor, ...]:
+    """The nodes and the weights of a rule, along a new dimension before those of ``like``."""
+    table = torch.tensor(rule, dtype=like.dtype, device=like.device)
+    return table.reshape(-1, 2, *[1] * like.dim()).unbind(1)
 
 
 def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
@@ -115,7 +114,7 @@ def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
     return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
 
 
-def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int, v: Tensor) -> list[list[Tensor | float]]:
+def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int, v: Tensor) -> list[list[Tensor]]:
     """Row j: the coefficients of 1, x, x**2, ... of the Lagrange polynomial of times[j], x = 0 at start and 1 at end.
 
     ``size`` rows of as many entries; those of times that are missing are zero.
@@ -123,17 +122,17 @@ def _shares(start: Tensor, end: Tensor, times: Sequence[Tensor], size: int, v: T
     places = torch.stack(torch.broadcast_tensors(end, *times))
     whole, *positions = _advance(start, places, start - places, v)
     positions = [position / whole for position in positions]
-    rows = []
+    zero, rows = torch.zeros_like(whole), []
     for j, own in enumerate(positions):
-        row = [1.0]
+        row = [torch.ones_like(whole)]
         for m, other in enumerate(positions):
             if m != j:
-                row = [(low - other * high) / (own - other) for low, high in zip([0.0, *row], [*row, 0.0], strict=True)]
-        rows.append(row + [0.0] * (size - len(row)))
-    return rows + [[0.0] * size] * (size - len(rows))
+                row = [(low - other * high) / (own - other) for low, high in zip([zero, *row], [*row, zero], strict=True)]
+        rows.append(row + [zero] * (size - len(row)))
+    return rows + [[zero] * size] * (size - len(rows))
 
 
-def _at(t: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     """clock, mean_x, cholesky_xx, ratio, marginal_xx, eta_xx at times t."""
     beta = beta_min + t * (beta_max - beta_min)
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
@@ -159,7 +158,7 @@ def _advance(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> Tensor:
     return torch.log1p(ratio_difference / ratio_s)
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     """propagator_xx, psi_0_xx for steps from t to s = t - h."""
     _, mean_x_t, cholesky_xx_t, ratio_t, marginal_xx_t, _ = _at(t, v)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s, marginal_xx_s, _ = _at(s, v)
@@ -173,7 +172,7 @@ def _between(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor | float
     return propagator_xx, psi_0_xx
 
 
-def _integrands(u: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
+def _integrands(u: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     """The integrands of psi_1_xx at u = s + h, between s and t."""
     _, _, _, _, _, eta_xx_u = _at(u, v)
     propagator_xx, _ = _between(u, s, h, v)
@@ -185,7 +184,7 @@ def _integrate(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor, ...]
 
     A node is handed on with its distance d from s, of which u - s would be a rounded value.
     """
-    nodes, weights = _nodes(h)
+    nodes, weights = _nodes(RULE, h)
     width = torch.log1p(h / s)
     d, factor = s * torch.expm1(width * nodes), s * torch.exp(width * nodes) * width * weights
     x = _advance(t, s + d, h - d, v) / _advance(t, s, h, v)
@@ -194,8 +193,9 @@ def _integrate(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor, ...]
 
 
 def coefficients(t: Tensor, s: Tensor, past: Sequence[Tensor] = (), v: Tensor | float = VARIANCE) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
-    ``past``: start times of earlier steps, newest first; a weight without its step is 0. v: the data's variance.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64. ``past``: start times of earlier steps, newest first; a weight without its step is 0.
+    v: the data's variance.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     past = [torch.as_tensor(time, dtype=torch.float64) for time in past]

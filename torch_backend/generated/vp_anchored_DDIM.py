@@ -22,7 +22,7 @@ Checked by `integrator-analysis verify vp/anchored-DDIM`: order; leading local e
     one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
     predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:b59b7add8762e841ea62f1e1a2bce029546ad7cad25274b0f79f79b4df82210b
-Body hash: sha256:0935080691e8b8303203326ce830663dad5d19e5842e0010d893e172914982c8
+Body hash: sha256:c9c457e1b09addc7a7a1d51214783d15624067997686ec46ec5d7a7d57da8244
 """
 
 import math
@@ -40,11 +40,11 @@ NFE_PER_STEP = 1
 HISTORY = 0
 VARIANCE = 0.25
 NOISES = 0
+NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
 GRID = "quadratic"
 PRIOR_STD = (1.0,)
-NETWORK = "eps"
 COEFFICIENTS = (
     "decay_x",
     "weight_xx",
@@ -60,7 +60,7 @@ def _stack(t: Tensor, values: Sequence[Tensor | float]) -> Tensor:
     return torch.stack([torch.as_tensor(value, dtype=t.dtype, device=t.device).expand(t.shape) for value in values], -1)
 
 
-def _at(t: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
+def _at(t: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     """clock, mean_x, cholesky_xx, ratio, marginal_xx at times t."""
     clock = beta_min * t + t**2 * (beta_max / 2 - beta_min / 2)
     moment_0 = -torch.expm1(-clock)
@@ -72,7 +72,7 @@ def _at(t: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
     return clock, mean_x, cholesky_xx, ratio, marginal_xx
 
 
-def _between(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor | float, ...]:
+def _between(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor, ...]:
     """propagator_xx, psi_0_xx for steps from t to s = t - h."""
     _, mean_x_t, cholesky_xx_t, ratio_t, marginal_xx_t = _at(t, v)
     clock_s, mean_x_s, cholesky_xx_s, ratio_s, marginal_xx_s = _at(s, v)
@@ -87,8 +87,8 @@ def _between(t: Tensor, s: Tensor, h: Tensor, v: Tensor) -> tuple[Tensor | float
 
 
 def coefficients(t: Tensor, s: Tensor, v: Tensor | float = VARIANCE) -> Tensor:
-    """The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS.
-    v: the data's variance.
+    """The coefficients of steps from t to s, times of one shape, along a last dimension in the order of
+    COEFFICIENTS, in float64. v: the data's variance.
     """
     t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
     v = torch.as_tensor(v, dtype=torch.float64)

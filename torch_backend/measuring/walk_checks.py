@@ -78,7 +78,11 @@ def scheme_time(subject: Subject, timestep: float) -> float:
         return timestep / 1000
     alpha, sigma = place(subject, timestep)
     assert subject.facts.log_snr is not None
-    low, high, goal = torch.tensor(1e-9, dtype=torch.float64), torch.tensor(4.0, dtype=torch.float64), math.log(alpha / sigma)
+    low, high, goal = (
+        torch.tensor(1e-9, dtype=torch.float64),
+        torch.tensor(4.0, dtype=torch.float64),
+        math.log(alpha / sigma),
+    )
     for _ in range(100):
         middle = (low + high) / 2
         low, high = (middle, high) if subject.facts.log_snr(middle) > goal else (low, middle)

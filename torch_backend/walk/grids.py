@@ -105,9 +105,7 @@ GRIDS: dict[str, Grid | MeasuredGrid] = {
 ``MeasuredGrid(f)`` for times that are equidistant in ``f(log_snr)``."""
 
 
-def time_grid(
-    name: str, steps: int, t_max: float, t_min: float, log_snr: LogSNR | None = None
-) -> list[float]:
+def time_grid(name: str, steps: int, t_max: float, t_min: float, log_snr: LogSNR | None = None) -> list[float]:
     """The ``steps + 1`` forward diffusion times of a named grid, from exactly ``t_max`` down to exactly ``t_min``.
 
     ``log_snr(t)`` is asked for by grids that are measured in it. Raises ValueError for a name that is not in

@@ -12,6 +12,10 @@ PLAUSIBLE = (0.3, 3.0)
 """The root mean square that a first output may have. On the prior the state is noise, and the best eps has 1. The best
 velocity of flow matching is z - E[x_0] there, which has at most 1.42 for data in [-1, 1]."""
 
+JUDGED = ("eps", "v", "velocity")
+"""Outputs that have about the size of noise on the prior. A score has that of noise over sigma, and the best x_0 of a
+process that forgets the data is their mean."""
+
 ENTRIES = 16
 """Outputs of fewer numbers are not judged: 16 draws of N(0, 1) lie outside ``PLAUSIBLE`` once in a million times, 8 of
 them once in 2,000."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch_backend.scheme import Scheme, SchemeFacts, facts_of
 from torch_backend.walk.grids import START, is_count, time_grid
 from torch_backend.walk.loop import Callback, Ending, Generators, Network, Progress, integrate, normal, step_to_no_noise
-from torch_backend.walk.prior_check import root_mean_square, warn_unless_plausible
+from torch_backend.walk.prior_check import JUDGED, root_mean_square, warn_unless_plausible
 from torch_backend.walk.table import priming_row, tabulate_scheme
 from torch_backend.walk.validation import check_times, usable_device, without_zero
 
@@ -95,7 +95,7 @@ class _FirstOutput:
 
     def judge(self, t: float, facts: SchemeFacts) -> None:
         """Warn the caller of ``sample`` where the first output, at time t, does not have the size that it should."""
-        if self.size is not None:
+        if self.size is not None and facts.network in JUDGED:
             warn_unless_plausible(self.size, self.entries, t, facts.t_max, facts.spec, stacklevel=4)
 
 

@@ -44,11 +44,11 @@ def tabulate(
         if lower_order_final:
             known, read = (min(known, left + 2), (min(left, history),)) if mends else (min(known, left), ())
         alike.setdefault((known, *read), []).append(i)
-    grid, rows = torch.tensor(walk, dtype=torch.float64, device="cpu"), {}
-    for (known, *read), steps in alike.items():
+    grid, rows = torch.tensor(walk, dtype=torch.float64, device="cpu"), dict[int, Tensor]()
+    for (known, *later), steps in alike.items():
         places = torch.tensor(steps)
         past = ([grid[places - 1 - j] for j in range(known)],) if history else ()
-        found = coefficients(grid[places], grid[places + 1], *past, *read)
+        found = coefficients(grid[places], grid[places + 1], *past, *later)
         rows.update(zip(steps, found, strict=True))
     table = torch.stack([rows[i] for i in range(count)]) if rows else torch.zeros(0, 0, dtype=torch.float64)
     for i, j in (~table.isfinite()).nonzero().tolist():

@@ -109,8 +109,8 @@ class _Coefficients:
         needed = needed_functions([*self.users, *(f(t) for f in self.shared)], self.definitions, 2)
         for f in self.integrals:
             if f in needed:
-                function, bodies = self._integral(f)
-                out.append(function)
+                made, bodies = self._integral(f)
+                out += made
                 printed += bodies
         if self.ordered:
             made, bodies = self._ordered_exponential()
@@ -142,28 +142,40 @@ class _Coefficients:
         function = SourceFunction(name, docstring, tuple(lines), "Tensor")
         return [function], [*at_t, *(self.definitions[g].body for g in chain)]
 
-    def _printer(self, called_with: tuple[sympy.Symbol, ...] = (), ends: tuple[sympy.Expr, ...] = (t, s)) -> SourcePrinter:
+    def _printer(
+        self, called_with: tuple[sympy.Symbol, ...] = (), ends: tuple[sympy.Expr, ...] = (t, s)
+    ) -> SourcePrinter:
         return SourcePrinter(self.numbers, called_with, ends, self.tail.passed)
 
-    def _integral(self, f: sympy.Function) -> tuple[SourceFunction, list[sympy.Expr]]:
-        """An integral over a time, by the rule in log u; it computes its own functions of u."""
+    def _integral(self, f: sympy.Function) -> tuple[list[SourceFunction], list[sympy.Expr]]:
+        """The density of an integral over a time, in log u, and the function that integrates it."""
         body = self.definitions[f].body
         chain = needed_functions([body], self.definitions, 1)
-        printer = self._printer((t,))
+        printer, passed = self._printer((t,)), self.tail.passed
+        density = [line for g in chain for line in assignment_lines(str(g), self.definitions[g].body, printer)]
+        density.append(f"return t * ({printer.doprint(body.xreplace({u: t}))})")
         lines = [
-            "panels = max(1, math.ceil(float(width.abs().max()) / 2))",
-            "nodes, weights = _nodes(width)",
-            "panel = torch.arange(panels, dtype=width.dtype, device=width.device).reshape(-1, 1, *[1] * width.dim())",
-            "t = s * torch.exp(width * (panel + nodes) / panels)",
+            f"pieces = partial(_sum_over_panels, lambda t: _{f}_density(t{passed}))",
+            "if width.dim() == torch.as_tensor(s).dim():",
+            "    return pieces(s, width)",
+            "ends = s * torch.exp(width)",
+            "return torch.cat((pieces(s, width[:1]), pieces(ends[:-1], width.diff(dim=0)))).cumsum(0)",
         ]
-        lines += [line for g in chain for line in assignment_lines(str(g), self.definitions[g].body, printer)]
-        lines.append(f"return (width / panels * weights * t * ({printer.doprint(body.xreplace({u: t}))})).sum((0, 1))")
-        docstring = f"{f}: an integral from times s to s e**width, by the rule in log u on panels of a factor e**2."
-        declared = f"_{f}(s: Tensor | float, width: Tensor{self.tail.declared})"
-        return SourceFunction(declared, docstring, tuple(lines), "Tensor"), [
-            body,
-            *(self.definitions[g].body for g in chain),
-        ]
+        docstring = (
+            f"{f}: an integral from times s to s e**width. Where width has one dimension more than s, it is summed "
+            "along the first: from one node of a rule to the next, or from one step to the next."
+        )
+        return [
+            SourceFunction(
+                f"_{f}_density(t: Tensor{self.tail.declared})",
+                f"The density of {f} in log t.",
+                tuple(density),
+                "Tensor",
+            ),
+            SourceFunction(
+                f"_{f}(s: Tensor | float, width: Tensor{self.tail.declared})", docstring, tuple(lines), "Tensor"
+            ),
+        ], [body, *(self.definitions[g].body for g in chain)]
 
     def _at(self, helper: str) -> tuple[SourceFunction, list[sympy.Expr]]:
         """The functions of one time that ``helper`` returns, with what they need before them."""
@@ -177,7 +189,8 @@ class _Coefficients:
         own = [f for f in chain if f not in known]
         lines += [line for f in own for line in assignment_lines(str(f), self.definitions[f].body, printer)]
         lines += return_lines([str(f) for f in functions])
-        function = SourceFunction(f"{helper}(t: Tensor{self.tail.declared})", f"{joined_names(functions)} at times t.", tuple(lines))
+        signature, docstring = f"{helper}(t: Tensor{self.tail.declared})", f"{joined_names(functions)} at times t."
+        function = SourceFunction(signature, docstring, tuple(lines), self._type_of([f(t) for f in functions]))
         return function, [self.definitions[f].body for f in own]
 
     def _advance(self) -> SourceFunction:
@@ -201,7 +214,13 @@ class _Coefficients:
             f"{helper}({PAIR}{self.tail.declared})",
             f"{joined_names(functions)} for steps from t to s = t - h.",
             (*lines, *self._assignments(own, [bodies[f] for f in own]), *return_lines([str(f) for f in functions])),
+            self._type_of([f(t, s) for f in functions]),
         )
+
+    def _type_of(self, results: Expressions) -> str:
+        """The type of a tuple of these values: what is the same at all times is a number, not a tensor."""
+        constant = [all(c.func in self.numbers for c in e.atoms(AppliedUndef)) for e in results]
+        return "tuple[Any, ...]" if any(constant) else "tuple[Tensor, ...]"
 
     def _assignments(self, names: Sequence[sympy.Function], bodies: Expressions) -> list[str]:
         """Lines that compute functions of (t, s), and before them what they need at t and s."""
@@ -232,6 +251,7 @@ class _Coefficients:
             f"_integrands(u: Tensor, s: Tensor, h: Tensor{self.tail.declared})",
             f"The integrands of {joined_names(names)} at u = s + h, between s and t.",
             tuple(lines),
+            self._type_of(self.integrands),
         )
 
     def _table(self) -> SourceFunction:
@@ -249,9 +269,12 @@ class _Coefficients:
         lines += self._block(ahead)
         if behind:
             lines += ["if past:", "    p1 = past[0]", *(f"    {line}" for line in self._block(behind)), "else:"]
-            lines.append("    " + " = ".join(behind) + " = 0.0")
+            lines.append("    " + " = ".join(behind) + " = torch.zeros_like(t)")
         lines += stacked_lines(list(program.coefficients))
-        docstring = "The coefficients of steps from t to s, of any one shape, along a last dimension in the order of COEFFICIENTS."
+        docstring = (
+            "The coefficients of steps from t to s, times of one shape, along a last dimension in the order of "
+            "COEFFICIENTS, in float64."
+        )
         past, as_tensors = "", ["t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))"]
         if program.history:
             past = ", past: Sequence[Tensor] = ()"
@@ -267,7 +290,9 @@ class _Coefficients:
         if table := table_of(program):
             past += ", B: Tensor | Sequence[Sequence[float]] = B"
             docstring += " B: its rows, constant in a step, along the last two dimensions."
-            as_tensors.append(f"{unpacking_target(map(str, table))} = torch.as_tensor(B, dtype=torch.float64).flatten(-2).unbind(-1)")
+            as_tensors.append(
+                f"{unpacking_target(map(str, table))} = torch.as_tensor(B, dtype=torch.float64).flatten(-2).unbind(-1)"
+            )
         return SourceFunction(f"coefficients(t: Tensor, s: Tensor{past})", docstring, (*as_tensors, *lines), "Tensor")
 
     def _block(self, coefficients: Mapping[str, sympy.Expr]) -> list[str]:
@@ -302,7 +327,11 @@ class _Coefficients:
         return lines
 
     def _fetch_between(
-        self, expressions: Expressions, pair: tuple[sympy.Expr, ...], arguments: str, ends: tuple[sympy.Expr, ...] = (t, s)
+        self,
+        expressions: Expressions,
+        pair: tuple[sympy.Expr, ...],
+        arguments: str,
+        ends: tuple[sympy.Expr, ...] = (t, s),
     ) -> list[str]:
         """Lines that unpack the functions of a pair of times that the expressions call, "_" for those that they do not.
 
@@ -318,7 +347,7 @@ class _Coefficients:
 
 
 def _split(helper: str, functions: Sequence[sympy.Function], integrated: Set[sympy.Function]) -> Helpers:
-    """``functions`` under the name of the helper that returns them, those that cost a quadrature under one of their own."""
+    """``functions`` by the name of the helper that returns them; those that cost a quadrature have one of their own."""
     plain = [f for f in functions if f not in integrated]
     helpers = {helper: plain, f"{helper}_by_quadrature": [f for f in functions if f in integrated]}
     return {name: fs for name, fs in helpers.items() if fs}

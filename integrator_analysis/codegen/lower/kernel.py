@@ -28,7 +28,10 @@ def lower_kernel(
 ) -> tuple[tuple[str, ...], tuple[sympy.Expr, ...]]:
     """Lines of torch that compute and return ``functions`` of t, and the expressions printed in them."""
     definitions = process.definitions
-    chain, numbers = needed_functions([f(t) for f in functions], definitions, 1), numbers_of(definitions, process.parameters)
+    chain, numbers = (
+        needed_functions([f(t) for f in functions], definitions, 1),
+        numbers_of(definitions, process.parameters),
+    )
     printer = SourcePrinter(numbers, (t,))
     lines = [line for f in chain for line in assignment_lines(str(f), definitions[f].body, printer)]
     results = [f"torch.full_like(t, {f})" if f in numbers else str(f) for f in functions]

@@ -48,7 +48,7 @@ class SourceFunction:
     signature: str
     docstring: str
     lines: tuple[str, ...]
-    result: str = "tuple[Tensor | float, ...]"
+    result: str = "tuple[Tensor, ...]"
 
     @property
     def docstring_lines(self) -> list[str]:
@@ -71,9 +71,7 @@ Helpers = Mapping[str, Sequence[sympy.Function]]
 """Functions of the generated module by name, each with the functions of time that it returns the values of."""
 
 
-def fetch_lines(
-    helpers: Helpers, expressions: Expressions, times: Sequence[sympy.Symbol], tail: Tail
-) -> list[str]:
+def fetch_lines(helpers: Helpers, expressions: Expressions, times: Sequence[sympy.Symbol], tail: Tail) -> list[str]:
     """Lines that unpack ``helper(time)`` into f_time, for each time at which the expressions call one of its f."""
     lines = []
     for time in times:

@@ -39,6 +39,7 @@ def _derived_facts(bench: Bench) -> dict[str, Any]:
         "NOISES": len(program.noises),
         "T_MAX": process.t_max,
         "T_MIN": process.t_min,
+        "NETWORK": process.network,
         "GRID": process.grid_for(bench.properties.order),
         "PRIOR_STD": tuple(np.sqrt(np.diag(bench.prior_covariance)).tolist()),
         "COEFFICIENTS": tuple(bench.properties.network_program.coefficients),

@@ -213,9 +213,7 @@ def test_t_min_is_where_samplers_stop_unless_told_and_not_a_bound() -> None:
 
 def test_a_step_from_where_there_is_no_signal_left() -> None:
     """alpha = 0 at the end of rectified flow, so x_0 over alpha is no start; its velocity is."""
-    message = (
-        r"coefficient 2 of step 0, from time 1.0 to 0.5, is inf; the scheme has no such step, take other"
-    )
+    message = r"coefficient 2 of step 0, from time 1.0 to 0.5, is inf; the scheme has no such step, take other"
     with pytest.raises(ValueError, match=message):
         ia.derive("flow/DDIM").to_torch().table([1.0, 0.5])
     assert ia.derive("flow/conjugate(predict=velocity)").to_torch().table([1.0, 0.5]).tolist() == [[-0.5]]

@@ -1,6 +1,5 @@
 """Time grids by name: their ends, what they are equidistant in, and what is refused."""
 
-import math
 from itertools import pairwise
 
 import numpy as np
