@@ -150,16 +150,17 @@ class MixtureProblem:
 
         return field
 
-    def _split(self, time: mpmath.mpf, precision: int) -> tuple[list[mpmath.mpf], list[mpmath.mpf]]:
-        """Return Psi_1(t) and Sigma(t), row by row, kept: derivatives by z ask for the same time at every point."""
-        if (time, precision) not in self._splits:
-            values, k = self._kernel(time), len(self.process.blocks)
-            self._splits[time, precision] = values[:k], values[k:]
-        return self._splits[time, precision]
-
     @cached_property
-    def _splits(self) -> dict[tuple[mpmath.mpf, int], tuple[list[mpmath.mpf], list[mpmath.mpf]]]:
-        return {}
+    def _split(self) -> Callable[[mpmath.mpf, int], tuple[list[mpmath.mpf], list[mpmath.mpf]]]:
+        """Return (time, precision) -> Psi_1(t) and Sigma(t), row by row, kept: derivatives by z ask for one time."""
+        k = len(self.process.blocks)
+
+        @cache
+        def split(time: mpmath.mpf, precision: int) -> tuple[list[mpmath.mpf], list[mpmath.mpf]]:
+            values = self._kernel(time)  # at mpmath's working precision, which ``precision`` is
+            return values[:k], values[k:]
+
+        return split
 
     def marginals(self, time: float) -> list[tuple[float, np.ndarray, np.ndarray]]:
         """Return (weight, mean (k), covariance (k, k)) of each component of the law of z_time."""
