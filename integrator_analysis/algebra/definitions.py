@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import sympy
 from sympy.core.function import AppliedUndef, UndefinedFunction
@@ -64,7 +65,15 @@ class Definitions(Mapping[UndefinedFunction, Definition]):
 
         Integrals and ordered exponentials stay what they are.
         """
-        closed = {f for f, d in self.entries.items() if not d.integral and d.generator is None}
-        while calls := [c for c in expression.atoms(AppliedUndef) if c.func in closed]:
-            expression = expression.xreplace({c: self.entries[c.func](*c.args) for c in calls})
-        return expression.xreplace({h: t - s})
+        if expression not in self._resolved:
+            closed = {f for f, d in self.entries.items() if not d.integral and d.generator is None}
+            found = expression
+            while calls := [c for c in found.atoms(AppliedUndef) if c.func in closed]:
+                found = found.xreplace({c: self.entries[c.func](*c.args) for c in calls})
+            self._resolved[expression] = found.xreplace({h: t - s})
+        return self._resolved[expression]
+
+    @cached_property
+    def _resolved(self) -> dict[sympy.Expr, sympy.Expr]:
+        """What has been resolved: expansions to growing orders ask for the same functions again."""
+        return {}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 
 import mpmath
@@ -87,7 +87,7 @@ class MixtureProblem:
     def _components(self, time: mpmath.mpf, precision: int) -> list[_Component]:
         """Return the components of the law at ``time``, kept: numerical derivatives ask for the same times again."""
         if (time, precision) not in self._known:
-            psi, sigma = self._split(time)
+            psi, sigma = self._split(time, precision)
             k = len(psi)
             found = []
             for mean, variance, weight in zip(self.means, self.variances, self.weights, strict=True):
@@ -105,7 +105,7 @@ class MixtureProblem:
 
     def eps(self, z: Sequence[mpmath.mpf], time: mpmath.mpf) -> list[mpmath.mpf]:
         """Return eps = -L^T s, with the triangular Cholesky factor L of Sigma(t)."""
-        _, sigma = self._split(time)
+        _, sigma = self._split(time, mpmath.mp.prec)
         score = self.score(z, time)
         if len(score) == 1:
             return [-mpmath.sqrt(sigma[0]) * score[0]]
@@ -138,19 +138,29 @@ class MixtureProblem:
             entries = [*(-inverse * chosen.c_skip), *(-inverse)]
         values = function(entries, (t,), table, parameters, "mpmath")
 
+        @cache
+        def matrices(time: mpmath.mpf, precision: int) -> list[mpmath.mpf]:
+            return values(time)
+
         def field(z: Sequence[mpmath.mpf], time: mpmath.mpf) -> list[mpmath.mpf]:
-            found, score = values(time), self.score(z, time)
+            found, score = matrices(time, mpmath.mp.prec), self.score(z, time)
             return [
                 sum(found[i * k + j] * z[j] - found[k * k + i * k + j] * score[j] for j in range(k)) for i in range(k)
             ]
 
         return field
 
-    def _split(self, time: mpmath.mpf) -> tuple[list[mpmath.mpf], list[mpmath.mpf]]:
-        """Return Psi_1(t) and Sigma(t), row by row."""
-        values = self._kernel(time)
+    @cached_property
+    def _split(self) -> Callable[[mpmath.mpf, int], tuple[list[mpmath.mpf], list[mpmath.mpf]]]:
+        """Return (time, precision) -> Psi_1(t) and Sigma(t), row by row, kept: derivatives by z ask for one time."""
         k = len(self.process.blocks)
-        return values[:k], values[k:]
+
+        @cache
+        def split(time: mpmath.mpf, precision: int) -> tuple[list[mpmath.mpf], list[mpmath.mpf]]:
+            values = self._kernel(time)  # at mpmath's working precision, which ``precision`` is
+            return values[:k], values[k:]
+
+        return split
 
     def marginals(self, time: float) -> list[tuple[float, np.ndarray, np.ndarray]]:
         """Return (weight, mean (k), covariance (k, k)) of each component of the law of z_time."""
@@ -177,6 +187,12 @@ class MixtureProblem:
         shares = np.exp(np.array(logs) - top)  # relative to the largest, so that not all of them underflow far out
         return shares / shares.sum(axis=0), np.array(pulls)
 
+    @cached_property
+    def _drift_and_diffusion(self) -> Callable[[float], list[float]]:
+        """Return drift and diffusion as a function of time, entry by entry, in float64."""
+        process = self.process
+        return function([*process.drift, *process.diffusion], (t,), process.definitions, process.parameters)
+
     def solve(self, z: np.ndarray, start: float, ends: Sequence[float]) -> np.ndarray:
         """Solve the probability-flow ODE from z (n, k) at ``start`` to each of ``ends``, decreasing: (len(ends), n, k).
 
@@ -184,9 +200,7 @@ class MixtureProblem:
         """
         from scipy.integrate import solve_ivp
 
-        process, shape = self.process, z.shape
-        k = len(process.blocks)
-        values = function([*process.drift, *process.diffusion], (t,), process.definitions, process.parameters)
+        values, shape, k = self._drift_and_diffusion, z.shape, len(self.process.blocks)
 
         def slope(time: float, flat: np.ndarray) -> np.ndarray:
             state = flat.reshape(shape)
@@ -219,8 +233,7 @@ class MixtureProblem:
         """
         from scipy.integrate import solve_ivp
 
-        process, (n, k) = self.process, z.shape
-        values = function([*process.drift, *process.diffusion], (t,), process.definitions, process.parameters)
+        values, (n, k) = self._drift_and_diffusion, z.shape
 
         def slope(time: float, flat: np.ndarray) -> np.ndarray:
             state, tangent = flat[: n * k].reshape(n, k), flat[n * k :].reshape(n, k, k)

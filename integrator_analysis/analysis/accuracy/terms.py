@@ -89,12 +89,13 @@ class ErrorTerms:
         -1/6*d_xt velocity_x[velocity_x]
         1/6*d_x velocity_x[d_x velocity_x[velocity_x]]
         """
-        return {
-            block: tuple(
-                ErrorTerm(self._make_coefficient(found[d]), d) for d in sorted(found, key=lambda d: (d.degree, str(d)))
-            )
-            for block, found in self.sums.items()
-        }
+        return {block: self.first_terms(block, len(found)) for block, found in self.sums.items()}
+
+    def first_terms(self, block: str, count: int) -> tuple[ErrorTerm, ...]:
+        """Return the first ``count`` of the terms of ``block``, without making the others."""
+        found = self.sums[block]
+        first = sorted(found, key=lambda d: (d.degree, str(d)))[:count]
+        return tuple(ErrorTerm(self._make_coefficient(found[d]), d) for d in first)
 
     @cached_property
     def coefficients(self) -> Mapping[str, sympy.Expr]:
@@ -104,6 +105,20 @@ class ErrorTerms:
         is a sum of derivatives of f with factored coefficients.
         """
         return {block: self._make_expression(found) for block, found in self.sums.items()}
+
+    def coefficient_within(self, block: str, characters: int) -> sympy.Expr | None:
+        """Return ``coefficients[block]``, or None where it is written with more than ``characters`` characters.
+
+        A long sum, which would take a second to make and another to print, is then not made.
+        """
+        found = self.sums[block]
+        if not self.program.stochastic:
+            terms = len(self._project_to_numbers(found)[0])
+            # A sum that is not factored has a character for each term, and three between two terms.
+            if terms > FACTOR_TERMS and 4 * terms - 3 > characters:
+                return None
+        expression = self._make_expression(found)
+        return expression if len(str(expression)) <= characters else None
 
     def _make_expression(self, found: Sum) -> sympy.Expr:
         """Return a sum of differentials as one expression, blocks being numbers."""

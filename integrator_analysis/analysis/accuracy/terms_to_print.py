@@ -68,21 +68,22 @@ def errors_to_print(error: LocalError) -> Mapping[str, PrintedError]:
     x False 3 of 1160 (c_1, c_2, c_3)
     m False 3 of 649 (c_4, c_5)
     """
-    long = [block for block, expression in error.leading.items() if len(str(expression)) > WHOLE]
+    whole = {block: error.coefficient_within(block, WHOLE) for block in error.sums}
+    most = max(1, MOST_TERMS // max(1, sum(expression is None for expression in whole.values())))
     numbers = count(1)
     printed = {}
-    for block, expression in error.leading.items():
-        terms = error.terms[block]
-        if block not in long:
-            printed[block] = PrintedError(expression, (), len(terms))
+    for block, expression in whole.items():
+        total = len(error.sums[block])
+        if expression is not None:
+            printed[block] = PrintedError(expression, (), total)
             continue
         shown, named = [], []
-        for term in terms[: max(1, MOST_TERMS // len(long))]:
+        for term in error.first_terms(block, most):
             if len(str(term.coefficient)) > COEFFICIENT:
                 named.append(sympy.Symbol(f"c_{next(numbers)}"))
                 term = ErrorTerm(named[-1], term.differential)
             shown.append(term)
-        printed[block] = PrintedError(None, tuple(shown), len(terms), tuple(named))
+        printed[block] = PrintedError(None, tuple(shown), total, tuple(named))
     return printed
 
 

@@ -29,8 +29,8 @@ for name in sys.argv[1:]:
     assert (folder / file).read_bytes() == text.encode(), name
 """
 NAMES = [
-    *("vp", "vp_cosine", "psld", "vp/DPM-Solver++3M", "vp/UniPC-2", "vp/SDE-DPM-Solver++2M", "psld/anchored-DDIM"),
-    *("psld/RVV", "psld/SPS-2M", "psld/lambda-DDIM-II", "psld/COBA-whole", "cld/SSCS"),
+    *("vp", "vp_cosine", "psld", "vp/DDIM", "vp/DPM-Solver++3M", "vp/UniPC-2", "vp/SDE-DPM-Solver++2M", "cld/SSCS"),
+    *("psld/anchored-DDIM", "psld/RVV", "psld/SPS-2M", "psld/DEIS-tAB1", "psld/lambda-DDIM-II", "psld/COBA-whole"),
 ]
 
 

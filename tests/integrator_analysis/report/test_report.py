@@ -21,6 +21,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("report") / "reports"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "DIGITS_SAMPLES", 16)
+        patch.setattr(build.os, "cpu_count", lambda: 1)  # two certificates are made sooner than two processes start
         patch.setattr("integrator_analysis.report.pictures.stability.POINTS", 6)
         patch.setattr("integrator_analysis.report.pictures.global_error.GLOBAL_STEPS", (16, 32, 64))
         assert build.build_report(output, Console(quiet=True), SPECS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -41,17 +40,23 @@ CASES = {
 
 
 @pytest.mark.parametrize("spec", CASES)
-def test_the_example_of_a_file_runs_beside_it(spec: str, tmp_path: Path) -> None:
+def test_the_example_of_a_file_runs_beside_it(spec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     form, before, after = CASES[spec]
     path = ia.derive(spec).export(tmp_path / "my_sampler.py", format=form)
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")), clean=False) or ""
     assert len(docstring.partition("\nExported by")[0].splitlines()) <= 40
     example = example_in(docstring)
     assert "from my_sampler import" in example
-    done = subprocess.run(
-        [sys.executable, "-c", f"{before}\n{example}\n{after}"], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    # As a script beside the file would, but in this process, which has torch and diffusers already.
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_sampler", raising=False)
+    names: dict[str, object] = {"__name__": "__main__"}
+    try:
+        exec(f"{before}\n{example}\n{after}", names)
+        assert Path(sys.modules["my_sampler"].__file__ or "") == path
+    finally:
+        sys.modules.pop("my_sampler", None)
 
 
 def test_a_name_that_python_cannot_import_is_not_in_the_example(tmp_path: Path) -> None:

@@ -304,3 +304,14 @@ def test_the_named_schemes_are_these_words() -> None:
     ]:
         named, spelled = ia.derive(f"psld/{name}"), ia.derive(f"psld/{word}({policy})")
         assert named.program.statements == spelled.program.statements
+
+
+@pytest.mark.parametrize("spec", ["vp/DDIM", "vp/DPM-Solver-3", "psld/RVV", "psld/DPM-Solver++2M", "psld/EM"])
+def test_a_coefficient_is_given_whole_where_its_text_is_short(spec: str) -> None:
+    """The judgement by the number of terms, which spares the text of a long sum, is that by the text."""
+    error = ia.derive(spec).local_error
+    for block, expression in error.coefficients.items():
+        length = len(str(expression))
+        assert error.coefficient_within(block, length) == expression
+        assert [error.coefficient_within(block, n) for n in (length - 1, length // 2, 0)] == [None] * 3
+        assert error.first_terms(block, 2) == error.terms[block][:2]
