@@ -51,7 +51,11 @@ class _Place:
             yield from ast.walk(statement)
 
     def names(self) -> Iterator[ast.Name]:
-        return (n for n in self.nodes() if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load))
+        """Names whose values are read; not those of modules, nor of tensors that are asked for their dtype."""
+        asked = {id(n.value) for n in self.nodes() if isinstance(n, ast.Attribute)}
+        return (
+            n for n in self.nodes() if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load) and id(n) not in asked
+        )
 
     def calls(self, name: str) -> Iterator[ast.Call]:
         return (
@@ -92,7 +96,8 @@ def _factor(place: _Place) -> Iterator[_Edit]:
     for value in _assigned(place):
         yield value, f"{FACTOR} * ({ast.unparse(value)})"
     if place.name == "":
-        yield from ((n, repr(_value(n) * FACTOR)) for n in _numbers_of("RULE", place))
+        for rule in ("RULE", "PANEL_RULE"):
+            yield from ((n, repr(_value(n) * FACTOR)) for n in _numbers_of(rule, place))
 
 
 def _exponent(place: _Place) -> Iterator[_Edit]:
@@ -232,7 +237,7 @@ def _float32(place: _Place) -> Iterator[_Edit]:
             yield name, "c.float().double()"
     for node in place.nodes():
         if isinstance(node, ast.Return) and node.value is not None and place.name == "coefficients":
-            yield node.value, f"tuple(torch.tensor({ast.unparse(node.value)}, dtype=torch.float32).tolist())"
+            yield node.value, f"{ast.unparse(node.value)}.float().double()"
 
 
 KINDS: dict[str, Callable[[_Place], Iterator[_Edit]]] = {

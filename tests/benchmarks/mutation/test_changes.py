@@ -115,7 +115,7 @@ def _slopes(t):
 
 
 def coefficients(t, s):
-    return (t - s,)
+    return torch.stack([t - s], -1)
 
 
 def step(z, t, s, c, network, noise=None):
@@ -191,7 +191,7 @@ def edited(spec: str, old: str, new: str) -> str:
 
 
 FOUND = {
-    "log-SNR": ("vp/DDIM", "-math.log(ratio)", "math.log(ratio)", "log_snr"),
+    "log-SNR": ("vp/DDIM", "-torch.log(ratio)", "torch.log(ratio)", "log_snr"),
     "start of a walk": (
         "vp/UniPC-2",
         "mend_11 * mend_line * psi_0_xx_p1_t",

@@ -27,8 +27,8 @@ FAULTS = {
     ),
     "order of a final step": (
         "vp/DPM-Solver++3M",
-        "past, left = walk[max(0, i - history) : i][::-1], len(walk) - 2 - i",
-        "past, left = walk[max(0, i - history) : i][::-1], len(walk) - 1 - i",
+        "known, left = min(i, history), count - 1 - i",
+        "known, left = min(i, history), count - i",
     ),
     "wrong device": ("vp/DDIM", "self.timesteps = self.timesteps.to(usable_device(device))", "usable_device(device)"),
     "dtype of the result": ("vp/DDIM", "after.to(sample.dtype), x_0.to(sample.dtype)", "after, x_0"),
