@@ -5,7 +5,7 @@ Knows network programs; shares no code with the generated source, so that each c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -17,10 +17,11 @@ from sympy.core.function import AppliedUndef
 from integrator_analysis.algebra.numeric import function
 from integrator_analysis.algebra.symbols import PAST, s, t, u
 from integrator_analysis.inputs import InputError
+from integrator_analysis.program.mending import mending_coefficients
 from integrator_analysis.program.network_program import NetworkProgram
 from integrator_analysis.program.statements import Quadrature, advance
 
-__all__ = ["CoefficientTable", "check_times"]
+__all__ = ["CoefficientTable", "check_times", "walk_pasts"]
 
 
 def check_times(times: Sequence[float], t_max: float = np.inf) -> np.ndarray:
@@ -39,6 +40,22 @@ def check_times(times: Sequence[float], t_max: float = np.inf) -> np.ndarray:
             f"times must decrease strictly, but times[{i}] = {grid[i]:g} and times[{i + 1}] = {grid[i + 1]:g}"
         )
     return grid
+
+
+def walk_pasts(
+    program: NetworkProgram, grid: Sequence[float], lowered: bool = False, to_zero: bool = False
+) -> Iterator[tuple[list[float], int | None]]:
+    """Yield the ``past`` and ``read`` of a CoefficientTable's row for each step of a walk down ``grid``.
+
+    With ``lowered`` final orders a step reads at most as many earlier outputs as steps follow it, where ``to_zero`` the
+    one to no noise too. The mending of a predictor-corrector, which corrects the step before, reads one more of them.
+    """
+    for i in range(len(grid) - 1):
+        past, left = list(grid[:i][::-1]), len(grid) - 2 - i + to_zero
+        if not lowered:
+            yield past, None
+        else:
+            yield (past[: left + 2], left) if program.cycle else (past[:left], None)
 
 
 class CoefficientTable:
@@ -62,12 +79,20 @@ class CoefficientTable:
         ]
         if advance in definitions:
             self._advance = function([advance(t, s)], (t, s), definitions, parameters, backend)
+        self._mending = mending_coefficients(program)
 
-    def __call__(self, start: float, end: float, past: Sequence[float] = ()) -> list:
+    def __call__(self, start: float, end: float, past: Sequence[float] = (), read: int | None = None) -> list:
         """Return the coefficients of the step from ``start`` to ``end``, in the order of ``names``.
 
         ``past`` are the times at which earlier steps started, newest first; a multistep method reads the first few.
+        ``read``: the step reads no more of them than that; the mending of a predictor-corrector reads all of ``past``.
         """
+        if read is not None and read < len(past):
+            fewer = self(start, end, past[:read])
+            if self._mending is None:
+                return fewer
+            pairs = zip(self._mending.mends, self(start, end, past), fewer, strict=True)
+            return [whole if mends else other for mends, whole, other in pairs]
         key = (start, end, *past[: self.program.history])
         if key not in self._known:
             self._known[key] = self._compute(start, end, key[2:])

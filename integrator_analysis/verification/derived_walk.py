@@ -1,0 +1,175 @@
+"""The walk that a user receives, as derived: its times, its steps from the symbols, its ending, what it may be off by.
+
+Knows network programs, time grids by name, and the rules of default walks; runs no generated source. A walk is the
+steps on the process's default grid, with lower final orders as by default, and a step to no noise at the end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from integrator_analysis.analysis.coefficients import CoefficientTable, walk_pasts
+from integrator_analysis.analysis.gaussian import AffineMap, affine_step
+from integrator_analysis.processes import Process
+from integrator_analysis.program.given_table import table_of
+from integrator_analysis.program.network_program import NetworkProgram
+from integrator_analysis.properties import Properties
+from integrator_analysis.verification.exact_mixture import weights_of_data
+
+__all__ = ["DefaultWalk", "WalkEnds", "default_walk", "follow_walk", "why_no_walk"]
+
+Linearised = Callable[[float, np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""(time, z (n, k)) -> a network's Jacobian (n, k, k) at the states, and its output there (n, k)."""
+
+
+@dataclass(frozen=True)
+class DefaultWalk:
+    """The times of a default walk, the last of them 0; whether its final orders are lowered; its evaluations."""
+
+    times: tuple[float, ...]
+    lowered: bool
+    evaluations: int
+    grid: str
+
+    @property
+    def steps(self) -> int:
+        """How many steps it has, the one to no noise included."""
+        return len(self.times) - 1
+
+
+@dataclass(frozen=True)
+class WalkEnds:
+    """Positions (n) at the end of a walk as derived, and how far each may be off where every step is within bounds."""
+
+    position: np.ndarray
+    bound: np.ndarray
+
+
+def why_no_walk(properties: Properties) -> str | None:
+    """Why a scheme has no default walk that ends at no noise, in a few words; None where it has one."""
+    if len(table_of(properties.network_program)):
+        return "a scheme that takes a B for every step"
+    if weights_of_data(properties.process) is None:
+        return "a network whose output does not tell x_0"
+    return None
+
+
+def default_walk(properties: Properties, most: int) -> DefaultWalk | None:
+    """The longest default walk of at most ``most`` evaluations; None where it would have no step of the scheme.
+
+    The step to no noise costs one evaluation, and the start of a scheme that needs a past those of one step more.
+    """
+    from torch_backend.walk.grids import time_grid
+    from torch_backend.walk.table import FEW_STEPS
+
+    program, process, each = properties.network_program, properties.process, properties.nfe_per_step
+    before = each if program.primed else 0
+    full = (most - 1 - before) // each
+    if full < 1:
+        return None
+    grid, first = process.grid_for(properties.order), _first_time(properties.table)
+    times = time_grid(grid, full, first, process.t_min, lambda time: _log_snr(process, time))
+    lowered = bool(program.history) and not program.primed and (bool(program.cycle) or full + 1 < FEW_STEPS)
+    return DefaultWalk((*times, 0.0), lowered, before + full * each + 1, grid)
+
+
+def _first_time(table: CoefficientTable) -> float:
+    """t_max, or the later start of walks where a step from t_max has coefficients that are not finite."""
+    from torch_backend.walk.grids import START
+
+    process = table.program.process
+    try:
+        with np.errstate(all="ignore"):
+            row = table(process.t_max, (process.t_max + process.t_min) / 2)
+    except ArithmeticError:
+        return START * process.t_max
+    return process.t_max if all(np.isfinite(complex(value)) for value in row) else START * process.t_max
+
+
+def _log_snr(process: Process, time: float) -> float:
+    psi, covariance = process.mean(time)[:, 0], process.covariance(time)
+    signal = float(psi @ np.linalg.solve(covariance, psi))
+    return math.log(signal) / 2 if signal else -math.inf
+
+
+def follow_walk(
+    table: CoefficientTable,
+    walk: DefaultWalk,
+    network: Linearised,
+    z: np.ndarray,
+    noise: np.ndarray,
+    tolerances: Sequence[float],
+) -> WalkEnds:
+    """Follow the states z (n, k) down a walk, with ``noise`` (steps, noises, n) for its steps but the one to no noise.
+
+    ``tolerances``: how far a step's map may be off, relative to the sizes of what its entries are sums of, and the
+    weights of the predicted x_0, relative to the largest. What each may change is carried to the end by the tangent
+    maps of the steps that follow. To first order the sum bounds how far a walk of such steps can be off.
+    """
+    program, n = table.program, len(z)
+    off_by, ending_off_by = tolerances
+    state = np.hstack([z, np.zeros((n, z.shape[1] * program.history))])
+    grid, maps, errors = list(walk.times[:-1]), [], []
+
+    def take(start: float, end: float, past: Sequence[float], read: int | None, draws: np.ndarray) -> np.ndarray:
+        at = np.hstack([state, draws.T])
+        step, sizes = _linearise_step(table, start, end, past, read, network, at)
+        unit = np.maximum(1.0, np.maximum(sizes.matrix.max(axis=-1), sizes.offset))
+        maps.append(step.matrix)
+        errors.append(off_by * unit * (np.abs(at).sum(axis=-1, keepdims=True) + 1))
+        moved = (step.matrix @ state[..., None])[..., 0] + step.offset
+        return np.asarray(moved + (step.noise @ draws.T[..., None])[..., 0])
+
+    if program.primed:
+        state = take(grid[0], grid[0], (), None, np.zeros_like(noise[0]))
+    pasts = walk_pasts(program, grid, walk.lowered, to_zero=True)
+    for (start, end), (past, read), draws in zip(pairwise(grid), pasts, noise, strict=True):
+        state = take(start, end, past, read, draws)
+    z = state[:, : z.shape[1]]
+    position, row, error = _end_walk(program, grid[-1], network, z, ending_off_by)
+    row = np.pad(row, ((0, 0), (0, state.shape[1] - row.shape[1])))
+    bound = error
+    for matrix, made in zip(maps[::-1], errors[::-1], strict=True):
+        bound = bound + (np.abs(row) * made).sum(axis=-1)
+        row = (row[:, None] @ matrix)[:, 0]
+    return WalkEnds(position, bound)
+
+
+def _linearise_step(
+    table: CoefficientTable,
+    start: float,
+    end: float,
+    past: Sequence[float],
+    read: int | None,
+    network: Linearised,
+    at: np.ndarray,
+) -> tuple[AffineMap, AffineMap]:
+    """The affine map that a step is about the states, kept outputs and noise ``at``, and the sizes of its entries."""
+    used = []
+
+    def eps(time: float, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        jacobian, output = network(time, z)
+        used.append((jacobian, output - (jacobian @ z[..., None])[..., 0]))
+        return used[-1]
+
+    step = affine_step(table.program, table, start, end, eps, past, read=read, at=at)
+    again = iter(used)
+    sizes = affine_step(table.program, table, start, end, lambda time: next(again), past, sizes=True, read=read)
+    return step, sizes
+
+
+def _end_walk(
+    program: NetworkProgram, time: float, network: Linearised, z: np.ndarray, off_by: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The predicted x_0 (n) from z (n, k) at a time, its derivative by z (n, k), and what it may be off by (n)."""
+    weights_at = weights_of_data(program.process)
+    assert weights_at is not None, "why_no_walk tells"
+    weights, (jacobian, output) = weights_at(time), network(time, z)
+    a, b = np.split(weights, 2)
+    error = off_by * np.abs(weights).max() * (np.abs(z).sum(axis=-1) + np.abs(output).sum(axis=-1))
+    return z @ a + output @ b, a + (b @ jacobian), error
