@@ -15,11 +15,10 @@ import numpy as np
 
 from integrator_analysis.analysis.coefficients import CoefficientTable, walk_pasts
 from integrator_analysis.analysis.gaussian import AffineMap, affine_step
+from integrator_analysis.parametrisation.data_prediction import data_weights
 from integrator_analysis.processes import Process
 from integrator_analysis.program.given_table import table_of
-from integrator_analysis.program.network_program import NetworkProgram
 from integrator_analysis.properties import Properties
-from integrator_analysis.verification.exact_mixture import weights_of_data
 
 __all__ = ["DefaultWalk", "WalkEnds", "default_walk", "follow_walk", "why_no_walk"]
 
@@ -54,7 +53,7 @@ def why_no_walk(properties: Properties) -> str | None:
     """Why a scheme has no default walk that ends at no noise, in a few words; None where it has one."""
     if len(table_of(properties.network_program)):
         return "a scheme that takes a B for every step"
-    if weights_of_data(properties.process) is None:
+    if not data_weights(properties.process)[0]:
         return "a network whose output does not tell x_0"
     return None
 
@@ -101,15 +100,17 @@ def follow_walk(
     table: CoefficientTable,
     walk: DefaultWalk,
     network: Linearised,
+    ending: np.ndarray,
     z: np.ndarray,
     noise: np.ndarray,
-    tolerances: Sequence[float],
+    tolerances: tuple[float, float],
 ) -> WalkEnds:
     """Follow the states z (n, k) down a walk, with ``noise`` (steps, noises, n) for its steps but the one to no noise.
 
-    ``tolerances``: how far a step's map may be off, relative to the sizes of what its entries are sums of, and the
-    weights of the predicted x_0, relative to the largest. What each may change is carried to the end by the tangent
-    maps of the steps that follow. To first order the sum bounds how far a walk of such steps can be off.
+    ``ending``: the factors (2 k) of the state and of the output whose sum is the predicted x_0 at the end.
+    ``tolerances``: how far a step's map may be off, relative to the sizes of what its entries are sums of, and those
+    factors, relative to the largest. What each may change is carried to the end by the tangent maps of the steps that
+    follow. To first order the sum bounds how far a walk of such steps can be off.
     """
     program, n = table.program, len(z)
     off_by, ending_off_by = tolerances
@@ -131,13 +132,14 @@ def follow_walk(
     for (start, end), (past, read), draws in zip(pairwise(grid), pasts, noise, strict=True):
         state = take(start, end, past, read, draws)
     z = state[:, : z.shape[1]]
-    position, row, error = _end_walk(program, grid[-1], network, z, ending_off_by)
+    (jacobian, output), (a, b) = network(grid[-1], z), np.split(ending, 2)
+    bound = ending_off_by * np.abs(ending).max() * (np.abs(z).sum(axis=-1) + np.abs(output).sum(axis=-1))
+    row = a + b @ jacobian
     row = np.pad(row, ((0, 0), (0, state.shape[1] - row.shape[1])))
-    bound = error
     for matrix, made in zip(maps[::-1], errors[::-1], strict=True):
         bound = bound + (np.abs(row) * made).sum(axis=-1)
         row = (row[:, None] @ matrix)[:, 0]
-    return WalkEnds(position, bound)
+    return WalkEnds(z @ a + output @ b, bound)
 
 
 def _linearise_step(
@@ -161,15 +163,3 @@ def _linearise_step(
     again = iter(used)
     sizes = affine_step(table.program, table, start, end, lambda time: next(again), past, sizes=True, read=read)
     return step, sizes
-
-
-def _end_walk(
-    program: NetworkProgram, time: float, network: Linearised, z: np.ndarray, off_by: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The predicted x_0 (n) from z (n, k) at a time, its derivative by z (n, k), and what it may be off by (n)."""
-    weights_at = weights_of_data(program.process)
-    assert weights_at is not None, "why_no_walk tells"
-    weights, (jacobian, output) = weights_at(time), network(time, z)
-    a, b = np.split(weights, 2)
-    error = off_by * np.abs(weights).max() * (np.abs(z).sum(axis=-1) + np.abs(output).sum(axis=-1))
-    return z @ a + output @ b, a + (b @ jacobian), error

@@ -13,15 +13,15 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.integrate import solve_ivp
 
 from integrator_analysis.algebra.numeric import function
 from integrator_analysis.algebra.symbols import t
 from integrator_analysis.analysis.accuracy.problems import MixtureProblem
 from integrator_analysis.parametrisation.data_prediction import data_weights
 from integrator_analysis.parametrisation.prediction_conversion import network_from_eps
-from integrator_analysis.processes import Process
 
-__all__ = ["ExactMixture", "weights_of_data"]
+__all__ = ["ExactMixture"]
 
 TOLERANCE = 1e-9
 """Relative and absolute, of the flow's solution: walks are off by 1e-4 and more, and three digits of that are shown."""
@@ -78,7 +78,7 @@ class ExactMixture:
         if np.isfinite(skip).all() and np.isfinite(scale).all():
             return skip + scale @ bent, z @ skip.T + eps @ scale.T
         # A velocity at t = 1 of rectified flow, where z is noise: x_0 = a z + b n, and x_0 is the data's mean.
-        a, b = weights_of_data(self.problem.process)(time)
+        a, b = self.weights_of_data(time)
         return np.full((len(z), 1, 1), -a / b), (x_0[:, None] - a * z) / b
 
     def solve(self, z: np.ndarray, start: float) -> np.ndarray:
@@ -87,8 +87,6 @@ class ExactMixture:
         By scipy's DOP853. On one block in s = sigma/(alpha + sigma), along z/(alpha + sigma) = (1 - s) x_0 + s n, which
         every such process shares, whatever its clock: its velocity is E[n] - E[x_0]. On several in forward time.
         """
-        from scipy.integrate import solve_ivp
-
         process = self.problem.process
         if len(process.blocks) > 1:
             return self._solve_in_time(z, start)
@@ -102,8 +100,6 @@ class ExactMixture:
         return _ended(solve_ivp(slope, (sigma / (alpha + sigma), 0.0), first, "DOP853", rtol=TOLERANCE, atol=TOLERANCE))
 
     def _solve_in_time(self, z: np.ndarray, start: float) -> np.ndarray:
-        from scipy.integrate import solve_ivp
-
         problem, process, k = self.problem, self.problem.process, z.shape[1]
         matrices = [*process.kernel.in_time, process.drift, process.diffusion]
         entries = [entry for matrix in matrices for entry in matrix]
@@ -123,6 +119,17 @@ class ExactMixture:
 
         solved = solve_ivp(slope, (start, 0.0), z.ravel(), "DOP853", rtol=TOLERANCE, atol=TOLERANCE)
         return _ended(solved).reshape(-1, k)[:, 0]
+
+    @cached_property
+    def weights_of_data(self) -> Callable[[float], np.ndarray]:
+        """time -> (2 k): the factors of the state and of the network's output whose sum is the predicted x_0.
+
+        For processes whose networks tell x_0.
+        """
+        process = self.problem.process
+        entries, defined = data_weights(process)
+        values = function(list(entries), (t,), process.definitions.with_(defined), process.parameters)
+        return lambda time: np.array(values(time), dtype=float)
 
     @cached_property
     def _convert(self) -> Callable[[float], tuple[np.ndarray, np.ndarray]]:
@@ -154,15 +161,3 @@ def _ended(solved: Any) -> np.ndarray:
     if not solved.success:
         raise ArithmeticError(f"no reference solution: {solved.message}")
     return np.asarray(solved.y[:, -1])
-
-
-def weights_of_data(process: Process) -> Callable[[float], np.ndarray] | None:
-    """time -> (2 k): the factors of the state and of the network's output whose sum is the predicted x_0.
-
-    None where the output does not tell x_0.
-    """
-    entries, defined = data_weights(process)
-    if not entries:
-        return None
-    values = function(list(entries), (t,), process.definitions.with_(defined), process.parameters)
-    return lambda time: np.array(values(time), dtype=float)

@@ -127,7 +127,8 @@ def _linearise(bench: Bench, gaussian: int, time: float, z: np.ndarray) -> tuple
 def _derived_ends(bench: Bench, walk: DefaultWalk) -> WalkEnds:
     start = _start(bench, walk)
     network = partial(_linearise, bench, start.gaussian)
-    return follow_walk(bench.properties.table, walk, network, start.z, start.noise, TOLERANCES)
+    ending = _laws(bench)[1].weights_of_data(walk.times[-2])
+    return follow_walk(bench.properties.table, walk, network, ending, start.z, start.noise, TOLERANCES)
 
 
 def _measured_ends(bench: Bench, walk: DefaultWalk) -> tuple[np.ndarray, int]:
