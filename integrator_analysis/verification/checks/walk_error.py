@@ -75,14 +75,17 @@ def measure(bench: Bench) -> Iterator[Claim]:
 
 def _described(bench: Bench, made: dict[int, DefaultWalk], reason: str | None) -> dict[str, object]:
     """What the walks are, for the evidence: grid, first time, steps, evaluations; and what is not claimed, and why."""
-    missing = {}
-    if reason is not None:
-        missing = dict.fromkeys(("gaussian_walk", "mixture_walk"), f"{reason}: no walk ends at no noise by default")
-    elif bench.program.stochastic:
+    kinds = ("gaussian_walk",) if bench.program.stochastic else ("gaussian_walk", "mixture_walk")
+    missing: dict[str, str] = {}
+    if bench.program.stochastic:
         missing = {"mixture_walk": "a stochastic scheme: the probability flow is no reference of its paths"}
-    for most in EVALUATIONS:
-        if reason is None and most not in made:
-            missing[f"gaussian_walk[{most}]"] = "no step of the scheme in so few evaluations"
+    if reason is not None:
+        missing |= dict.fromkeys(kinds, f"{reason}: it has no walk to no noise by default")
+    else:
+        short = [most for most in EVALUATIONS if most not in made]
+        missing |= {
+            f"{kind}[{most}]": "too few evaluations for a step of the scheme" for most in short for kind in kinds
+        }
     walks = list(made.values())
     return {
         "grid": walks[0].grid if walks else None,
@@ -163,25 +166,29 @@ def _compare(bench: Bench, most: int, walk: DefaultWalk, ends: WalkEnds, found: 
     slack = ends.bound[:count] + ends.bound[0]
     error = max(error, _share(derived[1], measured[1], (slack * (2 * moved + slack)).sum()))
     mean, variance = GAUSSIAN
-    distances = [_distance(*moments) for moments in (derived, measured)]
+    distances = _distance(*derived), _distance(*measured)
     problem = f"N({mean}, {variance}), {text}; distance of the laws"
     yield Claim(f"gaussian_walk[{most}]", *distances, error, 1.0, problem)
     if count == len(found):
         return
     z = _start(bench, walk).z[count:]
     exact = bench.recall("flow", walk.times[0], find=lambda: _laws(bench)[1].solve(z, walk.times[0]))
-    errors = [float(np.sqrt(np.mean((end[count:] - exact) ** 2))) for end in (ends.position, found)]
+    errors = _rmse(ends.position[count:], exact), _rmse(found[count:], exact)
     error = _share(ends.position[count:], found[count:], ends.bound[count:])
     yield Claim(f"mixture_walk[{most}]", *errors, error, 1.0, f"mixture, {text}; RMSE to the flow's solution")
 
 
-def _share(derived: np.ndarray, measured: np.ndarray, bound: np.ndarray) -> float:
+def _share(derived: np.ndarray | float, measured: np.ndarray | float, bound: np.ndarray | float) -> float:
     """The largest distance in units of its bound; infinite where it is not a number, but none where neither is one.
 
     A walk that leaves the finite numbers, as derived and as measured, does what was derived.
     """
     lost = [not np.isfinite(values).all() for values in (derived, measured)]
     return (0.0 if all(lost) else np.inf) if any(lost) else float(np.max(np.abs(derived - measured) / bound))
+
+
+def _rmse(ends: np.ndarray, exact: np.ndarray) -> float:
+    return float(np.sqrt(np.mean((ends - exact) ** 2)))
 
 
 def _moments(ends: np.ndarray) -> tuple[float, float]:
