@@ -20,15 +20,18 @@ from integrator_analysis.processes import Process
 from integrator_analysis.program.given_table import table_of
 from integrator_analysis.properties import Properties
 
-__all__ = ["DefaultWalk", "WalkEnds", "default_walk", "follow_walk", "why_no_walk"]
+__all__ = ["Walk", "WalkEnds", "default_walk", "follow_walk", "why_no_walk"]
 
 Linearised = Callable[[float, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """(time, z (n, k)) -> a network's Jacobian (n, k, k) at the states, and its output there (n, k)."""
 
 
 @dataclass(frozen=True)
-class DefaultWalk:
-    """The times of a default walk, the last of them 0; whether its final orders are lowered; its evaluations."""
+class Walk:
+    """The times of a walk, of which the last may be 0; whether its final orders are lowered; its evaluations.
+
+    ``grid`` says in words which times they are.
+    """
 
     times: tuple[float, ...]
     lowered: bool
@@ -37,8 +40,18 @@ class DefaultWalk:
 
     @property
     def steps(self) -> int:
-        """How many steps it has, the one to no noise included."""
+        """How many steps it has, one to no noise included."""
         return len(self.times) - 1
+
+    @property
+    def to_zero(self) -> bool:
+        """Whether it ends with a step to no noise."""
+        return self.times[-1] == 0
+
+    @property
+    def inner(self) -> tuple[float, ...]:
+        """The times between which the scheme makes its steps: all but a closing 0."""
+        return self.times[:-1] if self.to_zero else self.times
 
 
 @dataclass(frozen=True)
@@ -58,7 +71,7 @@ def why_no_walk(properties: Properties) -> str | None:
     return None
 
 
-def default_walk(properties: Properties, most: int) -> DefaultWalk | None:
+def default_walk(properties: Properties, most: int) -> Walk | None:
     """The longest default walk of at most ``most`` evaluations; None where it would have no step of the scheme.
 
     The step to no noise costs one evaluation, and the start of a scheme that needs a past those of one step more.
@@ -74,7 +87,7 @@ def default_walk(properties: Properties, most: int) -> DefaultWalk | None:
     grid, first = process.grid_for(properties.order), _first_time(properties.table)
     times = time_grid(grid, full, first, process.t_min, lambda time: _log_snr(process, time))
     lowered = bool(program.history) and not program.primed and (bool(program.cycle) or full + 1 < FEW_STEPS)
-    return DefaultWalk((*times, 0.0), lowered, before + full * each + 1, grid)
+    return Walk((*times, 0.0), lowered, before + full * each + 1, f"{grid} grid")
 
 
 def _first_time(table: CoefficientTable) -> float:
@@ -98,16 +111,17 @@ def _log_snr(process: Process, time: float) -> float:
 
 def follow_walk(
     table: CoefficientTable,
-    walk: DefaultWalk,
+    walk: Walk,
     network: Linearised,
-    ending: np.ndarray,
+    ending: np.ndarray | None,
     z: np.ndarray,
     noise: np.ndarray,
     tolerances: tuple[float, float],
 ) -> WalkEnds:
     """Follow the states z (n, k) down a walk, with ``noise`` (steps, noises, n) for its steps but the one to no noise.
 
-    ``ending``: the factors (2 k) of the state and of the output whose sum is the predicted x_0 at the end.
+    ``ending``: the factors (2 k) of the state and of the output whose sum is the predicted x_0; None where a walk ends
+    above 0, at the state itself.
     ``tolerances``: how far a step's map may be off, relative to the sizes of what its entries are sums of, and those
     factors, relative to the largest. What each may change is carried to the end by the tangent maps of the steps that
     follow. To first order the sum bounds how far a walk of such steps can be off.
@@ -115,7 +129,7 @@ def follow_walk(
     program, n = table.program, len(z)
     off_by, ending_off_by = tolerances
     state = np.hstack([z, np.zeros((n, z.shape[1] * program.history))])
-    grid, maps, errors = list(walk.times[:-1]), [], []
+    grid, maps, errors = list(walk.inner), [], []
 
     def take(start: float, end: float, past: Sequence[float], read: int | None, draws: np.ndarray) -> np.ndarray:
         at = np.hstack([state, draws.T])
@@ -128,18 +142,15 @@ def follow_walk(
 
     if program.primed:
         state = take(grid[0], grid[0], (), None, np.zeros_like(noise[0]))
-    pasts = walk_pasts(program, grid, walk.lowered, to_zero=True)
+    pasts = walk_pasts(program, grid, walk.lowered, walk.to_zero)
     for (start, end), (past, read), draws in zip(pairwise(grid), pasts, noise, strict=True):
         state = take(start, end, past, read, draws)
-    z = state[:, : z.shape[1]]
-    (jacobian, output), (a, b) = network(grid[-1], z), np.split(ending, 2)
-    bound = ending_off_by * np.abs(ending).max() * (np.abs(z).sum(axis=-1) + np.abs(output).sum(axis=-1))
-    row = a + b @ jacobian
+    position, row, bound = _end_walk(grid[-1], network, ending, state[:, : z.shape[1]], ending_off_by)
     row = np.pad(row, ((0, 0), (0, state.shape[1] - row.shape[1])))
     for matrix, made in zip(maps[::-1], errors[::-1], strict=True):
         bound = bound + (np.abs(row) * made).sum(axis=-1)
         row = (row[:, None] @ matrix)[:, 0]
-    return WalkEnds(z @ a + output @ b, bound)
+    return WalkEnds(position, bound)
 
 
 def _linearise_step(
@@ -163,3 +174,14 @@ def _linearise_step(
     again = iter(used)
     sizes = affine_step(table.program, table, start, end, lambda time: next(again), past, sizes=True, read=read)
     return step, sizes
+
+
+def _end_walk(
+    time: float, network: Linearised, ending: np.ndarray | None, z: np.ndarray, off_by: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The position (n) that a walk ends at from z (n, k), its derivative by z (n, k), and what it may be off by (n)."""
+    if ending is None:
+        return z[:, 0], np.tile(np.eye(z.shape[1])[0], (len(z), 1)), np.zeros(len(z))
+    (jacobian, output), (a, b) = network(time, z), np.split(ending, 2)
+    error = off_by * np.abs(ending).max() * (np.abs(z).sum(axis=-1) + np.abs(output).sum(axis=-1))
+    return z @ a + output @ b, a + b @ jacobian, error

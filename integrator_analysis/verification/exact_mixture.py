@@ -81,16 +81,24 @@ class ExactMixture:
         a, b = self.weights_of_data(time)
         return np.full((len(z), 1, 1), -a / b), (x_0[:, None] - a * z) / b
 
+    def sample(self, count: int, time: float, seed: int) -> np.ndarray:
+        """``count`` draws of z at a time, (count, k)."""
+        rng, problem, (psi, sigma) = np.random.default_rng(seed), self.problem, self.kernel(time)
+        chosen = rng.choice(len(problem.weights), size=count, p=problem.weights)
+        means, deviations = np.array(problem.means)[chosen], np.sqrt(problem.variances)[chosen]
+        data = means + deviations * rng.standard_normal(count)
+        return np.multiply.outer(data, psi) + rng.standard_normal((count, len(psi))) @ np.linalg.cholesky(sigma).T
+
     def solve(self, z: np.ndarray, start: float) -> np.ndarray:
         """The position (n) at no noise where the probability flow ends that is at z (n, k) at ``start``.
 
         By scipy's DOP853. On one block in s = sigma/(alpha + sigma), along z/(alpha + sigma) = (1 - s) x_0 + s n, which
         every such process shares, whatever its clock: its velocity is E[n] - E[x_0]. On several in forward time.
         """
-        process = self.problem.process
-        if len(process.blocks) > 1:
+        if z.shape[1] > 1:
             return self._solve_in_time(z, start)
-        alpha, sigma = process.mean(start)[0, 0], np.sqrt(process.covariance(start)[0, 0])
+        psi, covariance = self.kernel(start)
+        alpha, sigma = psi[0], np.sqrt(covariance[0, 0])
 
         def slope(s: float, y: np.ndarray) -> np.ndarray:
             x_0, noise, _ = self.predict(y, 1 - s, s)
@@ -121,6 +129,19 @@ class ExactMixture:
         return _ended(solved).reshape(-1, k)[:, 0]
 
     @cached_property
+    def kernel(self) -> Callable[[float], tuple[np.ndarray, np.ndarray]]:
+        """time -> Psi_1 (k) and Sigma (k, k), beyond t_max too: a table of betas may hold more noise than the prior."""
+        process, k = self.problem.process, len(self.problem.process.blocks)
+        entries = [entry for matrix in process.kernel.in_time for entry in matrix]
+        values = function(entries, (t,), process.definitions, process.parameters)
+
+        def at(time: float) -> tuple[np.ndarray, np.ndarray]:
+            mean, sigma = np.array(values(time), dtype=float).reshape(2, k, k)
+            return mean[:, 0], sigma
+
+        return at
+
+    @cached_property
     def weights_of_data(self) -> Callable[[float], np.ndarray]:
         """time -> (2 k): the factors of the state and of the network's output whose sum is the predicted x_0.
 
@@ -147,9 +168,9 @@ class ExactMixture:
     def _frame(self, time: float) -> _Frame:
         """The frame at a time, kept: walks of several points and lengths meet the same times."""
         if time not in self._frames:
-            process = self.problem.process
-            inverse = np.linalg.inv(np.linalg.cholesky(process.covariance(time)))
-            u = inverse @ process.mean(time)[:, 0]
+            psi, sigma = self.kernel(time)
+            inverse = np.linalg.inv(np.linalg.cholesky(sigma))
+            u = inverse @ psi
             size = float(np.linalg.norm(u))
             along, whole = (u / size if size else u), np.hypot(size, 1.0)
             self._frames[time] = _Frame(inverse, along, size / whole, 1 / whole)

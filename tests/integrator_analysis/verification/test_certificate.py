@@ -10,7 +10,7 @@ import pytest
 import integrator_analysis as ia
 from integrator_analysis.files import write_text
 from integrator_analysis.verification.certificate import Certificate
-from integrator_analysis.verification.checks.walk_error import EVALUATIONS
+from integrator_analysis.verification.walk_claims import EVALUATIONS
 
 SLOW = {"psld/DEIS-tAB2", "psld/DEIS-rhoAB2", "psld/UniPC-eps-2", "psld/anchored-AB2", "psld/DPM-Solver-3"}
 SPECS = [spec for spec in ia.catalogue() if spec not in SLOW]
