@@ -18,9 +18,10 @@ from integrator_analysis.analysis.gaussian import AffineMap, affine_step
 from integrator_analysis.parametrisation.data_prediction import data_weights
 from integrator_analysis.processes import Process
 from integrator_analysis.program.given_table import table_of
+from integrator_analysis.program.network_program import NetworkProgram
 from integrator_analysis.properties import Properties
 
-__all__ = ["Walk", "WalkEnds", "default_walk", "follow_walk", "why_no_walk"]
+__all__ = ["Walk", "WalkEnds", "default_walk", "follow_walk", "lowers_final_orders", "why_no_walk"]
 
 Linearised = Callable[[float, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """(time, z (n, k)) -> a network's Jacobian (n, k, k) at the states, and its output there (n, k)."""
@@ -77,7 +78,6 @@ def default_walk(properties: Properties, most: int) -> Walk | None:
     The step to no noise costs one evaluation, and the start of a scheme that needs a past those of one step more.
     """
     from torch_backend.walk.grids import time_grid
-    from torch_backend.walk.table import FEW_STEPS
 
     program, process, each = properties.network_program, properties.process, properties.nfe_per_step
     before = each if program.primed else 0
@@ -86,8 +86,18 @@ def default_walk(properties: Properties, most: int) -> Walk | None:
         return None
     grid, first = process.grid_for(properties.order), _first_time(properties.table)
     times = time_grid(grid, full, first, process.t_min, lambda time: _log_snr(process, time))
-    lowered = bool(program.history) and not program.primed and (bool(program.cycle) or full + 1 < FEW_STEPS)
+    lowered = lowers_final_orders(program, full + 1)
     return Walk((*times, 0.0), lowered, before + full * each + 1, f"{grid} grid")
+
+
+def lowers_final_orders(program: NetworkProgram, steps: int) -> bool:
+    """Whether a walk of so many steps ends with steps of lower order by default.
+
+    A predictor-corrector's does, and that of any other multistep scheme where there are few steps.
+    """
+    from torch_backend.walk.table import FEW_STEPS
+
+    return bool(program.history) and not program.primed and (bool(program.cycle) or steps < FEW_STEPS)
 
 
 def _first_time(table: CoefficientTable) -> float:
