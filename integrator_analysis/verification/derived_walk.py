@@ -108,7 +108,7 @@ def _first_time(table: CoefficientTable) -> float:
     try:
         with np.errstate(all="ignore"):
             row = table(process.t_max, (process.t_max + process.t_min) / 2)
-    except ArithmeticError:
+    except (ArithmeticError, ValueError):  # the latter where a time within the step is looked for in vain
         return START * process.t_max
     return process.t_max if all(np.isfinite(complex(value)) for value in row) else START * process.t_max
 

@@ -192,7 +192,7 @@ def _ends_of_scheduler(file: Any, table: _Table, laid: Mapping[Walk, Any]) -> En
 
 
 def _beside(bench: Bench, table: _Table, made: Mapping[int, Walk]) -> str:
-    """One sentence on the counterpart in diffusers: its RMSE on the mixture, for the same table and number of steps."""
+    """One sentence on the counterpart in diffusers: its RMSE on the mixture, for the same table and evaluations."""
     import diffusers
 
     from torch_backend.export.exported_text.counterparts import counterpart
@@ -204,14 +204,14 @@ def _beside(bench: Bench, table: _Table, made: Mapping[int, Walk]) -> str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # diffusers uses what numpy and torch have deprecated
-            errors = [_error_of_counterpart(bench, table, name, walk.steps) for walk in made.values()]
+            errors = [_error_of_counterpart(bench, table, name, walk.evaluations) for walk in made.values()]
     except Exception as error:  # whatever another's scheduler raises is no verdict on this file
         return f"Beside them {where}, was not measured: {type(error).__name__}."
     shown = ", ".join(f"[{most}] {error:.3g}" for most, error in zip(made, errors, strict=True))
     return f"Beside file_mixture_walk: {where}, has the RMSE {shown}."
 
 
-def _error_of_counterpart(bench: Bench, table: _Table, name: str, steps: int) -> float:
+def _error_of_counterpart(bench: Bench, table: _Table, name: str, evaluations: int) -> float:
     """The RMSE of a scheduler of diffusers on the mixture, from the law at its own first time step."""
     import diffusers
     import torch
@@ -219,11 +219,19 @@ def _error_of_counterpart(bench: Bench, table: _Table, name: str, steps: int) ->
     from torch_backend.measuring.scheduler_walks import walk_scheduler
 
     kind, program = getattr(diffusers, name), bench.properties.network_program
-    order = max(1, min(3, program.history + (not program.cycle)))  # diffusers has no higher one
-    wanted = {"beta_start": 0.0001, "beta_end": 0.02, "clip_sample": False, "solver_order": order}
     known = inspect.signature(kind.__init__).parameters
-    scheduler = kind(**{key: value for key, value in wanted.items() if key in known})
-    scheduler.set_timesteps(steps)
+    wanted = {
+        "beta_start": 0.0001,
+        "beta_end": 0.02,
+        "clip_sample": False,
+        "lower_order_final": True,
+        "solver_order": max(1, min(3, program.history + (not program.cycle))),  # diffusers has no higher one
+        "solver_type": "bh1" if "bh1" in bench.properties.spec else None,
+        "predict_x0": "eps" not in bench.properties.spec,
+    }
+    given = {key: value for key, value in wanted.items() if key in known and value is not None}
+    scheduler = kind(**given)
+    scheduler.set_timesteps((evaluations + scheduler.order - 1) // scheduler.order)
     law, first = laws_of(bench)[1], table.time(float(scheduler.timesteps[0]))
     z = law.sample(POINTS, first, SEED)
     # schedulers on x_0 + sigma noise scale what the network sees: the first state is such that it sees z

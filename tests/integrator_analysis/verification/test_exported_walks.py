@@ -57,7 +57,7 @@ def test_the_walks_of_a_file_are_those_that_were_derived(spec: str, form: str) -
     assert {claim.name for claim in found.claims} == expected | {"file_walk_evaluations"}
 
 
-@pytest.mark.parametrize("spec", ["vp/DPM-Solver++2M", "vp/UniPC-2", "vp/EDM-Heun"])
+@pytest.mark.parametrize("spec", ["vp/DPM-Solver++2M", "vp/UniPC-2", "vp/UniPC-3", "vp/EDM-Heun"])
 def test_the_counterpart_that_makes_the_same_steps_has_the_same_error(spec: str) -> None:
     """diffusers' own scheduler, an independent implementation, on the same table and states."""
     found = walked(spec, "diffusers")

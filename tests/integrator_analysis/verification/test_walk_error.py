@@ -75,6 +75,7 @@ def test_the_distance_is_that_of_the_derived_error(spec: str) -> None:
         *(
             "flow/Euler",
             "flow/EDM-Heun",
+            "flow/DPM-Solver-2",
             "edm/DPM-Solver++3M",
             "edm/EM",
             "ve/DEIS-tAB2",
