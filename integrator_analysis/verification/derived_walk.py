@@ -15,7 +15,7 @@ import numpy as np
 
 from integrator_analysis.analysis.coefficients import CoefficientTable, walk_pasts
 from integrator_analysis.analysis.gaussian import AffineMap, affine_step
-from integrator_analysis.parametrisation.data_prediction import data_weights
+from integrator_analysis.parametrisation.data_prediction import tells_data
 from integrator_analysis.processes import Process
 from integrator_analysis.program.given_table import table_of
 from integrator_analysis.program.network_program import NetworkProgram
@@ -67,7 +67,7 @@ def why_no_walk(properties: Properties) -> str | None:
     """Why a scheme has no default walk that ends at no noise, in a few words; None where it has one."""
     if len(table_of(properties.network_program)):
         return "a scheme that takes a B for every step"
-    if not data_weights(properties.process)[0]:
+    if not tells_data(properties.process):
         return "a network whose output does not tell x_0"
     return None
 
