@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +87,7 @@ def default_walk(properties: Properties, most: int) -> Walk | None:
     if full < 1:
         return None
     grid, first = process.grid_for(properties.order), _first_time(properties.table)
-    times = time_grid(grid, full, first, process.t_min, lambda time: _log_snr(process, time))
+    times = time_grid(grid, full, first, process.t_min, partial(_log_snr, process))
     lowered = lowers_final_orders(program, full + 1)
     return Walk((*times, 0.0), lowered, before + full * each + 1, f"{grid} grid")
 
@@ -113,7 +115,10 @@ def _first_time(table: CoefficientTable) -> float:
     return process.t_max if all(np.isfinite(complex(value)) for value in row) else START * process.t_max
 
 
-def _log_snr(process: Process, time: float) -> float:
+def _log_snr(process: Process, time: Any) -> Any:
+    """Half the log of the signal-to-noise ratio at a time, or at a tensor of times as a tensor."""
+    if not isinstance(time, float):
+        return time.new_tensor([_log_snr(process, one) for one in time.flatten().tolist()]).reshape(time.shape)
     psi, covariance = process.mean(time)[:, 0], process.covariance(time)
     signal = float(psi @ np.linalg.solve(covariance, psi))
     return math.log(signal) / 2 if signal else -math.inf

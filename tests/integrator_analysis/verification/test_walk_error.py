@@ -105,7 +105,7 @@ def test_a_walk_makes_as_many_evaluations_as_it_may(spec: str, evaluations: str)
     )
 
 
-WEIGHTS = "\n\nright = data_weights\n\n\ndef data_weights(t):\n    return [{} * float(w) for w in right({} * t)]\n"
+WEIGHTS = "\n\nright = data_weights\n\n\ndef data_weights(t):\n    return {} * torch.as_tensor(right({} * t))\n"
 """Appended to a source: other weights of the predicted x_0."""
 STEP = "\n\nright_step = step\n\n\ndef step(z, t, s, c, *rest):\n    return right_step(z, t, s, {}, *rest)\n"
 """Appended to a source: the step with other coefficients."""
