@@ -188,7 +188,12 @@ def _linearise_step(
     step = affine_step(table.program, table, start, end, eps, past, read=read, at=at)
     again = iter(used)
     sizes = affine_step(table.program, table, start, end, lambda time: next(again), past, sizes=True, read=read)
-    return step, sizes
+    return _real(step), _real(sizes)
+
+
+def _real(step: AffineMap) -> AffineMap:
+    """A map without imaginary parts, which are left where a number overflows and are no numbers then."""
+    return AffineMap(step.matrix.real, step.offset.real, step.noise.real)
 
 
 def _end_walk(

@@ -139,6 +139,7 @@ def _measured_ends(bench: Bench, walk: Walk, start: Start, ends_of: Ends) -> tup
         return np.full(len(start.z), np.nan), calls
 
 
+@np.errstate(all="ignore")
 def _gaussian_claim(
     name: str, bench: Bench, walk: Walk, start: Start, ends: WalkEnds, found: np.ndarray, text: str
 ) -> Claim:
@@ -158,6 +159,7 @@ def _gaussian_claim(
     return Claim(name, *distances, error, 1.0, f"N({GAUSSIAN[0]}, {GAUSSIAN[1]}), {text}; distance of the laws")
 
 
+@np.errstate(all="ignore")
 def _mixture_claim(
     name: str, bench: Bench, walk: Walk, start: Start, ends: WalkEnds, found: np.ndarray, text: str
 ) -> Claim:

@@ -183,6 +183,14 @@ def test_a_wrong_loop_is_rejected(spec: str, name: str, wrong: Any, monkeypatch:
     assert {"gaussian_walk[8]", "mixture_walk[8]"} <= failing(spec)
 
 
+def test_a_walk_that_leaves_the_finite_numbers_does_what_was_derived() -> None:
+    """lambda = 0.5 per unit of time is absurd where time is counted to 1000: every step multiplies by 1e23."""
+    claims = claims_of("ddpm/lambda-DDIM-I")
+    assert not math.isfinite(claims[-3].derived)
+    assert not math.isfinite(claims[-3].measured)
+    assert [claim.name for claim in claims if not claim.passed] == []
+
+
 def test_a_stochastic_scheme_has_no_claim_on_the_mixture_and_says_so() -> None:
     bench = Bench(derived("vp/EM"), derived("vp/EM").source)
     names = {claim.name for claim in walk_error.measure(bench)}
