@@ -8,7 +8,7 @@ Across u, zeta is noise.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from integrator_analysis.algebra.symbols import t
 from integrator_analysis.analysis.accuracy.problems import MixtureProblem
 from integrator_analysis.parametrisation.data_prediction import data_weights
 from integrator_analysis.parametrisation.prediction_conversion import network_from_eps
+from integrator_analysis.processes import Process
 
 __all__ = ["ExactMixture"]
 
@@ -39,12 +40,77 @@ class _Frame(NamedTuple):
     sigma: float
 
 
+class _Numbers:
+    """What a process is in numbers at any time, each function compiled once: kernel, frame, network, predicted x_0."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self._frames: dict[float, _Frame] = {}
+
+    @cached_property
+    def kernel(self) -> Callable[[float], tuple[np.ndarray, np.ndarray]]:
+        """time -> Psi_1 (k) and Sigma (k, k), beyond t_max too: a table of betas may hold more noise than the prior."""
+        process, k = self.process, len(self.process.blocks)
+        entries = [entry for matrix in process.kernel.in_time for entry in matrix]
+        values = function(entries, (t,), process.definitions, process.parameters)
+
+        def at(time: float) -> tuple[np.ndarray, np.ndarray]:
+            mean, sigma = np.array(values(time), dtype=float).reshape(2, k, k)
+            return mean[:, 0], sigma
+
+        return at
+
+    @cached_property
+    def weights_of_data(self) -> Callable[[float], np.ndarray]:
+        """time -> (2 k): the factors of the state and of the network's output whose sum is the predicted x_0.
+
+        For processes whose networks tell x_0.
+        """
+        process = self.process
+        entries, defined = data_weights(process)
+        values = function(list(entries), (t,), process.definitions.with_(defined), process.parameters)
+        return lambda time: np.array(values(time), dtype=float)
+
+    @cached_property
+    def convert(self) -> Callable[[float], tuple[np.ndarray, np.ndarray]]:
+        convert = network_from_eps(self.process)
+
+        def at(time: float) -> tuple[np.ndarray, np.ndarray]:
+            try:
+                with np.errstate(all="ignore"):
+                    return convert(time)
+            except ZeroDivisionError:
+                return np.full((1, 1), np.nan), np.full((1, 1), np.nan)
+
+        return at
+
+    def frame(self, time: float) -> _Frame:
+        """The frame at a time, kept: walks of several points and lengths meet the same times."""
+        if time not in self._frames:
+            psi, sigma = self.kernel(time)
+            inverse = np.linalg.inv(np.linalg.cholesky(sigma))
+            u = inverse @ psi
+            size = float(np.linalg.norm(u))
+            along, whole = (u / size if size else u), np.hypot(size, 1.0)
+            self._frames[time] = _Frame(inverse, along, size / whole, 1 / whole)
+        return self._frames[time]
+
+
 @dataclass(frozen=True)
 class ExactMixture:
     """What is known in closed form of ``problem``: predictions, the network of its process, the flow's solution."""
 
     problem: MixtureProblem
-    _frames: dict[float, _Frame] = field(default_factory=dict)
+    numbers: _Numbers
+
+    @classmethod
+    def of(cls, problem: MixtureProblem) -> ExactMixture:
+        """The mixture on its process."""
+        return cls(problem, _Numbers(problem.process))
+
+    def with_data(self, mean: float, variance: float) -> ExactMixture:
+        """Data N(mean, variance) on the same process."""
+        return ExactMixture(MixtureProblem(self.problem.process, (mean,), (variance,), (1.0,)), self.numbers)
 
     def predict(self, y: np.ndarray, alpha: float, sigma: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """E[x_0 | y], E[n | y] and the latter's derivative, each (n), for y = alpha x_0 + sigma n.
@@ -68,22 +134,22 @@ class ExactMixture:
 
     def linearise(self, time: float, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The Jacobian (n, k, k) of the process's network at the states z (n, k), and its output there (n, k)."""
-        frame = self._frame(time)
+        frame = self.numbers.frame(time)
         inverse, along = frame.inverse, frame.along
         x_0, noise, slope = self.predict(frame.sigma * (z @ (along @ inverse)), frame.alpha, frame.sigma)
         across = inverse - np.outer(along, along @ inverse)
         eps = z @ across.T + np.multiply.outer(noise, along)
         bent = across + np.multiply.outer(frame.sigma * slope, np.outer(along, along @ inverse))
-        skip, scale = self._convert(time)
+        skip, scale = self.numbers.convert(time)
         if np.isfinite(skip).all() and np.isfinite(scale).all():
             return skip + scale @ bent, z @ skip.T + eps @ scale.T
         # A velocity at t = 1 of rectified flow, where z is noise: x_0 = a z + b n, and x_0 is the data's mean.
-        a, b = self.weights_of_data(time)
+        a, b = self.numbers.weights_of_data(time)
         return np.full((len(z), 1, 1), -a / b), (x_0[:, None] - a * z) / b
 
     def sample(self, count: int, time: float, seed: int) -> np.ndarray:
         """``count`` draws of z at a time, (count, k)."""
-        rng, problem, (psi, sigma) = np.random.default_rng(seed), self.problem, self.kernel(time)
+        rng, problem, (psi, sigma) = np.random.default_rng(seed), self.problem, self.numbers.kernel(time)
         chosen = rng.choice(len(problem.weights), size=count, p=problem.weights)
         means, deviations = np.array(problem.means)[chosen], np.sqrt(problem.variances)[chosen]
         data = means + deviations * rng.standard_normal(count)
@@ -97,7 +163,7 @@ class ExactMixture:
         """
         if z.shape[1] > 1:
             return self._solve_in_time(z, start)
-        psi, covariance = self.kernel(start)
+        psi, covariance = self.numbers.kernel(start)
         alpha, sigma = psi[0], np.sqrt(covariance[0, 0])
 
         def slope(s: float, y: np.ndarray) -> np.ndarray:
@@ -127,54 +193,6 @@ class ExactMixture:
 
         solved = solve_ivp(slope, (start, 0.0), z.ravel(), "DOP853", rtol=TOLERANCE, atol=TOLERANCE)
         return _ended(solved).reshape(-1, k)[:, 0]
-
-    @cached_property
-    def kernel(self) -> Callable[[float], tuple[np.ndarray, np.ndarray]]:
-        """time -> Psi_1 (k) and Sigma (k, k), beyond t_max too: a table of betas may hold more noise than the prior."""
-        process, k = self.problem.process, len(self.problem.process.blocks)
-        entries = [entry for matrix in process.kernel.in_time for entry in matrix]
-        values = function(entries, (t,), process.definitions, process.parameters)
-
-        def at(time: float) -> tuple[np.ndarray, np.ndarray]:
-            mean, sigma = np.array(values(time), dtype=float).reshape(2, k, k)
-            return mean[:, 0], sigma
-
-        return at
-
-    @cached_property
-    def weights_of_data(self) -> Callable[[float], np.ndarray]:
-        """time -> (2 k): the factors of the state and of the network's output whose sum is the predicted x_0.
-
-        For processes whose networks tell x_0.
-        """
-        process = self.problem.process
-        entries, defined = data_weights(process)
-        values = function(list(entries), (t,), process.definitions.with_(defined), process.parameters)
-        return lambda time: np.array(values(time), dtype=float)
-
-    @cached_property
-    def _convert(self) -> Callable[[float], tuple[np.ndarray, np.ndarray]]:
-        convert = network_from_eps(self.problem.process)
-
-        def at(time: float) -> tuple[np.ndarray, np.ndarray]:
-            try:
-                with np.errstate(all="ignore"):
-                    return convert(time)
-            except ZeroDivisionError:
-                return np.full((1, 1), np.nan), np.full((1, 1), np.nan)
-
-        return at
-
-    def _frame(self, time: float) -> _Frame:
-        """The frame at a time, kept: walks of several points and lengths meet the same times."""
-        if time not in self._frames:
-            psi, sigma = self.kernel(time)
-            inverse = np.linalg.inv(np.linalg.cholesky(sigma))
-            u = inverse @ psi
-            size = float(np.linalg.norm(u))
-            along, whole = (u / size if size else u), np.hypot(size, 1.0)
-            self._frames[time] = _Frame(inverse, along, size / whole, 1 / whole)
-        return self._frames[time]
 
 
 def _ended(solved: Any) -> np.ndarray:

@@ -136,7 +136,7 @@ class _Table:
     def time(self, timestep: float) -> float:
         """The time of vp at which alpha and sigma are those of a time step."""
         log_bar = float(np.interp(timestep, np.arange(len(self.log_bars)), self.log_bars))
-        goal, kernel = (log_bar - math.log(-math.expm1(log_bar))) / 2, laws_of(self.bench)[0].kernel
+        goal, kernel = (log_bar - math.log(-math.expm1(log_bar))) / 2, laws_of(self.bench)[0].numbers.kernel
 
         def miss(time: float) -> float:
             (alpha,), sigma = kernel(time)

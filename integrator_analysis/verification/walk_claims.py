@@ -13,7 +13,6 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from integrator_analysis.analysis.accuracy.problems import MixtureProblem
 from integrator_analysis.verification.bench import GAUSSIAN, SEED, Bench
 from integrator_analysis.verification.certificate import Claim
 from integrator_analysis.verification.derived_walk import Walk, WalkEnds, follow_walk
@@ -83,9 +82,12 @@ def claim_walks(
 
 def laws_of(bench: Bench) -> tuple[ExactMixture, ExactMixture]:
     """The Gaussian data and the mixture."""
-    mean, variance = GAUSSIAN
-    alone = MixtureProblem(bench.process, (mean,), (variance,), (1.0,))
-    return bench.recall("laws", find=lambda: (ExactMixture(alone), ExactMixture(bench.problem)))
+    return bench.recall("laws", find=partial(_make_laws, bench))
+
+
+def _make_laws(bench: Bench) -> tuple[ExactMixture, ExactMixture]:
+    mixture = ExactMixture.of(bench.problem)
+    return mixture.with_data(*GAUSSIAN), mixture
 
 
 def _in_words(walk: Walk) -> str:
@@ -97,7 +99,7 @@ def _in_words(walk: Walk) -> str:
 def _start(bench: Bench, walk: Walk) -> Start:
     """The states and the noise with which every loop makes this walk."""
     gaussian, mixture = laws_of(bench)
-    psi, sigma = gaussian.kernel(walk.times[0])
+    psi, sigma = gaussian.numbers.kernel(walk.times[0])
     noises, steps = len(bench.program.noises), len(walk.inner) - 1
     mean, factor = GAUSSIAN[0] * psi, np.linalg.cholesky(sigma + GAUSSIAN[1] * np.outer(psi, psi))
     images = np.vstack([mean, mean + factor.T, np.tile(mean, (steps * noises, 1))])
@@ -117,7 +119,7 @@ def _linearise(bench: Bench, start: Start, time: float, z: np.ndarray) -> tuple[
 
 
 def _derived_ends(bench: Bench, walk: Walk, start: Start, tolerances: tuple[float, float]) -> WalkEnds:
-    ending = laws_of(bench)[1].weights_of_data(walk.inner[-1]) if walk.to_zero else None
+    ending = laws_of(bench)[1].numbers.weights_of_data(walk.inner[-1]) if walk.to_zero else None
     network = partial(_linearise, bench, start)
     with np.errstate(all="ignore"):  # a walk may leave the finite numbers, which is then what is claimed of it
         return follow_walk(bench.properties.table, walk, network, ending, start.z, start.noise, tolerances)
@@ -153,7 +155,7 @@ def _gaussian_claim(
     error = max(error, _share(derived[1], measured[1], (slack * (2 * np.abs(position - position[0]) + slack)).sum()))
     exact = GAUSSIAN
     if not walk.to_zero:
-        psi, sigma = laws_of(bench)[0].kernel(walk.times[-1])
+        psi, sigma = laws_of(bench)[0].numbers.kernel(walk.times[-1])
         exact = GAUSSIAN[0] * psi[0], sigma[0, 0] + GAUSSIAN[1] * psi[0] ** 2
     distances = _distance(*derived, *exact), _distance(*measured, *exact)
     return Claim(name, *distances, error, 1.0, f"N({GAUSSIAN[0]}, {GAUSSIAN[1]}), {text}; distance of the laws")

@@ -220,7 +220,7 @@ def test_the_network_is_that_of_the_exact_score_and_its_derivative_is_autograds(
     for share in (0.02, 0.4, 0.95):
         time = share * bench.process.t_max
         z = bench.problem.sample(3, time, SEED)
-        jacobian, output = ExactMixture(bench.problem).linearise(time, z)
+        jacobian, output = ExactMixture.of(bench.problem).linearise(time, z)
         t = torch.full((1,), time, dtype=torch.float64)
         for point, slope, value in zip(z, jacobian, output, strict=True):
             start = torch.from_numpy(point)[None]
@@ -234,7 +234,7 @@ def test_where_rectified_flow_begins_the_network_returns_the_mean_velocity() -> 
     problem = Bench(derived("flow/Euler"), "").problem
     z = np.array([[0.3], [-2.0]])
     mean = float(np.dot(problem.weights, problem.means))
-    jacobian, output = ExactMixture(problem).linearise(1.0, z)
+    jacobian, output = ExactMixture.of(problem).linearise(1.0, z)
     assert output == pytest.approx(z - mean, rel=1e-14)
     assert jacobian == pytest.approx(np.ones((2, 1, 1)), rel=1e-14)
 
@@ -243,18 +243,18 @@ def test_where_rectified_flow_begins_the_network_returns_the_mean_velocity() -> 
 def test_the_flow_ends_where_the_finest_solver_does(process: str) -> None:
     problem = Bench(derived(f"{process}/DDIM"), "").problem
     z = problem.sample(4, 1.0, SEED)
-    assert ExactMixture(problem).solve(z, 1.0) == pytest.approx(problem.solve(z, 1.0, [0.0])[0, :, 0], abs=1e-7)
+    assert ExactMixture.of(problem).solve(z, 1.0) == pytest.approx(problem.solve(z, 1.0, [0.0])[0, :, 0], abs=1e-7)
 
 
 @pytest.mark.parametrize("spec", ["vp/UniPC-2", "psld/RVV", "psld/DDIM"])
 def test_steps_that_are_off_move_the_end_by_no_more_than_the_bound(spec: str) -> None:
     """Every coefficient of every step is off by up to 1e-9 of itself, and so are the factors of the ending."""
     i, rng = derived(spec), np.random.default_rng(SEED)
-    law = ExactMixture(Bench(i, "").problem)
+    law = ExactMixture.of(Bench(i, "").problem)
     walk = default_walk(i, 10)
     z = law.problem.sample(8, walk.times[0], SEED)
     noise = np.zeros((walk.steps - 1, 0, len(z)))
-    weights = law.weights_of_data(walk.times[-2])
+    weights = law.numbers.weights_of_data(walk.times[-2])
     right = follow_walk(i.table, walk, law.linearise, weights, z, noise, (1e-9, 1e-9))
 
     class Off:
