@@ -6,6 +6,7 @@ Knows every reading of a step program; imports torch only where a sampler or an 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,10 @@ from integrator_analysis.inputs import InputError, did_you_mean
 from integrator_analysis.language.spec import parse
 from integrator_analysis.program.given_table import table_of
 from integrator_analysis.properties import Properties
+from integrator_analysis.verification.bench import Bench
 from integrator_analysis.verification.certificate import Certificate
 from integrator_analysis.verification.certify import certify, check_names
+from integrator_analysis.verification.exported_walks import measure_file
 from integrator_analysis.verification.trial import trial_of
 
 if TYPE_CHECKING:
@@ -95,7 +98,15 @@ class Integrator(Properties):
             options["trial"] = trial_of(self.process)
         if FORMATS[format].imported:
             options["file"] = Path(path).name
-        content = FORMATS[format].write(self.source, certificate.as_dict(), **options)
+        record = certificate.as_dict()
+        content = FORMATS[format].write(self.source, record, **options)
+        if isinstance(content, str):
+            walked = measure_file(Bench(self, self.source), format, content)
+            failed = ", ".join(claim.name for claim in walked.claims if not claim.passed)
+            if failed:
+                raise ArithmeticError(f"{self.spec}: the file for {format} fails ({failed}); nothing is exported")
+            whole = replace(certificate, claims=(*certificate.claims, *walked.claims))
+            content = FORMATS[format].write(self.source, {**whole.as_dict(), "remarks": walked.remarks}, **options)
         return write_bytes(path, content if isinstance(content, bytes) else content.encode())
 
 

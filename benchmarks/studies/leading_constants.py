@@ -34,9 +34,9 @@ from integrator_analysis.algebra.symbols import t
 from integrator_analysis.analysis.accuracy.differentials import Field
 from integrator_analysis.analysis.accuracy.problems import MixtureProblem, WaveObservable, normal_nodes
 from integrator_analysis.processes import Process
+from integrator_analysis.program.mending import mending_coefficients
 from integrator_analysis.verification.checks.strong_error import STEP_SIZES
 from integrator_analysis.verification.checks.weak_error import WEAK_STEP_SIZES
-from integrator_analysis.verification.mending import mending_coefficients
 from torch_backend import load
 from torch_backend.measuring.convergence import leading_constant
 from torch_backend.measuring.device import one_thread

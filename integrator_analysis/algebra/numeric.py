@@ -146,10 +146,8 @@ def _integral(integrand: Callable[..., Any], backend: Literal["numpy", "mpmath"]
 
     def value(t: Any, s: Any) -> Any:
         low, width = np.log(s), np.log(np.asarray(t, dtype=float) / s)
-        total = 0.0
-        for node, weight in zip((1 + nodes) / 2, weights / 2, strict=True):
-            time = np.exp(low + width * node)
-            total = total + width * weight * time * integrand(time)[0]
-        return total
+        along = (-1, *[1] * width.ndim)  # the nodes along a dimension before those of t
+        time = np.exp(low + width * ((1 + nodes) / 2).reshape(along))
+        return np.sum(width * (weights / 2).reshape(along) * time * integrand(time)[0], axis=0)
 
     return value

@@ -5,7 +5,8 @@ Knows network programs; shares no code with the generated source, so that each c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -17,10 +18,11 @@ from sympy.core.function import AppliedUndef
 from integrator_analysis.algebra.numeric import function
 from integrator_analysis.algebra.symbols import PAST, s, t, u
 from integrator_analysis.inputs import InputError
+from integrator_analysis.program.mending import mending_coefficients
 from integrator_analysis.program.network_program import NetworkProgram
 from integrator_analysis.program.statements import Quadrature, advance
 
-__all__ = ["CoefficientTable", "check_times"]
+__all__ = ["CoefficientTable", "check_times", "walk_pasts"]
 
 
 def check_times(times: Sequence[float], t_max: float = np.inf) -> np.ndarray:
@@ -41,6 +43,22 @@ def check_times(times: Sequence[float], t_max: float = np.inf) -> np.ndarray:
     return grid
 
 
+def walk_pasts(
+    program: NetworkProgram, grid: Sequence[float], lowered: bool = False, to_zero: bool = False
+) -> Iterator[tuple[list[float], int | None]]:
+    """Yield the ``past`` and ``read`` of a CoefficientTable's row for each step of a walk down ``grid``.
+
+    With ``lowered`` final orders a step reads at most as many earlier outputs as steps follow it, where ``to_zero`` the
+    one to no noise too. The mending of a predictor-corrector, which corrects the step before, reads one more of them.
+    """
+    for i in range(len(grid) - 1):
+        past, left = list(grid[:i][::-1]), len(grid) - 2 - i + to_zero
+        if not lowered:
+            yield past, None
+        else:
+            yield (past[: left + 2], left) if program.cycle else (past[:left], None)
+
+
 class CoefficientTable:
     """The coefficients of a program as a function of (t, s): ``names`` and, when it is called, their values.
 
@@ -53,6 +71,7 @@ class CoefficientTable:
         self.backend = backend
         self._known: dict[tuple[float, ...], list] = {}
         self._functions: dict[int, Callable[..., Any]] = {}
+        self._samples: dict[tuple[Quadrature, float, float], tuple[list, np.ndarray, np.ndarray]] = {}
         definitions, parameters = self.program.definitions, self.program.parameters
         weights = {f for q in self.program.quadratures for f in q.names}
         calls = {c for e in self.program.coefficients.values() for c in e.atoms(AppliedUndef) if c.func in weights}
@@ -62,18 +81,27 @@ class CoefficientTable:
         ]
         if advance in definitions:
             self._advance = function([advance(t, s)], (t, s), definitions, parameters, backend)
+        self._mending = mending_coefficients(program)
 
-    def __call__(self, start: float, end: float, past: Sequence[float] = ()) -> list:
+    def __call__(self, start: float, end: float, past: Sequence[float] = (), read: int | None = None) -> list:
         """Return the coefficients of the step from ``start`` to ``end``, in the order of ``names``.
 
         ``past`` are the times at which earlier steps started, newest first; a multistep method reads the first few.
+        ``read``: the step reads no more of them than that; the mending of a predictor-corrector reads all of ``past``.
         """
+        if read is not None and read < len(past):
+            fewer = self(start, end, past[:read])
+            if self._mending is None:
+                return fewer
+            pairs = zip(self._mending.mends, self(start, end, past), fewer, strict=True)
+            return [whole if mends else other for mends, whole, other in pairs]
         key = (start, end, *past[: self.program.history])
         if key not in self._known:
             self._known[key] = self._compute(start, end, key[2:])
         return self._known[key]
 
     def _compute(self, start: float, end: float, past: Sequence[float]) -> list:
+        self._samples.clear()
         # What the symbols of the coefficients stand for, in three rounds: times within the step, polynomials through
         # them, and weights, which are integrals between such times.
         values: dict[sympy.Symbol, Any] = {t: start, s: end} | dict(zip(PAST, past, strict=False))
@@ -155,13 +183,25 @@ class CoefficientTable:
 
     def _weight(self, name: sympy.Function, start: Any, end: Any) -> Any:
         """Return int_end^start of what a program says of the weight ``name``, times powers of x where it has any."""
-        integrate = _integrate_in_float64 if self.backend == "numpy" else _integrate_in_mpmath
         for q, integrand in self._integrands:
             for k, group in enumerate(q.functions, q.lowest):
                 if name in group:
-                    at = self._position(start, end) if k else None
-                    return integrate(q, integrand, start, end, group.index(name), k, at)
+                    entry, at = group.index(name), self._position(start, end) if k else None
+                    if self.backend == "mpmath":
+                        return _integrate_in_mpmath(q, integrand, start, end, entry, k, at)
+                    values, factors, times = self._sample(q, integrand, start, end)
+                    return float(np.sum(factors * values[entry] * (1.0 if at is None else np.asarray(at(times)) ** k)))
         raise KeyError(str(name))
+
+    def _sample(
+        self, q: Quadrature, integrand: Callable[..., Any], start: float, end: float
+    ) -> tuple[list, np.ndarray, np.ndarray]:
+        """Return the integrands of a quadrature at its nodes, the nodes' weights and their times, kept for one step."""
+        key = q, start, end
+        if key not in self._samples:
+            times, factors = _quadrature_nodes(q, start, end)
+            self._samples[key] = [np.asarray(value) for value in integrand(times, end)], factors, times
+        return self._samples[key]
 
     def _position(self, start: Any, end: Any) -> Callable[[Any], Any]:
         """Return the function of time that x is."""
@@ -175,24 +215,24 @@ class CoefficientTable:
         return np.array(rows, dtype=float).reshape(len(grid) - 1, len(self.names))
 
 
-def _integrate_in_float64(
-    q: Quadrature, integrand: Callable[..., Any], start: float, end: float, entry: int, power: int, position: Any
-) -> float:
-    """Return the integral by the Gauss-Legendre nodes that the program asks for, in sqrt(t) or in log t."""
-    nodes, weights = np.polynomial.legendre.leggauss(q.nodes)
+@cache
+def _legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return Gauss-Legendre nodes and weights, kept: to find them costs as much as an integral does."""
+    nodes, weights = np.polynomial.legendre.leggauss(count)
+    return nodes, weights
+
+
+def _quadrature_nodes(q: Quadrature, start: float, end: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the times and weights of the Gauss-Legendre rule that the program asks for, in sqrt(t) or in log t."""
+    nodes, weights = _legendre(q.nodes)
     if q.rule == "sqrt":
         # The difference of the roots is computed without cancellation, as is that of the logarithms below.
         low, width = np.sqrt(end), (start - end) / (np.sqrt(start) + np.sqrt(end))
         roots = low + width * (1 + nodes) / 2
-        times, factors = roots**2, weights * width * roots
-    else:
-        width = np.log1p((start - end) / end)
-        times = end * np.exp(width * (1 + nodes) / 2)
-        factors = weights * width * times / 2
-    values = np.asarray(integrand(times, end)[entry])
-    if power:
-        values = values * np.asarray(position(times)) ** power
-    return float(np.sum(factors * values))
+        return roots**2, weights * width * roots
+    width = np.log1p((start - end) / end)
+    times = end * np.exp(width * (1 + nodes) / 2)
+    return times, weights * width * times / 2
 
 
 def _integrate_in_mpmath(

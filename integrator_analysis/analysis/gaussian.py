@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from integrator_analysis.algebra.symbols import s
-from integrator_analysis.analysis.coefficients import CoefficientTable, check_times
+from integrator_analysis.analysis.coefficients import CoefficientTable, check_times, walk_pasts
 from integrator_analysis.inputs import InputError
 from integrator_analysis.parametrisation.prediction_conversion import network_from_eps
 from integrator_analysis.processes import Process
@@ -49,19 +49,25 @@ def affine_step(
     table: CoefficientTable,
     start: float,
     end: float,
-    eps: Eps,
+    eps: Callable[..., tuple[np.ndarray, np.ndarray]],
     past: Sequence[float] = (),
     sizes: bool = False,
+    read: int | None = None,
+    at: np.ndarray | None = None,
 ) -> AffineMap:
     """Return the map of one step from ``start`` to ``end`` for a network that is affine in z.
 
-    ``past`` are the times at which earlier steps started, as in the table. Where ``eps`` gives stacks of Jacobians
-    (..., k, k) and offsets (..., k), the map is one of stacks too: the coefficients are evaluated once for all of them.
+    ``past`` are the times at which earlier steps started, and ``read`` how many of them count, as in the table. Where
+    ``eps`` gives stacks of Jacobians (..., k, k) and offsets (..., k), the map is one of stacks too: the coefficients
+    are evaluated once for all of them.
     With ``sizes``, each entry is the sum of the absolute values of what it is a sum of, of which rounding leaves a few
     1e-16 (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
+
+    A network of any other kind is linearised about a walk: ``at`` (..., k (1 + history) + noises) is the state, the
+    kept outputs and the noise of the step, and ``eps(time, z)`` gives its affine function about the state z (..., k).
     """
     executed, part = table.program, np.abs if sizes else np.asarray
-    values = dict(zip(table.names, map(part, table(start, end, past)), strict=True))
+    values = dict(zip(table.names, map(part, table(start, end, past, read)), strict=True))
     k, n = len(program.blocks), len(executed.noises)
     size = k * (1 + executed.history)
     # Every quantity of the step is a row: its coefficients of z and the kept outputs, of 1, and of each noise. The
@@ -75,8 +81,10 @@ def affine_step(
         if isinstance(st, Evaluate):
             # A time within the step is a named coefficient of the program; the ends have no name.
             time = values.get(f"time_{st.name}", end if st.time == s else start)
-            jacobian, offset = map(part, eps(float(time)))
-            result = jacobian @ _stack([state[b] for b in st.state or program.blocks])
+            inputs = _stack([state[b] for b in st.state or program.blocks])
+            about = () if at is None else (_value(inputs, at, size),)
+            jacobian, offset = map(part, eps(float(time), *about))
+            result = jacobian @ inputs
             result[..., size] += offset
             outputs |= {(st.name, b): result[..., i, :] for i, b in enumerate(program.blocks)}
             continue
@@ -100,6 +108,12 @@ def affine_step(
     stacked = _stack(full)
     stacked = stacked.real if np.all(stacked.imag == 0) else stacked
     return AffineMap(stacked[..., :size], stacked[..., size], stacked[..., size + 1 :])
+
+
+def _value(rows: np.ndarray, at: np.ndarray, size: int) -> np.ndarray:
+    """Return the numbers (..., m) that m rows (..., m, size + 1 + noises) are at one state, kept outputs and noise."""
+    whole = np.insert(at, size, 1.0, axis=-1)
+    return (rows @ whole[..., None])[..., 0].real
 
 
 def _stack(rows: Sequence[np.ndarray]) -> np.ndarray:
@@ -172,12 +186,12 @@ def gaussian_error(
     the times is 0 the walk ends with a step to no noise: the state becomes the predicted x_0, its other blocks 0. With
     ``lower_order_final`` a step reads at most as many earlier outputs as steps follow it, the one to no noise counted.
     Raises InputError for a covariance that is not symmetric positive semi-definite, a bad grid, and for
-    ``lower_order_final`` of a predictor-corrector, and of a scheme that reads no past or needs one in every step.
+    ``lower_order_final`` of a scheme that reads no past or needs one in every step.
     """
     if lower_order_final and not program.history:
         raise InputError("this scheme reads no earlier steps, so that it has no lower_order_final; leave it out")
-    if lower_order_final and (program.cycle or program.primed):
-        raise InputError("the error of lower final orders is not derived for this scheme; leave lower_order_final out")
+    if lower_order_final and program.primed:
+        raise InputError("this scheme reads an earlier step in every step; leave lower_order_final out")
     process, to_zero = program.process, bool(len(times)) and times[-1] == 0
     grid = np.asarray(times[:-1], dtype=float) if to_zero else np.asarray(times, dtype=float)
     if not (to_zero and grid.shape == (1,) and np.isfinite(grid[0]) and grid[0] > 0):  # from noise to data in one step
@@ -190,11 +204,9 @@ def gaussian_error(
     moments = np.pad(first, ((0, 0), (0, kept))), np.pad(second, ((0, 0), (0, kept), (0, kept)))
     if program.primed:
         moments = affine_step(program, table, grid[0], grid[0], eps).moments(*moments)
-    steps = len(grid) - 1
-    for i, (start, end) in enumerate(pairwise(grid)):
-        past = grid[:i][::-1].tolist()
-        read = past[: steps - 1 - i + to_zero] if lower_order_final else past
-        moments = affine_step(program, table, start, end, eps, read).moments(*moments)
+    pasts = walk_pasts(program, grid.tolist(), lower_order_final, to_zero)
+    for (start, end), (past, read) in zip(pairwise(grid), pasts, strict=True):
+        moments = affine_step(program, table, start, end, eps, past, read=read).moments(*moments)
     if to_zero:
         ending = _step_to_no_noise(process, grid[-1], center, variances)
         moments = ending.moments(moments[0][:, :k], moments[1][:, :k, :k])  # what is kept is not read any more

@@ -19,17 +19,24 @@ from integrator_analysis.parametrisation.signal_to_noise import measures, pull, 
 from integrator_analysis.processes import Process
 from integrator_analysis.processes.equation import rate, unit_diffusion
 
-__all__ = ["data_weights"]
+__all__ = ["data_weights", "tells_data"]
+
+
+def tells_data(process: Process) -> bool:
+    """Whether what networks of the process return tells x_0: a velocity on several blocks does not."""
+    return process.network != VELOCITY or len(process.blocks) == 1
 
 
 def data_weights(process: Process) -> tuple[tuple[sympy.Expr, ...], Mapping[sympy.Function, Definition]]:
     """(a_1, ..., a_k, b_1, ..., b_k), with x_0 = sum of a_i z_i + sum of b_i n_i; and what the names in them stand for.
 
-    n is what networks of the process return. Empty where that does not tell x_0: a velocity on several blocks.
+    n is what networks of the process return. Empty where that does not tell x_0.
     """
-    factor, blocks = process.kernel.factor, process.blocks
+    if not tells_data(process):
+        return (), {}
     if process.network == VELOCITY:
-        return _from_velocity(process) if len(blocks) == 1 else (), {}
+        return _from_velocity(process), {}
+    factor, blocks = process.kernel.factor, process.blocks
     if len(blocks) == 1:
         mean = sympy.Function(f"mean_{blocks[0]}")(t)
         state, output = sympy.Matrix([[1 / mean]]), sympy.Matrix([[-factor[0, 0] / mean]])

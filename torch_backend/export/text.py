@@ -8,6 +8,7 @@ import ast
 import keyword
 import re
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
@@ -166,7 +167,7 @@ def _claims(certificate: Mapping[str, Any]) -> list[str]:
             f"    {claim['name']}: derived {_short(claim['derived'])}, measured {_short(claim['measured'])}, "
             f"error {claim['error']:.1e} (tolerance {claim['tolerance']:.0e})"
         )
-    return lines
+    return lines + [line for remark in certificate.get("remarks", ()) for line in textwrap.wrap(remark, 118)]
 
 
 def _short(value: object) -> str:

@@ -12,7 +12,6 @@ from integrator_analysis.processes import Process
 from integrator_analysis.verification.bench import GAUSSIAN, Bench
 from integrator_analysis.verification.certificate import Claim
 from integrator_analysis.verification.checks.comparison import Case, farthest_entries, relative_unit
-from integrator_analysis.verification.mending import Mending, mending_coefficients
 
 __all__ = ["measure"]
 
@@ -33,9 +32,8 @@ def measure(bench: Bench) -> Iterator[Claim]:
     pasts = ", with every length of past" if bench.program.history else ""
     problem = f"N({mean}, {variance}), {len(_steps(bench.process))} steps{pasts}, worst entry"
     yield Claim("gaussian_map", *shown, worst, MAP_TOLERANCE, problem)
-    mending = mending_coefficients(bench.properties.network_program)
-    if mending is not None:
-        worst, shown = farthest_entries(_lower_order_rows(bench, mending))
+    if bench.program.cycle:
+        worst, shown = farthest_entries(_lower_order_rows(bench))
         problem = "steps that read fewer steps, worst coefficient"
         yield Claim("lower_order_row", *shown, worst, MAP_TOLERANCE, problem)
 
@@ -60,13 +58,12 @@ def _maps(bench: Bench) -> Iterator[Case]:
         yield derived.noise @ derived.noise.T, noise @ noise.T, np.maximum(1.0, spread)
 
 
-def _lower_order_rows(bench: Bench, mending: Mending) -> Iterator[Case]:
+def _lower_order_rows(bench: Bench) -> Iterator[Case]:
     """The coefficients of a predictor-corrector's step that reads fewer earlier steps than its mending does."""
     table = bench.properties.table
     for start, end, past in _steps_with_pasts(bench):
         for read in range(len(past)):
-            whole, fewer = (np.array(table(start, end, p), float) for p in (past, past[:read]))
-            derived = np.where(mending.mends, whole, fewer)
+            derived = np.array(table(start, end, past, read), float)
             yield derived, bench.module.coefficients(start, end, past, read).numpy(), relative_unit(derived)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from integrator_analysis.parametrisation.data_prediction import data_weights
+from integrator_analysis.parametrisation.data_prediction import tells_data
 from integrator_analysis.parametrisation.prediction_conversion import network_from_eps
 from integrator_analysis.verification.bench import Bench
 from integrator_analysis.verification.certificate import Claim
@@ -24,7 +24,7 @@ def measure(bench: Bench) -> Iterator[Claim]:
     The state Psi x_0 + L eps and the output are linear in x_0 and eps: each of them is 1 in turn, the others are 0.
     There is nothing to measure where the output does not tell x_0.
     """
-    if not data_weights(bench.process)[0]:
+    if not tells_data(bench.process):
         return
     process, convert = bench.process, network_from_eps(bench.process)
     k = len(process.blocks)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from integrator_analysis.program.mending import mending_coefficients
 from integrator_analysis.verification.bench import SEED, Bench
 from integrator_analysis.verification.certificate import Claim
 from integrator_analysis.verification.checks.comparison import compare_errors, record_terms
-from integrator_analysis.verification.mending import mending_coefficients
 
 if TYPE_CHECKING:
     from torch_backend.measuring.one_step import Past

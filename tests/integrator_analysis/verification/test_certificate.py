@@ -10,6 +10,7 @@ import pytest
 import integrator_analysis as ia
 from integrator_analysis.files import write_text
 from integrator_analysis.verification.certificate import Certificate
+from integrator_analysis.verification.walk_claims import EVALUATIONS
 
 SLOW = {"psld/DEIS-tAB2", "psld/DEIS-rhoAB2", "psld/UniPC-eps-2", "psld/anchored-AB2", "psld/DPM-Solver-3"}
 SPECS = [spec for spec in ia.catalogue() if spec not in SLOW]
@@ -43,6 +44,9 @@ def test_every_catalogue_entry_is_verified(spec: str) -> None:
     expected = {"stated_facts", "nfe_per_step", "log_snr", "predicted_data"}
     expected |= {"gaussian_map", "spectral_radius", "tensor_layout"}
     expected |= {f"{kind}[{b}]" for b in blocks for kind in ("order", "constant")}
+    expected |= {"walk_evaluations", *(f"gaussian_walk[{n}]" for n in EVALUATIONS)}
+    if not integrator.stochastic:
+        expected |= {f"mixture_walk[{n}]" for n in EVALUATIONS}
     expected |= {f"rounding[{dtype}]" for dtype in ("float32", "bfloat16")}
     if integrator.program.cycle:
         expected.add("lower_order_row")
@@ -69,7 +73,7 @@ def test_an_extra_evaluation_is_noticed() -> None:
         "eps_0_x, eps_0_m = network(z, t)", "network(z, t)\n    eps_0_x, eps_0_m = network(z, t)"
     )
     certificate = ia.derive("psld/RSE").verify(source=source)
-    assert [c.name for c in certificate.claims if not c.passed] == ["nfe_per_step"]
+    assert [c.name for c in certificate.claims if not c.passed] == ["nfe_per_step", "walk_evaluations"]
 
 
 @pytest.mark.parametrize("damage", ["def step(", "return decay_x", "math.exp"])
