@@ -66,7 +66,8 @@ torch operation on 50 numbers ({{ "%.2f" | format(1000 * unit) }} microseconds i
 
 Of {{ rows | length }} schemes, the median takes {{ "%.1f" | format(median[50]) }} ms for 50 steps and \
 {{ "%.1f" | format(median[1000]) }} ms for 1000. {{ late[50] | length }} take more than \
-{{ "%.0f" | format(due[50]) }} ms for 50 steps, {{ late[1000] | length }} more than {{ "%.0f" | format(due[1000]) }} ms for 1000.
+{{ "%.0f" | format(due[50]) }} ms for 50 steps, {{ late[1000] | length }} more than \
+{{ "%.0f" | format(due[1000]) }} ms for 1000.
 
 | scheme | 50 steps | 1000 steps |
 |---|---|---|

@@ -26,8 +26,9 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         derive psld/DPM-Solver++2M --json`.
 Operations: 1283 on host scalars to tabulate a step (without quadrature), 20 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/DPM-Solver++2M`: order; leading local error; network evaluations per
-    step; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
-    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+    step; error of default walks of 5 to 50 evaluations; one-step map on Gaussian data; spectral radius for a stiff
+    score; exactness where the step is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16;
+    tensor layout; stated facts.
 Terms hash: sha256:aa9f87d70cbd00c64cf176cde934f9abf484671b6a285fb1d31d50d8fc2c5373
 Body hash: sha256:ec52cc1283cfa857ff9497e4edb191fee1c9b0a9d04f12e25b4fd0b0f9d3ebf5
 """

@@ -24,8 +24,9 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         derive psld/DPM-Solver++2S --json`.
 Operations: 1737 on host scalars to tabulate a step (without quadrature), 32 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/DPM-Solver++2S`: order; leading local error; network evaluations per
-    step; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
-    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+    step; error of default walks of 5 to 50 evaluations; one-step map on Gaussian data; spectral radius for a stiff
+    score; exactness where the step is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16;
+    tensor layout; stated facts.
 Terms hash: sha256:3c9bcc6ee2bbf881265ff270f6bb3f81ca98291c0b10a1bc6d19fe8525a6ba8b
 Body hash: sha256:b33b4d7c7b63f2d73dc62a737b62ef0cdd6400e0be38babccf545d2259594762
 """

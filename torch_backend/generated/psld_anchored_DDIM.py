@@ -24,8 +24,9 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
         certificate, under local_error, and in `integrator-analysis derive psld/anchored-DDIM --json`.
 Operations: 816 on host scalars to tabulate a step (without quadrature), 8 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/anchored-DDIM`: order; leading local error; network evaluations per
-    step; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
-    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+    step; error of default walks of 5 to 50 evaluations; one-step map on Gaussian data; spectral radius for a stiff
+    score; exactness where the step is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16;
+    tensor layout; stated facts.
 Terms hash: sha256:6ffe45f6d23a46acfbe55933612aa37c0992bf3080d8037708353d647b9b5292
 Body hash: sha256:d06d550e803a130d8621215321264705dadf0706b202a71fab32b3c447cfc314
 """

@@ -24,9 +24,10 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
     These are 3 of 18 terms of x and 3 of 18 terms of m, those of the smallest trees. All 36 stand in the
         certificate, under local_error, and in `integrator-analysis derive psld/gDDIM --json`.
 Operations: 759 on host scalars to tabulate a step (without quadrature), 8 multiply-adds of a block to take it.
-Checked by `integrator-analysis verify psld/gDDIM`: order; leading local error; network evaluations per step;
-    one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact; log-SNR;
-    predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
+Checked by `integrator-analysis verify psld/gDDIM`: order; leading local error; network evaluations per step; error
+    of default walks of 5 to 50 evaluations; one-step map on Gaussian data; spectral radius for a stiff score;
+    exactness where the step is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor
+    layout; stated facts.
 Terms hash: sha256:ae77792e09f98eb2f042c1efdbd4991ac21bd44c99f852ba78bf3cd200e39ef6
 Body hash: sha256:d96144aaa55d97c2ca8e1e7aada09dbafd765c3a82b9caf2b2bf6d6219b312ec
 """
