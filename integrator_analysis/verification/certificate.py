@@ -20,6 +20,20 @@ from integrator_analysis.inputs import InputError
 __all__ = ["Certificate", "Claim", "schema"]
 
 
+ALWAYS = (
+    "stated_facts",
+    "nfe_per_step",
+    "log_snr",
+    "gaussian_map",
+    "spectral_radius",
+    "tensor_layout",
+    "rounding[float32]",
+    "rounding[bfloat16]",
+    "walk_evaluations",
+)
+"""Claims that every certificate makes, beside order and constant of every block or average that it has terms of."""
+
+
 @dataclass(frozen=True)
 class Claim:
     """A derived number or text and what was measured. ``error`` is their distance, in the units of ``tolerance``."""
@@ -59,6 +73,12 @@ class Certificate:
         """The claim with this name. Raises KeyError if it was not made."""
         return next(c for c in self.claims if c.name == name)
 
+    def missing_claims(self) -> list[str]:
+        """The names of the claims that a certificate of this scheme has to make and that this one does not make."""
+        blocks = list(self.evidence.get("local_error") or ["x"])
+        due = [*ALWAYS, *(f"{claim}[{block}]" for claim in ("order", "constant") for block in blocks)]
+        return [name for name in due if name not in {claim.name for claim in self.claims}]
+
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         claims = [
@@ -81,7 +101,8 @@ class Certificate:
     def load(cls, path: str | Path) -> Certificate:
         """The certificate that ``save`` wrote. Raises InputError, one sentence, for a file that is none.
 
-        What the file says of its claims is recomputed: a file whose verdicts are not those of its numbers is refused.
+        What the file says of its claims is recomputed: a file whose verdicts are not those of its numbers is refused,
+        and so is one that passes for want of a claim.
         """
         document = read_json(path)
         try:
@@ -91,6 +112,8 @@ class Certificate:
             said = [document["passed"], *(entry["passed"] for entry in document["claims"])]
             if said != [loaded.passed, *(claim.passed for claim in claims)]:
                 raise InputError("its verdicts are not those of its errors and tolerances; verify anew")
+            if loaded.passed and (missing := loaded.missing_claims()):
+                raise InputError(f"it lacks the claim(s) {', '.join(missing)}, so that it proves nothing; verify anew")
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
         return loaded

@@ -73,7 +73,9 @@ def split(factors: Sequence[Factor], process: Process, noise: sympy.Expr, residu
     kappa = noise if stochastic else sympy.S.Zero
     relaxation = _relaxation(process, rows) if stochastic or residual else sympy.zeros(size)
     whole = (1 + kappa**2) * relaxation
-    linear = -process.drift_per_unit + kappa**2 * relaxation if rows else whole
+    # Beside O, S has R z, which O takes out of the drift; beside L, which has the whole drift, it has none.
+    of_score = whole if stochastic else sympy.zeros(size)
+    linear = -process.drift_per_unit + kappa**2 * relaxation if rows else of_score
     return SplitEquation(
         process=process,
         rows=rows,

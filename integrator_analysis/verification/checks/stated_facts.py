@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from integrator_analysis.methods.splitting.sub_flows import lambda_s
 from integrator_analysis.verification.bench import Bench
 from integrator_analysis.verification.certificate import Claim
 
@@ -23,6 +24,18 @@ def measure(bench: Bench) -> Iterator[Claim]:
     said = {name: getattr(bench.module, name, None) for name in wrong}
     shown = (str(wrong), str(said)) if wrong else (f"{len(derived)} facts", f"{len(derived)} facts")
     yield Claim("stated_facts", *shown, float(len(wrong)), 0.0, "constants of the module")
+    if bench.properties.order < 1:
+        yield _consistency(bench)
+
+
+def _consistency(bench: Bench) -> Claim:
+    """Whether a scheme of order below one is one on purpose: with another noise than a reverse process has."""
+    scale = bench.program.parameters.get(lambda_s, 1)
+    said = f"order {bench.properties.order}"
+    if scale == 1:
+        return Claim("consistency", "order 1 or more", said, np.inf, 0.0, "the derived step")
+    problem = f"not consistent, on purpose: lambda_s = {float(scale):g} is not 1"
+    return Claim("consistency", said, said, 0.0, 0.0, problem)
 
 
 def _derived_facts(bench: Bench) -> dict[str, Any]:

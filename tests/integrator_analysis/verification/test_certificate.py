@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import integrator_analysis as ia
 from integrator_analysis.files import write_text
+from integrator_analysis.verification.bench import Bench
 from integrator_analysis.verification.certificate import Certificate
+from integrator_analysis.verification.checks.stated_facts import _consistency
 from integrator_analysis.verification.walk_claims import EVALUATIONS
 
 SLOW = {"psld/DEIS-tAB2", "psld/DEIS-rhoAB2", "psld/UniPC-eps-2", "psld/anchored-AB2", "psld/DPM-Solver-3"}
@@ -128,3 +131,15 @@ def test_other_parameters_and_words_are_verified_as_derived(spec: str, exponents
 def test_weak_constants_are_integrated_off_critical_damping(spec: str) -> None:
     """The larger M, the steeper the score: 16 Gauss-Hermite nodes a block and component fail the first two."""
     assert ia.verify(spec).passed
+
+
+def test_an_order_below_one_fails_unless_it_is_one_on_purpose() -> None:
+    """lambda_s = 0.5 makes a noise that no reverse process has: the certificate says so, and everything else holds."""
+    certificate = ia.verify("psld/ROBA(lambda_s=0.5)")
+    assert certificate.passed
+    assert certificate.claim("order[f]").derived == 0
+    assert certificate.claim("consistency").problem == "not consistent, on purpose: lambda_s = 0.5 is not 1"
+    bench = Bench(ia.derive("vp/Euler"), ia.derive("vp/Euler").source)
+    bench.properties = SimpleNamespace(order=0)
+    assert not _consistency(bench).passed
+    assert "consistency" not in {claim.name for claim in ia.verify("vp/Euler").claims}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import html
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 import integrator_analysis as ia
 from integrator_analysis import files
+from integrator_analysis.inputs import InputError
 from integrator_analysis.report.certificates import certificates_page, claims_table
 from integrator_analysis.verification.certificate import Certificate, Claim, schema
 
@@ -81,6 +83,20 @@ def test_every_term_of_the_leading_error_is_in_it(spec: str) -> None:
 def test_an_older_certificate_without_these_terms_is_read(tmp_path: Path) -> None:
     path = save_changed(tmp_path, lambda d: d["evidence"].pop("local_error"))
     assert Certificate.load(path).claims == Certificate.load(certificate().save(tmp_path / "new.json")).claims
+
+
+def test_a_certificate_that_lacks_a_claim_proves_nothing(tmp_path: Path) -> None:
+    """Whichever claim was taken out of a file, of those that all certificates of its kind make."""
+    names = [entry["name"] for entry in certificate().as_dict()["claims"]]
+    optional = ("predicted_data", "exact[", "gaussian_walk[", "mixture_walk[")
+    for name in names:
+        path = save_changed(tmp_path, lambda d, n=name: d.update(claims=[c for c in d["claims"] if c["name"] != n]))
+        if name.startswith(optional):
+            Certificate.load(path)
+            continue
+        with pytest.raises(InputError, match=rf"lacks the claim\(s\) {re.escape(name)}, so that it proves nothing"):
+            Certificate.load(path)
+    assert {"order[x]", "constant[x]", "gaussian_map", "stated_facts"} <= set(names)
 
 
 def save_changed(tmp_path: Path, change: Any) -> Path:

@@ -198,3 +198,22 @@ def test_an_evaluation_that_nothing_reads_is_no_statement() -> None:
     module = ia.derive("flow/S(1/3)@0 S(2/3)@1[0,1] L(1)").to_torch(dtype=torch.float64).module
     once, twice = (affine_map(module, lambda z, t, a=a: a * z + t[:, None], 0.6, 0.5)[0] for a in (1.0, 2.0))
     assert once[0, 0] != twice[0, 0]
+
+
+@pytest.mark.parametrize("spec", ["vp/SL(residual)", "vp/LSL(residual)", "psld/SL(residual)"])
+def test_beside_l_the_frozen_residual_leaves_the_whole_drift_to_it(spec: str) -> None:
+    """S and L sum to the ODE whether the score is frozen or the residual: a short step goes the way of its slope."""
+    step = ia.derive(spec).to_torch(dtype=torch.float64).module
+    plain = ia.derive(spec.replace("(residual)", "")).to_torch(dtype=torch.float64).module
+    k, h = len(step.BLOCKS), 1e-6 * step.T_MAX
+    matrix = np.array([[-1.3, 0.4], [0.2, -0.7]])[:k, :k]
+
+    def network(z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return z @ torch.from_numpy(matrix.T.copy()) + 0.3
+
+    moves = []
+    for module in (step, plain):
+        linear, offset, _ = affine_map(module, network, 0.5 * step.T_MAX, 0.5 * step.T_MAX - h)
+        moves.append(np.column_stack([(linear - np.eye(k)) / h, offset / h]))
+    np.testing.assert_allclose(moves[0], moves[1], rtol=1e-3, atol=1e-4 * np.abs(moves[1]).max())
+    assert ia.derive(spec).order == 1
