@@ -57,7 +57,7 @@ CHECKS = (
     Check(("tensor layout",), tensor_layout.measure, "layout", place=8),
     Check(("loss to rounding in float32 and bfloat16",), rounding.measure, "rounding", place=7),
     Check(("exactness where the step is exact",), exactness.measure, "exactness", place=5),
-    Check(("error of default walks of 5 to 50 evaluations",), walk_error.measure, "walk", place=2),
+    Check(("default walks",), walk_error.measure, "walk", place=2),
     Check(("order", "leading local error"), strong_error.measure, "local", place=1, stochastic=False),
     Check(("weak order", "leading weak error"), weak_error.measure, "local", place=1, stochastic=True),
 )

@@ -24,10 +24,9 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
     These are 6 of 19 terms of m, those of the smallest trees. All 19 stand in the certificate, under local_error,
         and in `integrator-analysis derive cld/SPS-2M --json`.
 Operations: 239 on host scalars to tabulate a step (without quadrature), 16 multiply-adds of a block to take it.
-Checked by `integrator-analysis verify cld/SPS-2M`: order; leading local error; network evaluations per step; error
-    of default walks of 5 to 50 evaluations; one-step map on Gaussian data; spectral radius for a stiff score;
-    exactness where the step is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor
-    layout; stated facts.
+Checked by `integrator-analysis verify cld/SPS-2M`: order; leading local error; network evaluations per step;
+    default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:4f93ad272218e7efa988d04952a2bc31eccba212481657b336151b959d6acd37
 Body hash: sha256:6e0ecc3b48782b6858c7a6c3b57e05d86773182fca927119292ef740d47b15ff
 """

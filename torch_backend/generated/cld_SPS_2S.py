@@ -23,10 +23,9 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
     These are 6 of 19 terms of m, those of the smallest trees. All 19 stand in the certificate, under local_error,
         and in `integrator-analysis derive cld/SPS-2S --json`.
 Operations: 234 on host scalars to tabulate a step (without quadrature), 15 multiply-adds of a block to take it.
-Checked by `integrator-analysis verify cld/SPS-2S`: order; leading local error; network evaluations per step; error
-    of default walks of 5 to 50 evaluations; one-step map on Gaussian data; spectral radius for a stiff score;
-    exactness where the step is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor
-    layout; stated facts.
+Checked by `integrator-analysis verify cld/SPS-2S`: order; leading local error; network evaluations per step;
+    default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:85863defa3d93a2c2f40506d49a4aa1fae4e31a8ee9cc9557385966e17b84846
 Body hash: sha256:6244ac49e28db9bb87c6e9691afb62bd44f25865d68ad604d75d606820efe27b
 """

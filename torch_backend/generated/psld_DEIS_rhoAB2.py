@@ -26,9 +26,8 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         derive psld/DEIS-rhoAB2 --json`.
 Operations: 685 on host scalars to tabulate a step (without quadrature), 16 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/DEIS-rhoAB2`: order; leading local error; network evaluations per step;
-    error of default walks of 5 to 50 evaluations; one-step map on Gaussian data; spectral radius for a stiff score;
-    exactness where the step is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor
-    layout; stated facts.
+    default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:ad4bd6fad4ccbfc755643dc786bd03e21610a488121c7f487d000b86496656dc
 Body hash: sha256:245cce6f605cb28c8f83100235261a33974ba982cdaae998869359a346a0389d
 """

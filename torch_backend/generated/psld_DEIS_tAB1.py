@@ -27,9 +27,8 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         certificate, under local_error, and in `integrator-analysis derive psld/DEIS-tAB1 --json`.
 Operations: 414 on host scalars to tabulate a step (without quadrature), 12 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/DEIS-tAB1`: order; leading local error; network evaluations per step;
-    error of default walks of 5 to 50 evaluations; one-step map on Gaussian data; spectral radius for a stiff score;
-    exactness where the step is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor
-    layout; stated facts.
+    default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:b943e7424faa5e0c06a66f237be503a3fdc26bf3b57d3e779a578a7bb4a6338c
 Body hash: sha256:e915f5b55f64d6790e958a3ab3dc246f30b7d0b0ce613c7c1a0c101a8c74c132
 """

@@ -27,9 +27,8 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         certificate, under local_error, and in `integrator-analysis derive psld/DEIS-tAB2 --json`.
 Operations: 470 on host scalars to tabulate a step (without quadrature), 16 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/DEIS-tAB2`: order; leading local error; network evaluations per step;
-    error of default walks of 5 to 50 evaluations; one-step map on Gaussian data; spectral radius for a stiff score;
-    exactness where the step is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor
-    layout; stated facts.
+    default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:d8d129792c7a77365ba8dc0477b9c2852279975244642978ec1d2c45e92c39cc
 Body hash: sha256:2962c80dec756e09d8a73b60a936d5a1b58fe5de1f11171f8723ae99e21994d6
 """

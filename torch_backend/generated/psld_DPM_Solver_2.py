@@ -31,9 +31,8 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         certificate, under local_error, and in `integrator-analysis derive psld/DPM-Solver-2 --json`.
 Operations: 603 on host scalars to tabulate a step (without quadrature), 16 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/DPM-Solver-2`: order; leading local error; network evaluations per step;
-    error of default walks of 5 to 50 evaluations; one-step map on Gaussian data; spectral radius for a stiff score;
-    exactness where the step is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor
-    layout; stated facts.
+    default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:21880665d29f2b0b4c743369e9ba34688b876afe0a2eb1ceb25da2b29f3cc6b9
 Body hash: sha256:fdf779f0497c0ba596146748d6a08658b2b1984a9cabac66c926cd0572f73b7d
 """

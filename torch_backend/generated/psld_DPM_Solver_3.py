@@ -27,9 +27,8 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         derive psld/DPM-Solver-3 --json`.
 Operations: 659 on host scalars to tabulate a step (without quadrature), 32 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/DPM-Solver-3`: order; leading local error; network evaluations per step;
-    error of default walks of 5 to 50 evaluations; one-step map on Gaussian data; spectral radius for a stiff score;
-    exactness where the step is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor
-    layout; stated facts.
+    default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:10697760bd8ffcbf569e82269667791d10d4af1c718cd6c17c19882c367322bc
 Body hash: sha256:b275bd72d55df1eec3b1bc8a854530b6e23a3b208fb3f3f902159f7e9786db51
 """

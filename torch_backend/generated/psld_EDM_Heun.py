@@ -26,9 +26,8 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
         derive psld/EDM-Heun --json`.
 Operations: 693 on host scalars to tabulate a step (without quadrature), 19 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/EDM-Heun`: order; leading local error; network evaluations per step;
-    error of default walks of 5 to 50 evaluations; one-step map on Gaussian data; spectral radius for a stiff score;
-    exactness where the step is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor
-    layout; stated facts.
+    default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:a6fe3f32742b18eefa828d5330572bca76514390154888f7ae2df5a8858258b7
 Body hash: sha256:4c59ed5d72d06998493e384ba034c1554f979b139a5f495e37c5eb51003a2609
 """

@@ -17,10 +17,9 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
     These are 3 of 12 terms of x and 3 of 12 terms of m, those of the smallest trees. All 24 stand in the
         certificate, under local_error, and in `integrator-analysis derive psld/Heun --json`.
 Operations: 359 on host scalars to tabulate a step (without quadrature), 24 multiply-adds of a block to take it.
-Checked by `integrator-analysis verify psld/Heun`: order; leading local error; network evaluations per step; error
-    of default walks of 5 to 50 evaluations; one-step map on Gaussian data; spectral radius for a stiff score;
-    exactness where the step is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor
-    layout; stated facts.
+Checked by `integrator-analysis verify psld/Heun`: order; leading local error; network evaluations per step; default
+    walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
+    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:171c138a43e9b9287b084495d8ab28a33a4c41f588e424ac3c2b02fbde704e39
 Body hash: sha256:f93cff269075d6d6a8f9f498a5d506f303aff54343abc84bf39c141a2fff2d19
 """

@@ -18,9 +18,8 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
         + 2*M*beta*d_m s_m*m*nu + M*beta*d_m s_m*x + 2*M*beta*nu*s_m - 4*M*d_t s_m + 2*beta*m*nu + beta*x)/8
 Operations: 359 on host scalars to tabulate a step (without quadrature), 18 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/NABOBA`: weak order; leading weak error; network evaluations per step;
-    error of default walks of 5 to 50 evaluations; one-step map on Gaussian data; spectral radius for a stiff score;
-    exactness where the step is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor
-    layout; stated facts.
+    default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:a150078e813257af7848e560f725ca764e38d3d7fb436aa61629366f6c7ec04e
 Body hash: sha256:043218c63a7d37541663f284c0f13edee18704b884612f0b50c89f050445fa2f
 """

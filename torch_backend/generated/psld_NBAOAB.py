@@ -18,9 +18,8 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
         + 2*M*beta*d_m s_m*m*nu + M*beta*d_m s_m*x + 2*M*beta*nu*s_m - 4*M*d_t s_m + 2*beta*m*nu + beta*x)/8
 Operations: 359 on host scalars to tabulate a step (without quadrature), 18 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/NBAOAB`: weak order; leading weak error; network evaluations per step;
-    error of default walks of 5 to 50 evaluations; one-step map on Gaussian data; spectral radius for a stiff score;
-    exactness where the step is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor
-    layout; stated facts.
+    default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:a41aa59f8bef0d1a11ceb8106c81878ed9e91174f81cfeea901e9b1a433d2e24
 Body hash: sha256:1430620d3468b5486e6b54a8177ee16d99071382e909b56e4f91d71df7918a8f
 """

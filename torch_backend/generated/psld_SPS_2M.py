@@ -21,10 +21,9 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
     These are 3 of 36 terms of x and 3 of 36 terms of m, those of the smallest trees. All 72 stand in the
         certificate, under local_error, and in `integrator-analysis derive psld/SPS-2M --json`.
 Operations: 331 on host scalars to tabulate a step (without quadrature), 19 multiply-adds of a block to take it.
-Checked by `integrator-analysis verify psld/SPS-2M`: order; leading local error; network evaluations per step; error
-    of default walks of 5 to 50 evaluations; one-step map on Gaussian data; spectral radius for a stiff score;
-    exactness where the step is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor
-    layout; stated facts.
+Checked by `integrator-analysis verify psld/SPS-2M`: order; leading local error; network evaluations per step;
+    default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:bfce8a0a23b727b9b18fc52ec64c80acf71d3c50b8cdf43f8a4bbbaf9e11c7f2
 Body hash: sha256:b200d29903d27e7fc794c79bb58de1a851fb2c93875b349788a27c3baef2db3c
 """

@@ -20,10 +20,9 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
     These are 3 of 36 terms of x and 3 of 36 terms of m, those of the smallest trees. All 72 stand in the
         certificate, under local_error, and in `integrator-analysis derive psld/SPS-2S --json`.
 Operations: 342 on host scalars to tabulate a step (without quadrature), 24 multiply-adds of a block to take it.
-Checked by `integrator-analysis verify psld/SPS-2S`: order; leading local error; network evaluations per step; error
-    of default walks of 5 to 50 evaluations; one-step map on Gaussian data; spectral radius for a stiff score;
-    exactness where the step is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor
-    layout; stated facts.
+Checked by `integrator-analysis verify psld/SPS-2S`: order; leading local error; network evaluations per step;
+    default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:6349733653c21e0357fbc9d88973f5612fd3f52c614544d3a240b9668a662890
 Body hash: sha256:f4bc0dd6a00f9c9485cfe520abbc71658097dbcebcc15ccfdb75683b34918afb
 """

@@ -30,9 +30,8 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
         derive psld/UniPC-eps-2 --json`.
 Operations: 899 on host scalars to tabulate a step (without quadrature), 26 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/UniPC-eps-2`: order; leading local error; network evaluations per step;
-    error of default walks of 5 to 50 evaluations; one-step map on Gaussian data; spectral radius for a stiff score;
-    exactness where the step is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor
-    layout; stated facts.
+    default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:16069c4a9d7d4e45e10d151e78f91c4d5497a644e81633b70c5c871800493600
 Body hash: sha256:5a76fcc1982fe3c1d15b27f2acc19228e8f5ea1e825015a7f55fbba7ad48fdbd
 """

@@ -159,7 +159,8 @@ class _Coefficients:
             "if width.dim() == torch.as_tensor(s).dim():",
             "    return pieces(s, width)",
             "ends = s * torch.exp(width)",
-            "return torch.cat((pieces(s, width[:1]), pieces(ends[:-1], width.diff(dim=0)))).cumsum(0)",
+            "high, low = _exact_parts(torch.cat((pieces(s, width[:1]), pieces(ends[:-1], width.diff(dim=0)))))",
+            "return high.cumsum(0) + low.cumsum(0)",
         ]
         docstring = (
             f"{f}: an integral from times s to s e**width. Where width has one dimension more than s, it is summed "

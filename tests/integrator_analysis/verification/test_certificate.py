@@ -79,7 +79,7 @@ def test_an_extra_evaluation_is_noticed() -> None:
     assert [c.name for c in certificate.claims if not c.passed] == ["nfe_per_step", "walk_evaluations"]
 
 
-@pytest.mark.parametrize("damage", ["def step(", "return decay_x", "math.exp"])
+@pytest.mark.parametrize("damage", ["def step(", "return _stack(t, [", "torch.exp("])
 def test_source_that_cannot_run_fails_instead_of_raising(damage: str) -> None:
     integrator = ia.derive("vp/DDIM")
     certificate = integrator.verify(source=integrator.source.replace(damage, "nonsense(", 1))

@@ -28,7 +28,7 @@ def test_headers_name_the_checks_in_the_order_of_a_reader(stochastic: bool) -> N
     assert certify.check_names(stochastic) == (
         *first,
         "network evaluations per step",
-        "error of default walks of 5 to 50 evaluations",
+        "default walks",
         "one-step map on Gaussian data",
         "spectral radius for a stiff score",
         "exactness where the step is exact",
