@@ -85,6 +85,7 @@ TESTS: Mapping[str, Sequence[str]] = {
     "methods/conjugation/stages.py": [*CONJUGATE[:2], *doctests_of("methods/conjugation/stages"), *CONJUGATE[2:]],
     "methods/splitting/prose.py": [T + "derivation/test_derivation.py", *WORDS],
     **{f"methods/splitting/{name}.py": WORDS for name in ("split_equation", "splitting", "sub_flows", "words")},
+    "program/mending.py": [T + "verification/test_walk_error.py", T + "verification/test_rounding.py"],
     "program/given_table.py": ["tests/torch_backend/walk/test_table_of_b.py", CONJUGATION, COMMITTED],
     **{
         f"program/{name}.py": [PROGRAM, SPLITTING, P + "test_gaussian_map.py", COMMITTED]
