@@ -32,7 +32,7 @@ def build(Gamma: Q, M: Q | None, gamma: Q, beta: Q, t_max: Q, t_min: Q) -> Proce
         t_max=float(t_max),
         t_min=float(t_min),
         source="arXiv 2112.07068",
-        grids=("quadratic", "karras"),
+        grids=("quadratic", "log-SNR"),
     )
 
 

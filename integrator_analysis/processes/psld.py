@@ -33,7 +33,7 @@ def build(Gamma: Q, nu: Q, gamma: Q, beta: Q, t_max: Q, t_min: Q, M: Q | None) -
         t_max=float(t_max),
         t_min=float(t_min),
         source="arXiv 2303.01748; parameters of arXiv 2310.07894",
-        grids=("quadratic", "karras"),
+        grids=("quadratic", "log-SNR"),
     )
 
 

@@ -10,7 +10,7 @@ from integrator_analysis.recommendation import default_grid
 from integrator_analysis.recommendation.default_grid import choose_grid, grid_scores
 
 
-@pytest.mark.parametrize("name", ["vp", "edm", "flow"])
+@pytest.mark.parametrize("name", ["vp", "flow", "psld"])
 def test_the_stated_defaults_are_the_derived_ones(name: str) -> None:
     process = ia.process(name)
     assert tuple(choose_grid(scores) for scores in grid_scores(process).values()) == process.grids
