@@ -28,7 +28,7 @@ Checked by `integrator-analysis verify cld/SPS-2M`: order; leading local error; 
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
     exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:4f93ad272218e7efa988d04952a2bc31eccba212481657b336151b959d6acd37
-Body hash: sha256:6e0ecc3b48782b6858c7a6c3b57e05d86773182fca927119292ef740d47b15ff
+Body hash: sha256:5f28078947941b0c46e1ee5d219ccf91091cf392cf7890d09828dad155f07d07
 """
 
 import math
@@ -49,7 +49,7 @@ NOISES = 0
 NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
-GRID = "karras"
+GRID = "log-SNR"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "coupling_xm_1",

@@ -27,7 +27,7 @@ Checked by `integrator-analysis verify cld/SPS-2S`: order; leading local error; 
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
     exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:85863defa3d93a2c2f40506d49a4aa1fae4e31a8ee9cc9557385966e17b84846
-Body hash: sha256:6244ac49e28db9bb87c6e9691afb62bd44f25865d68ad604d75d606820efe27b
+Body hash: sha256:d17026dc951b6b76799c0d3ef762fe64f23304d81440da473d7fb74cc7e685e6
 """
 
 import math
@@ -47,7 +47,7 @@ NOISES = 0
 NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
-GRID = "karras"
+GRID = "log-SNR"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "skip_mm_0",

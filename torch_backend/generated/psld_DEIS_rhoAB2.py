@@ -29,7 +29,7 @@ Checked by `integrator-analysis verify psld/DEIS-rhoAB2`: order; leading local e
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
     exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:ad4bd6fad4ccbfc755643dc786bd03e21610a488121c7f487d000b86496656dc
-Body hash: sha256:245cce6f605cb28c8f83100235261a33974ba982cdaae998869359a346a0389d
+Body hash: sha256:0dce3f2b41938475c7422615f3b5718cceb26f4095366b327bf9bb1eae50fcfe
 """
 
 import math
@@ -49,7 +49,7 @@ NOISES = 0
 NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
-GRID = "karras"
+GRID = "log-SNR"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "decay_x",

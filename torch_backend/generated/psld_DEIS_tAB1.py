@@ -30,7 +30,7 @@ Checked by `integrator-analysis verify psld/DEIS-tAB1`: order; leading local err
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
     exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:b943e7424faa5e0c06a66f237be503a3fdc26bf3b57d3e779a578a7bb4a6338c
-Body hash: sha256:e915f5b55f64d6790e958a3ab3dc246f30b7d0b0ce613c7c1a0c101a8c74c132
+Body hash: sha256:dbaacd124925f04b3763f27baa7e4f28da610f6764e6999b1620495144795cc1
 """
 
 import math
@@ -50,7 +50,7 @@ NOISES = 0
 NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
-GRID = "karras"
+GRID = "log-SNR"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "decay_x",

@@ -30,7 +30,7 @@ Checked by `integrator-analysis verify psld/DEIS-tAB2`: order; leading local err
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
     exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:d8d129792c7a77365ba8dc0477b9c2852279975244642978ec1d2c45e92c39cc
-Body hash: sha256:2962c80dec756e09d8a73b60a936d5a1b58fe5de1f11171f8723ae99e21994d6
+Body hash: sha256:30f0f7223ad6041feb5eb1104ad7a289cdfc6c2e7692b51ba4ffa2dcfa063e71
 """
 
 import math
@@ -50,7 +50,7 @@ NOISES = 0
 NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
-GRID = "karras"
+GRID = "log-SNR"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "decay_x",

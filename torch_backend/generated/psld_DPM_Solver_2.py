@@ -34,7 +34,7 @@ Checked by `integrator-analysis verify psld/DPM-Solver-2`: order; leading local 
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
     exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:21880665d29f2b0b4c743369e9ba34688b876afe0a2eb1ceb25da2b29f3cc6b9
-Body hash: sha256:fdf779f0497c0ba596146748d6a08658b2b1984a9cabac66c926cd0572f73b7d
+Body hash: sha256:62fd604d9af6045aacd1c9fee30d0ec52956d3644565dcf6fd87f39e9f053f81
 """
 
 import math
@@ -54,7 +54,7 @@ NOISES = 0
 NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
-GRID = "karras"
+GRID = "log-SNR"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "decay_x_1",

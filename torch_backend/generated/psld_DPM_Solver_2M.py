@@ -29,7 +29,7 @@ Checked by `integrator-analysis verify psld/DPM-Solver++2M`: order; leading loca
     step; default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step
     is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:aa9f87d70cbd00c64cf176cde934f9abf484671b6a285fb1d31d50d8fc2c5373
-Body hash: sha256:502b0d6afb29506930a2a3fc37ee523754db8c1815dc8a9f17416987f2edeb87
+Body hash: sha256:a4f76c825ea77cc18758044294f543863a72240b3f9a532ab6b48ce499887e11
 """
 
 import math
@@ -50,7 +50,7 @@ NOISES = 0
 NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
-GRID = "karras"
+GRID = "log-SNR"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "skip_xx_0",

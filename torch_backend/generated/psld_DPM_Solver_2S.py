@@ -27,7 +27,7 @@ Checked by `integrator-analysis verify psld/DPM-Solver++2S`: order; leading loca
     step; default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step
     is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:3c9bcc6ee2bbf881265ff270f6bb3f81ca98291c0b10a1bc6d19fe8525a6ba8b
-Body hash: sha256:c3e27a39935bc3251addc4590abe1515a84c4180cdae66d88cf21b3c367bbc30
+Body hash: sha256:958ae3265fdb5a7f988f98d550da9f704f682709b5e5b9cb283b9ff476f1a5aa
 """
 
 import math
@@ -48,7 +48,7 @@ NOISES = 0
 NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
-GRID = "karras"
+GRID = "log-SNR"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "skip_xx_0",

@@ -30,7 +30,7 @@ Checked by `integrator-analysis verify psld/DPM-Solver-3`: order; leading local 
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
     exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:10697760bd8ffcbf569e82269667791d10d4af1c718cd6c17c19882c367322bc
-Body hash: sha256:b275bd72d55df1eec3b1bc8a854530b6e23a3b208fb3f3f902159f7e9786db51
+Body hash: sha256:4b1973a355c3e77206a119eefe378c6e0845626b24762bef63d9c3eb07a365a9
 """
 
 import math
@@ -50,7 +50,7 @@ NOISES = 0
 NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
-GRID = "karras"
+GRID = "log-SNR"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "decay_x_1",

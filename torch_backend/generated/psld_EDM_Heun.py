@@ -29,7 +29,7 @@ Checked by `integrator-analysis verify psld/EDM-Heun`: order; leading local erro
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
     exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:a6fe3f32742b18eefa828d5330572bca76514390154888f7ae2df5a8858258b7
-Body hash: sha256:4c59ed5d72d06998493e384ba034c1554f979b139a5f495e37c5eb51003a2609
+Body hash: sha256:d04babc727e3b0afdcf44940596b5514123388a75535587474210bdd4c16343f
 """
 
 import math
@@ -49,7 +49,7 @@ NOISES = 0
 NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
-GRID = "karras"
+GRID = "log-SNR"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "decay_x_1",

@@ -21,7 +21,7 @@ Checked by `integrator-analysis verify psld/Heun`: order; leading local error; n
     walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
     log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:171c138a43e9b9287b084495d8ab28a33a4c41f588e424ac3c2b02fbde704e39
-Body hash: sha256:f93cff269075d6d6a8f9f498a5d506f303aff54343abc84bf39c141a2fff2d19
+Body hash: sha256:83e8fe464ae7d4b37266f321f844394a8d4800d986baeeaababd03d0cc9d4060
 """
 
 import math
@@ -42,7 +42,7 @@ NOISES = 0
 NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
-GRID = "karras"
+GRID = "log-SNR"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "skip_xx_0",

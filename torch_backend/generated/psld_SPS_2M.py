@@ -25,7 +25,7 @@ Checked by `integrator-analysis verify psld/SPS-2M`: order; leading local error;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
     exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:bfce8a0a23b727b9b18fc52ec64c80acf71d3c50b8cdf43f8a4bbbaf9e11c7f2
-Body hash: sha256:b200d29903d27e7fc794c79bb58de1a851fb2c93875b349788a27c3baef2db3c
+Body hash: sha256:cf5c4e1c3fbbff301ced551e57c4b264aabd255c9ef014fad2e3abb5500141b5
 """
 
 import math
@@ -46,7 +46,7 @@ NOISES = 0
 NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
-GRID = "karras"
+GRID = "log-SNR"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "coupling_xm_1",

@@ -24,7 +24,7 @@ Checked by `integrator-analysis verify psld/SPS-2S`: order; leading local error;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
     exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:6349733653c21e0357fbc9d88973f5612fd3f52c614544d3a240b9668a662890
-Body hash: sha256:f4bc0dd6a00f9c9485cfe520abbc71658097dbcebcc15ccfdb75683b34918afb
+Body hash: sha256:6ef49503516d73fc5e7f78ddf65c9dcc40a1816af3bcffeb675f76ea76020ec5
 """
 
 import math
@@ -44,7 +44,7 @@ NOISES = 0
 NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
-GRID = "karras"
+GRID = "log-SNR"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "scale_xx_0",

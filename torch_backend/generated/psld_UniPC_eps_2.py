@@ -33,7 +33,7 @@ Checked by `integrator-analysis verify psld/UniPC-eps-2`: order; leading local e
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
     exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:16069c4a9d7d4e45e10d151e78f91c4d5497a644e81633b70c5c871800493600
-Body hash: sha256:5a76fcc1982fe3c1d15b27f2acc19228e8f5ea1e825015a7f55fbba7ad48fdbd
+Body hash: sha256:a6bf44813139d34ad56d8ca687aa70d0352240ff1b818eff70d507a9f53db9f6
 """
 
 import math
@@ -54,7 +54,7 @@ NOISES = 0
 NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
-GRID = "karras"
+GRID = "log-SNR"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "weight_xx_0_1",

@@ -37,7 +37,7 @@ Checked by `integrator-analysis verify psld/anchored-AB2`: order; leading local 
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
     exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:545f4ac9fcbf5c34b889c54b63c95f8a9c2eacf4e5c5ec57fc84a004d785b1ec
-Body hash: sha256:c758a63d28183a05d63ff50f06e92f8d92b90c87fefcb701ab91d3855f406891
+Body hash: sha256:acd2d375141c787cd93ae65f45f957b9faf1511392eeaf8603e885c3818c9260
 """
 
 import math
@@ -59,7 +59,7 @@ NOISES = 0
 NETWORK = "eps"
 T_MAX = 1.0
 T_MIN = 0.001
-GRID = "karras"
+GRID = "log-SNR"
 PRIOR_STD = (1.0, 0.5)
 COEFFICIENTS = (
     "scale_xx_0",
