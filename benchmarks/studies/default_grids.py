@@ -37,8 +37,8 @@ Score of a named grid: the geometric mean of root-mean-square errors of whole wa
 others DPM-Solver++2M's. Half of the errors are of the standard deviation on Gaussian data of variance \
 {{ list_numbers(variances) }}, exact; half are of states against the probability-flow ODE on {{ mixtures }} mixtures \
 of Gaussians on the line. On phase space (`psld`, `cld`) the errors of SPS-2M on Gaussian data count as well above \
-order one: most schemes there are splittings, which long steps at high noise make unstable. The default (bold) is the first grid, from left to right, within a factor {{ same }} of the \
-best.
+order one: most schemes there are splittings, which long steps at high noise make unstable. The default (bold) is \
+the first grid, from left to right, within a factor {{ same }} of the best.
 
 {{ rows }}
 
