@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from integrator_analysis.analysis.accuracy.cost import BUDGET
-from integrator_analysis.codegen import scheme_source
+from integrator_analysis.codegen import kernel_source, scheme_source
 from integrator_analysis.derivation.account import derivation_of
 from integrator_analysis.derivation.document import Derivation
 from integrator_analysis.files import write_bytes
@@ -96,6 +96,8 @@ class Integrator(Properties):
             raise ArithmeticError(f"{self.spec} fails its verification ({failed}); nothing is exported")
         if FORMATS[format].on_trial and not self.stochastic and not len(table_of(self.network_program)):
             options["trial"] = trial_of(self.process)
+        if FORMATS[format].with_kernel and len(self.process.blocks) > 1:
+            options["kernel"] = kernel_source(self.process)
         if FORMATS[format].imported:
             options["file"] = Path(path).name
         record = certificate.as_dict()

@@ -11,7 +11,7 @@ import inspect
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -52,7 +52,7 @@ def measure_file(bench: Bench, form: str, text: str) -> FileWalks:
     file = module_from_source(text, f"exported_{bench.properties.name}")
     if form == "diffusers":
         return _measure_scheduler(bench, file)
-    ends = _ends_of_module(file) if form == "module" else _ends_of_sigmas(file)
+    ends = _ends_of_module(file) if form == "module" else _ends_of_sigmas(file, bench)
     made = {most: walk for most in EVALUATIONS if (walk := default_walk(bench.properties, most))}
     return FileWalks(tuple(claim_walks(bench, made, ends, TOLERANCES, "file_")), ())
 
@@ -105,25 +105,70 @@ def _ends_of_module(file: Any) -> Ends:
     return ends
 
 
-def _ends_of_sigmas(file: Any) -> Ends:
-    """A function of k-diffusion is called with the sigmas of the default walk, which on edm are its times."""
+def _ends_of_sigmas(file: Any, bench: Bench) -> Ends:
+    """A function of k-diffusion is called with the sigmas of the default walk: the noise at its times, over alpha.
+
+    It shows the network x = x_0 + sigma noise alone. A state on phase space with this x says the same of x_0; that it
+    begins with is handed over as the noise which the file would have drawn for the other blocks.
+    """
     import torch
 
     from torch_backend.export.kdiffusion import sampler_name
 
     sample = getattr(file, f"sample_{sampler_name(file.SPEC)}")
+    kernel, k = laws_of(bench)[0].numbers.kernel, len(file.BLOCKS)
+
+    def whitened(time: float) -> tuple[np.ndarray, np.ndarray]:
+        psi, sigma = kernel(time)
+        factor = np.linalg.cholesky(sigma)
+        return factor, np.linalg.solve(factor, psi)
 
     def ends(walk: Walk, network: Network, start: Start) -> np.ndarray:
+        at = {_level(whitened(time)[1]): time for time in walk.times if time > 0}
+        levels = [*at, *[0.0] * walk.to_zero]
+
         def denoised(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-            time = float(sigma.reshape(-1)[0])
-            return x - time * _called(network)(x, sigma)  # networks of edm return eps
+            level = float(sigma.reshape(-1)[0])
+            factor, u = whitened(_time_at(lambda time: _level(whitened(time)[1]), level, at, file.T_MAX))
+            w, unit = x.numpy() / level, u * level
+            eps = network(_time_at(lambda time: _level(whitened(time)[1]), level, at, file.T_MAX), w * (factor @ unit))
+            return torch.from_numpy((w - (eps @ unit)[:, None]) * level)
 
         entries = iter(torch.from_numpy(start.noise.reshape(-1, len(start.z), 1)))
         options = {"noise_sampler": lambda *_: next(entries)} if file.STOCHASTIC else {}
-        reached = sample(denoised, torch.from_numpy(start.z), list(walk.times), disable=True, **options)
+        factor, u = whitened(walk.times[0])
+        zeta = np.linalg.solve(factor, start.z.T)
+        x = torch.from_numpy((u @ zeta)[:, None] * levels[0] ** 2)
+        hidden = torch.from_numpy(zeta[..., None])
+        with _hidden(file, hidden) if k > 1 else nullcontext():
+            reached = sample(denoised, x, levels, disable=True, **options)
         return np.asarray(reached.numpy()[:, 0])
 
     return ends
+
+
+def _level(u: np.ndarray) -> float:
+    """sigma / alpha of what a state says of x_0."""
+    return float(1 / np.linalg.norm(u))
+
+
+def _time_at(level: Callable[[float], float], wanted: float, known: Mapping[float, float], t_max: float) -> float:
+    """The time of a level of noise: one of the walk's own where it is one, else by root finding, to rounding."""
+    nearest = min(known, key=lambda one: abs(one / wanted - 1))
+    if abs(nearest / wanted - 1) < 1e-12:
+        return known[nearest]
+    return float(brentq(lambda time: math.log(level(time) / wanted), 1e-12, t_max, xtol=1e-300, rtol=1e-15))
+
+
+@contextmanager
+def _hidden(file: ModuleType, noise: torch.Tensor) -> Iterator[None]:
+    """Inside, the file draws ``noise`` for the blocks that its caller does not see."""
+    kept = file.hidden_noise
+    file.hidden_noise = lambda *_: noise  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        file.hidden_noise = kept  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)

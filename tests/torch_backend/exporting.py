@@ -24,7 +24,10 @@ def exported_text(spec, form):
     if certificate is None or certificate["evidence"]["source_hash"] != f"sha256:{body_hash(text)}":
         evidence = {"source_hash": f"sha256:{body_hash(text)}", "versions": {}, "dtype": "", "device": "", "seed": 0}
         certificate = {"passed": True, "evidence": evidence, "claims": []}
-    return FORMATS[form].write(text, certificate)
+    options = {}
+    if FORMATS[form].with_kernel and (kernel := GENERATED / f"kernel_{spec.partition('/')[0]}.py").exists():
+        options["kernel"] = kernel.read_text(encoding="utf-8")
+    return FORMATS[form].write(text, certificate, **options)
 
 
 @contextmanager

@@ -33,11 +33,13 @@ class Format(NamedTuple):
     """Whether the file holds for one grid, which ``write`` then takes as ``times``."""
     on_trial: bool = False
     """Whether the file measures its own order, on a problem that ``write`` then takes as ``trial``."""
+    with_kernel: bool = False
+    """Whether ``write`` takes the source of the process's ``kernel`` for a scheme on several blocks."""
 
 
 FORMATS: Mapping[str, Format] = {
     "module": Format(standalone_module, lambda source: None, imported=True, on_trial=True),
     "diffusers": Format(scheduler_module, check_schedulable, imported=True),
-    "k-diffusion": Format(sampler_function, check_on_sigmas, imported=True),
+    "k-diffusion": Format(sampler_function, check_on_sigmas, imported=True, with_kernel=True),
     "torch-export": Format(step_program, check_program, on_a_grid=True),
 }

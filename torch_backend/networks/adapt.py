@@ -8,7 +8,7 @@ runs on EDM's or flow's path.
 
 import math
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch_backend.networks.guidance import BY_PROCESS
 from torch_backend.networks.prediction import PREDICTIONS
 from torch_backend.networks.training_noise import Training, read_training
+from torch_backend.networks.whitened import lift, times_of_ratios, whiten
 from torch_backend.source import load_kernel
-from torch_backend.walk.grids import time_grid, times_at
+from torch_backend.walk.grids import time_grid
 from torch_backend.walk.validation import unknown_name_message
 
 __all__ = ["AdaptedNetwork", "adapt"]
@@ -66,36 +67,6 @@ def adapt(
     return AdaptedNetwork(network, read_training(trained_on, prediction, time, data_std), kernel, beyond, dtype)
 
 
-class _Whitened(NamedTuple):
-    """A kernel at m times: L^-1 (m, k, k), the unit vector along u = L^-1 psi (m, k), and |u| (m,)."""
-
-    inverse: Tensor
-    unit: Tensor
-    ratio: Tensor
-
-
-def _whiten(kernel: Any, t: Tensor) -> _Whitened:
-    """The kernel at float64 times (m,). Raises ValueError where its entries are not one number for each time."""
-    psi = kernel.mean(t)
-    entries, k = kernel.cholesky(t), len(psi)
-    if any(entry.shape != t.shape for entry in (*psi, *entries)):
-        raise ValueError(
-            f"the kernel of {getattr(kernel, 'PROCESS', 'run_on')} has entries of shape {tuple(psi[0].shape)} for "
-            f"{len(t)} time(s): its noise differs along the data, so that z does not reduce to one noisy x_0; a kernel "
-            "N(psi x_0, Sigma kron I) is needed"
-        )
-    rows, columns = torch.tril_indices(k, k)
-    factor = t.new_zeros(len(t), k, k)
-    factor[:, rows, columns] = torch.stack(entries, 1)
-    eye = torch.eye(k, dtype=t.dtype).expand_as(factor)
-    inverse = torch.linalg.solve_triangular(factor, eye, upper=False)
-    u = (inverse @ torch.stack(psi, 1)[:, :, None])[:, :, 0]
-    ratio = u.norm(dim=1)
-    # alpha = 0, where flow begins: one block has one direction, whatever its length
-    unit = torch.ones_like(u) if k == 1 else u / ratio[:, None]
-    return _Whitened(inverse, unit, ratio)
-
-
 class AdaptedNetwork(nn.Module):
     """What ``adapt`` returns: call it like a network, move it like a module.
 
@@ -111,7 +82,7 @@ class AdaptedNetwork(nn.Module):
         super().__init__()
         self.network, self.training_noise, self.kernel = network, training, kernel
         self.beyond, self.dtype = beyond, dtype
-        self.blocks = len(_whiten(kernel, torch.full((1,), kernel.T_MIN, dtype=torch.float64)).unit[0])
+        self.blocks = len(whiten(kernel, torch.full((1,), kernel.T_MIN, dtype=torch.float64)).unit[0])
         self.wanted = self._prediction_of_run_on()
         ends = torch.tensor([training.first, training.last], dtype=torch.float64)
         self.lowest, self.highest = training.ratio(ends).tolist()
@@ -130,7 +101,7 @@ class AdaptedNetwork(nn.Module):
     def _times_of_range(self) -> tuple[float, float]:
         """Where ``run_on`` has the noise of the network's two ends, or its own ends where they come first."""
         ends = torch.tensor([self.kernel.T_MAX, self.kernel.T_MIN], dtype=torch.float64)
-        least, most = _whiten(self.kernel, ends).ratio.tolist()
+        least, most = whiten(self.kernel, ends).ratio.tolist()
         goals = torch.tensor([max(self.lowest, least), min(self.highest, most)], dtype=torch.float64)
         if goals[0] >= goals[1]:
             raise ValueError(
@@ -138,9 +109,7 @@ class AdaptedNetwork(nn.Module):
                 f"from {1 / most:.3g} to {1 / max(least, 1e-300):.3g}, and from {1 / self.highest:.3g} to "
                 f"{1 / max(self.lowest, 1e-300):.3g}"
             )
-        first, last = times_at(
-            lambda t: 1 / (1 + _whiten(self.kernel, t).ratio), 1 / (1 + goals), self.kernel.T_MAX, self.kernel.T_MIN
-        ).tolist()
+        first, last = times_of_ratios(self.kernel, goals, self.kernel.T_MAX, self.kernel.T_MIN).tolist()
         return first if goals[0] > least else self.kernel.T_MAX, last if goals[1] < most else self.kernel.T_MIN
 
     def forward(
@@ -212,7 +181,7 @@ class AdaptedNetwork(nn.Module):
         process, r where it knows r. Its state is sigma' g w, from which follow x_0 and, by w = r x_0 + e, the noise e
         along u. The rest of L^-1 z is noise as it stands, so that nothing cancels at small noise.
         """
-        kernel, training = _whiten(self.kernel, t), self.training_noise
+        kernel, training = whiten(self.kernel, t), self.training_noise
         r = kernel.ratio
         within = (r >= self.lowest * (1 - 1e-12)) & (r <= self.highest * (1 + 1e-12))
         if self.beyond == "refuse" and not within.all():
@@ -226,13 +195,13 @@ class AdaptedNetwork(nn.Module):
         p, q = training.terms(alpha, sigma)
         # along u alone: x_0 = of_w w + of_out out, and the same for e
         x0_w, x0_out, e_w, e_out, seen = self._along_u(r, within, alpha, sigma, p, q)
-        project = kernel.unit[:, None, :] @ kernel.inverse  # w = project z
-        to_network = (training.input_scale(alpha, sigma) * seen)[:, None] * project[:, 0]
+        to_network = (training.input_scale(alpha, sigma) * seen)[:, None] * kernel.along
         a, s = self._first_block(t)
         x_share, e_share = (torch.as_tensor(v, dtype=t.dtype).expand_as(t) for v in PREDICTIONS[self.wanted](a, s))
         along = kernel.unit[:, :, None]
-        rest = kernel.inverse - along @ project if self.blocks > 1 else torch.zeros_like(kernel.inverse)
-        of_state = rest + along @ project * (x_share * x0_w + e_share * e_w)[:, None, None]
+        share = along @ kernel.along[:, None, :]  # of z, along u
+        rest = kernel.inverse - share if self.blocks > 1 else torch.zeros_like(share)
+        of_state = rest + share * (x_share * x0_w + e_share * e_w)[:, None, None]
         of_output = along * (x_share * x0_out + e_share * e_out)[:, None, None]
         time = training.time(own_time, alpha, sigma)
         return torch.cat([to_network, time[:, None], torch.cat([of_state, of_output], 2).flatten(1)], 1)
@@ -262,7 +231,7 @@ class AdaptedNetwork(nn.Module):
 
     def times(self, steps: int, grid: str = "quadratic") -> list[float]:
         """``steps + 1`` times of ``run_on`` for a walk within the network's range, the last one 0: x_0 as predicted."""
-        log_ratio = lambda t: _whiten(self.kernel, t.reshape(-1)).ratio.log().reshape(t.shape)  # noqa: E731
+        log_ratio = lambda t: whiten(self.kernel, t.reshape(-1)).ratio.log().reshape(t.shape)  # noqa: E731
         inner = time_grid(grid, steps - 1, self.t_first, self.t_last, log_ratio) if steps > 1 else [self.t_first]
         return [*inner, 0.0]
 
@@ -275,23 +244,19 @@ class AdaptedNetwork(nn.Module):
         time of ``state`` is ``own_time(t)``. The noise comes from ``generator``, on its device.
         """
         at = torch.full((1,), float(t), dtype=torch.float64)
-        kernel, sigma = _whiten(self.kernel, at), self.training_noise.alpha_sigma(self._own_times(at))[1]
-        along, factor = kernel.unit[0], torch.linalg.inv(kernel.inverse[0])
-        across = torch.eye(self.blocks, dtype=torch.float64) - torch.outer(along, along)
-        blocks = [float(weight) / float(sigma) * state for weight in factor @ along]
+        sigma = float(self.training_noise.alpha_sigma(self._own_times(at))[1])
+        noise = state.new_zeros(1)
         if self.blocks > 1:
             shape = (self.blocks, *state.shape)
             noise = torch.randn(shape, generator=generator, device=generator.device, dtype=state.dtype)
-            mixed = torch.tensordot((factor @ across).to(noise), noise, dims=1).to(state.device)
-            blocks = [block + extra for block, extra in zip(blocks, mixed.unbind(0), strict=True)]
-        return torch.cat(blocks, 1)
+        return lift(self.kernel, float(t), state / sigma, noise)
 
     def own_time(self, t: float) -> float:
         """The time of the network's own process that has the noise of ``run_on`` at t, or its nearest end."""
         return float(self._own_times(torch.full((1,), float(t), dtype=torch.float64)))
 
     def _own_times(self, t: Tensor) -> Tensor:
-        return self.training_noise.time_at(_whiten(self.kernel, t).ratio.clamp(self.lowest, self.highest))
+        return self.training_noise.time_at(whiten(self.kernel, t).ratio.clamp(self.lowest, self.highest))
 
     def draw_start(
         self, n: int, shape: tuple[int, ...], seed: int, dtype: torch.dtype = torch.float32

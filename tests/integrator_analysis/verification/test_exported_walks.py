@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import integrator_analysis as ia
+from integrator_analysis.codegen import kernel_source
 from integrator_analysis.verification.bench import Bench
 from integrator_analysis.verification.exported_walks import FileWalks, measure_file
 from integrator_analysis.verification.walk_claims import EVALUATIONS
@@ -25,7 +26,8 @@ def exported(spec: str, form: str) -> tuple[Bench, str]:
     from torch_backend.source import body_hash
 
     evidence = {**bench.evidence, "source_hash": f"sha256:{body_hash(i.source)}"}
-    return bench, FORMATS[form].write(i.source, {"passed": True, "evidence": evidence, "claims": []})
+    kernel = {"kernel": kernel_source(i.process)} if FORMATS[form].with_kernel and len(i.process.blocks) > 1 else {}
+    return bench, FORMATS[form].write(i.source, {"passed": True, "evidence": evidence, "claims": []}, **kernel)
 
 
 def walked(spec: str, form: str, *change: str) -> FileWalks:
@@ -44,7 +46,10 @@ FILES = [
     *((spec, "module") for spec in ("vp/UniPC-3", "vp/DDIM-eta", "psld/SPS-2M", "psld/SSCS", "flow/Euler")),
     *((spec, "diffusers") for spec in ("vp/DDIM", "vp/DPM-Solver++3M", "vp/UniPC-2", "vp/EDM-Heun", "vp/DEIS-tAB2")),
     *((spec, "diffusers") for spec in ("vp/SDE-DPM-Solver++2M", "vp/RK4")),
-    *((spec, "k-diffusion") for spec in ("edm/DPM-Solver++2M", "edm/UniPC-2", "edm/DDIM-eta", "edm/Heun")),
+    *(
+        (spec, "k-diffusion")
+        for spec in ("edm/DPM-Solver++2M", "edm/UniPC-2", "edm/DDIM-eta", "edm/Heun", "psld/RVV", "psld/ROBA")
+    ),
 ]
 
 

@@ -321,7 +321,5 @@ def test_bad_sigmas_and_models_are_one_sentence(sampler: Any) -> None:
         ia.derive("vp/DDIM").export("x.py", format="k-diffusion")
     with pytest.raises(ia.InputError, match=r"edm/DDIM-eta .*models of flow matching too"):
         ia.derive("flow/DDIM-eta").export("x.py", format="k-diffusion")
-    with pytest.raises(ValueError, match="knows no momentum"):
-        exported_text("psld/RVV", "k-diffusion")
     with pytest.raises(ia.InputError, match="takes a B"):
         ia.derive("edm/conjugate(B=table)").export("x.py", format="k-diffusion")

@@ -67,7 +67,7 @@ def straight_path_of(model: Any) -> StraightPath | None:
     return StraightPath(scale, float(sampling.percent_to_sigma(1e-4)))  # as its offset_first_sigma_for_snr
 
 
-class _AsNetwork:
+class AsNetwork:
     """A denoiser as a network that returns eps; tells the callback what the first evaluation of each step gave.
 
     ``each``: evaluations per step. ``count`` numbers them; an evaluation before the first step has a negative number.
@@ -112,7 +112,7 @@ class _AsNetwork:
         return skip * y + scale * found
 
 
-def _walk_of(sigmas: Tensor | Sequence[float]) -> tuple[Tensor, list[float]]:
+def walk_of(sigmas: Tensor | Sequence[float]) -> tuple[Tensor, list[float]]:
     """The sigmas as a tensor, and as a list without the closing 0. Raises ValueError where no walk can follow them."""
     values = sigmas if isinstance(sigmas, Tensor) else torch.tensor(sigmas, dtype=torch.float64)
     if values.dim() != 1 or len(values) < 2:
@@ -125,7 +125,7 @@ def _walk_of(sigmas: Tensor | Sequence[float]) -> tuple[Tensor, list[float]]:
     return values, walk
 
 
-def _draws(
+def draws(
     facts: SchemeFacts, x: Tensor, sigmas: Tensor, extra: Mapping[str, Any], noise_sampler: NoiseSampler | None
 ) -> Callable[[int], Tensor]:
     """The noise of every step: from the noise sampler, else from the seed in ``extra``, else from torch's generator.
@@ -180,7 +180,7 @@ def sample_on_sigmas(
     Raises ValueError for sigmas that do not decrease or are negative, and as ``integrate`` does.
     """
     facts, extra = facts_of(scheme), dict(extra_args or {})
-    values, walk = _walk_of(sigmas)
+    values, walk = walk_of(sigmas)
     to_zero = len(walk) < len(values)
     if x.dtype != torch.float64 and values.dtype == torch.float64:
         values = values.float()  # not every device has float64
@@ -188,7 +188,7 @@ def sample_on_sigmas(
     path = None
     if facts.stochastic and straight_path is not False:
         path = straight_path_of(model) or (StraightPath() if straight_path else None)
-    network = _AsNetwork(model, extra, values, callback, facts.nfe_per_step, path, dtype)
+    network = AsNetwork(model, extra, values, callback, facts.nfe_per_step, path, dtype)
     if len(walk) > 1:
         ratios = walk if path is None else path.ratios(walk)
         primed = priming_row(facts, ratios)
@@ -204,7 +204,7 @@ def sample_on_sigmas(
             noises=facts.noises,
             history=facts.history,
             primed=primed,
-            draw=_draws(facts, x, values, extra, noise_sampler),
+            draw=draws(facts, x, values, extra, noise_sampler),
             progress=sys.stderr.isatty() if disable is None else not disable,
         )
         x = y if path is None else (y * (1 - walk[-1])).to(dtype)
