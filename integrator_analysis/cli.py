@@ -163,6 +163,13 @@ def verify(
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=256, help="processes")] = 1,
     device: Annotated[str, typer.Option(help="where steps are made: cpu, cuda")] = "cpu",
     html: Annotated[Path | None, typer.Option("--html", help="a .html file: the certificates as a page")] = None,
+    thorough: Annotated[
+        float | None, typer.Option(min=0.0, help="seconds for each scheme: go on with other times, pasts and states")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="of what --thorough draws")] = 0,
+    remeasure: Annotated[
+        Path | None, typer.Option(help="a certificate's file: are its numbers those of a new measurement?")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure the generated source of schemes against every derived claim; exit 1 if one fails."""
@@ -182,10 +189,19 @@ def verify(
         _check_target(html, ".html")
     describe_device(device)
     _load(files)
+    if remeasure is not None:
+        if specs or output or html or thorough is not None:
+            raise ia.InputError("--remeasure is about one file; leave specs, --output, --html and --thorough out")
+        _remeasure(remeasure)
+        return
+    if thorough is not None and output is not None:
+        raise ia.InputError("--thorough is a search, and its certificates are not kept; leave --output out")
     chosen = [_derive(spec).spec for spec in specs] if specs else list(ia.catalogue())
     found = []
     console = Console(stderr=True)
     work = certificates(chosen, files, output, resume, jobs, device)
+    if thorough is not None:
+        work = (_derive(spec).verify(device=device, thorough=thorough, seed=seed) for spec in chosen)
     quiet = not console.is_terminal
     for certificate in track(work, "verifying", len(chosen), console=console, transient=True, disable=quiet):
         found.append(certificate)
@@ -201,6 +217,19 @@ def verify(
         raise typer.Exit(FAILED)
 
 
+def _remeasure(path: Path) -> None:
+    """Measure the source of a certificate's file again; say so where it holds what is found."""
+    from integrator_analysis.verification.certificate import Certificate
+    from integrator_analysis.verification.remeasure import check_again
+
+    certificate = Certificate.load(path)
+    integrator = _derive(certificate.spec)
+    found = check_again(certificate, integrator, integrator.source, path)
+    _print_claims([found])
+    if not found.passed:
+        raise typer.Exit(FAILED)
+
+
 def _print_claims(found: Sequence[Certificate]) -> None:
     from rich.console import Console
     from rich.markup import escape
@@ -213,6 +242,8 @@ def _print_claims(found: Sequence[Certificate]) -> None:
             verdict = "passed" if c.passed else "FAILED"
             table.add_row(*map(escape, (certificate.spec, c.name, *numbers, verdict)))
     Console().print(table)
+    if len(found) == 1:
+        Console().print(escape(found[0].coverage))
 
 
 def _short(value: object) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from integrator_analysis.analysis.accuracy.cost import BUDGET
@@ -22,7 +23,7 @@ from integrator_analysis.program.given_table import table_of
 from integrator_analysis.properties import Properties
 from integrator_analysis.verification.bench import Bench
 from integrator_analysis.verification.certificate import Certificate
-from integrator_analysis.verification.certify import certify, check_names
+from integrator_analysis.verification.certify import certify, certify_thoroughly, check_names
 from integrator_analysis.verification.exported_walks import measure_file
 from integrator_analysis.verification.trial import trial_of
 
@@ -62,12 +63,19 @@ class Integrator(Properties):
         module = module_from_source(self.source, f"integrator_analysis_{self.name}")
         return Sampler(module, device=device, dtype=torch.float32 if dtype is None else dtype)
 
-    def verify(self, source: str | None = None, device: str = "cpu") -> Certificate:
+    def verify(
+        self, source: str | None = None, device: str = "cpu", thorough: float | None = None, seed: int = 0
+    ) -> Certificate:
         """Measure the generated source, or the ``source`` given, against the derived claims, with steps on ``device``.
 
+        ``thorough``: for how many seconds to go on with other times, steps, pasts and states, drawn from ``seed``.
         Raises InputError for a device that is not there or has no float64.
         """
-        return certify(self, self.source if source is None else source, device)
+        text = self.source if source is None else source
+        if thorough is None:
+            return certify(self, text, device)
+        begun = monotonic()
+        return certify_thoroughly(self, text, seed, lambda rounds: monotonic() - begun < thorough, device)
 
     def export(self, path: str | Path, format: str = "module", times: Sequence[float] | None = None) -> Path:
         """Write this sampler to ``path`` in a form that runs without this project; see docs/export.md.

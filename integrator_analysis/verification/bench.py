@@ -5,6 +5,7 @@ Knows the properties of a scheme and how to load a source; makes no claim. Each 
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from types import ModuleType
@@ -38,12 +39,12 @@ GAUSSIAN = (0.3, 0.2)
 class Bench:
     """One source under test: its module, the networks that it is run with, and the evidence that checks gather.
 
-    Derived numbers come from ``properties``, measured ones from ``module``; steps are made on ``device``.
-    Raises InputError for a device that is not there or has no float64.
+    Derived numbers come from ``properties``, measured ones from ``module``; steps are made on ``device``. ``salt``
+    changes everything that is drawn. Raises InputError for a device that is not there or has no float64.
     """
 
-    def __init__(self, properties: Properties, source: str, device: str = "cpu") -> None:
-        self.properties, self.source, self.device = properties, source, device
+    def __init__(self, properties: Properties, source: str, device: str = "cpu", salt: tuple[int, ...] = ()) -> None:
+        self.properties, self.source, self.device, self.salt = properties, source, device, salt
         self.program, self.process = properties.program, properties.process
         self.problem = MixtureProblem(self.process)
         stochastic = self.program.stochastic
@@ -143,6 +144,16 @@ class Bench:
     def step_unit(self) -> float:
         """The unit of step sizes: t_max, or so much less that steps stay within one segment of a table of betas."""
         return 3.0 if self.process.tables else self.process.t_max
+
+    def draw(self, name: str, *shape: int) -> np.ndarray:
+        """Numbers in [0, 1) that depend on the body of the source, so that no source can be right at them alone.
+
+        ``name`` tells one set of them from another.
+        """
+        from torch_backend.source import body_hash
+
+        seed = int(body_hash(self.source)[:15], 16), zlib.crc32(name.encode()), *self.salt
+        return np.random.default_rng(seed).random(shape)
 
     def start_times(self, fractions: Sequence[float] = TIMES) -> list[float]:
         """These fractions of t_max; on a table of betas, the middles of the segments that they fall into."""

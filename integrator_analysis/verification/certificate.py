@@ -26,7 +26,12 @@ ALWAYS = (
     "log_snr",
     "gaussian_map",
     "spectral_radius",
-    "tensor_layout",
+    "shapes",
+    "shapes[float32]",
+    "growth",
+    "gradient",
+    "rows",
+    "side_effects",
     "rounding[float32]",
     "rounding[bfloat16]",
     "walk_evaluations",
@@ -68,6 +73,13 @@ class Certificate:
     def passed(self) -> bool:
         """Whether every claim holds."""
         return all(claim.passed for claim in self.claims)
+
+    @property
+    def coverage(self) -> str:
+        """What the claims are about, and what they say nothing of, in words; empty in files of older versions."""
+        covers = self.evidence.get("coverage", {})
+        lines = [f"{part}: {'; '.join(covers[part])}." for part in ("covered", "not covered") if part in covers]
+        return "\n".join(lines)
 
     def claim(self, name: str) -> Claim:
         """The claim with this name. Raises KeyError if it was not made."""

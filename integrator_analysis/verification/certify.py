@@ -6,7 +6,8 @@ but for what rounding costs in lower precision.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -21,15 +22,16 @@ from integrator_analysis.verification.checks import (
     log_snr,
     predicted_data,
     rounding,
+    same_step,
     stated_facts,
     stiff_step,
     strong_error,
-    tensor_layout,
     walk_error,
     weak_error,
 )
+from integrator_analysis.verification.coverage import coverage_of
 
-__all__ = ["CHECKS", "Check", "certify", "check_names", "first_failure"]
+__all__ = ["CHECKS", "Check", "certify", "certify_thoroughly", "check_names", "first_failure"]
 
 
 class Check(NamedTuple):
@@ -54,8 +56,8 @@ CHECKS = (
     Check(("predicted x_0",), predicted_data.measure, "predicted_data", place=6),
     Check(("one-step map on Gaussian data",), gaussian_map.measure, "maps", place=3),
     Check(("spectral radius for a stiff score",), stiff_step.measure, "stability", place=4),
-    Check(("tensor layout",), tensor_layout.measure, "layout", place=8),
     Check(("loss to rounding in float32 and bfloat16",), rounding.measure, "rounding", place=7),
+    Check(("shapes, layouts and side effects",), same_step.measure, "same_step", place=8),
     Check(("exactness where the step is exact",), exactness.measure, "exactness", place=5),
     Check(("default walks",), walk_error.measure, "walk", place=2),
     Check(("order", "leading local error"), strong_error.measure, "local", place=1, stochastic=False),
@@ -70,7 +72,7 @@ def check_names(stochastic: bool) -> tuple[str, ...]:
     >>> check_names(stochastic=True)[:3]
     ('weak order', 'leading weak error', 'network evaluations per step')
     """
-    ordered = sorted(_checks_for(stochastic), key=lambda check: check.place)
+    ordered = sorted(_checks_for(stochastic, CHECKS), key=lambda check: check.place)
     return tuple(title for check in ordered for title in check.titles)
 
 
@@ -81,8 +83,43 @@ def certify(properties: Properties, source: str, device: str = "cpu") -> Certifi
     fails its claims; it does not raise. Raises InputError for a device that is not there or has no float64.
     """
     bench = Bench(properties, source, device)
-    claims = tuple(_measure_all(bench))
+    claims = tuple(_measure_all(bench, CHECKS))
+    bench.evidence["coverage"] = coverage_of(bench)
     return Certificate(properties.spec, claims, bench.evidence)
+
+
+DRAWING = (log_snr.measure, predicted_data.measure, gaussian_map.measure, same_step.measure)
+"""The checks that draw times, steps, pasts, states and tables of B."""
+
+
+def certify_thoroughly(
+    properties: Properties,
+    source: str,
+    seed: int,
+    go_on: Callable[[int], bool],
+    device: str = "cpu",
+) -> Certificate:
+    """The certificate of ``certify``, and its checks that draw, again with other draws for as long as ``go_on`` says.
+
+    ``go_on(rounds)`` is asked before every round, with the number of those done. Draws follow from ``seed``, the round
+    and the source. One more claim, "thorough", counts the rounds in which one failed; the claims that did stand before
+    it. An interrupt ends the rounds and keeps what was found.
+    """
+    whole = certify(properties, source, device)
+    failed: list[Claim] = []
+    rounds = bad = 0
+    drawing = tuple(check for check in CHECKS if check.measure in DRAWING)
+    try:
+        while go_on(rounds):
+            bench = Bench(properties, source, device, (seed, rounds))
+            wrong = [claim for claim in _measure_all(bench, drawing) if not claim.passed]
+            failed += [replace(claim, name=f"{claim.name}, round {rounds}") for claim in wrong]
+            rounds, bad = rounds + 1, bad + bool(wrong)
+    except KeyboardInterrupt:
+        pass
+    problem = f"{rounds} rounds of other draws, seed {seed}"
+    counted = Claim("thorough", 0, bad, float(bad), 0.0, problem)
+    return replace(whole, claims=(*whole.claims, *failed, counted))
 
 
 def first_failure(properties: Properties, source: str) -> Claim | None:
@@ -90,18 +127,18 @@ def first_failure(properties: Properties, source: str) -> Claim | None:
 
     What ``certify`` decides, without the measurements that follow a failure.
     """
-    return next((claim for claim in _measure_all(Bench(properties, source)) if not claim.passed), None)
+    return next((claim for claim in _measure_all(Bench(properties, source), CHECKS) if not claim.passed), None)
 
 
-def _checks_for(stochastic: bool) -> Iterator[Check]:
-    return (check for check in CHECKS if check.stochastic in (None, stochastic))
+def _checks_for(stochastic: bool, checks: Iterable[Check]) -> Iterator[Check]:
+    return (check for check in checks if check.stochastic in (None, stochastic))
 
 
-def _measure_all(bench: Bench) -> Iterator[Claim]:
-    """Every claim with its measurement; a check that raises is one claim that fails."""
+def _measure_all(bench: Bench, checks: Iterable[Check]) -> Iterator[Claim]:
+    """Every claim of these checks with its measurement; a check that raises is one claim that fails."""
     from torch_backend.measuring.device import one_thread
 
-    for check in _checks_for(bench.program.stochastic):
+    for check in _checks_for(bench.program.stochastic, checks):
         try:
             with one_thread():
                 claims = list(check.measure(bench))

@@ -1,4 +1,4 @@
-"""A step as a map: its matrix on a linear score, its independence of the layout, and how often it calls the network.
+"""A step as a map: its matrix on a linear score, and how often it calls the network.
 
 Knows how to run a step on chosen states; does not know what the results should be.
 """
@@ -13,7 +13,7 @@ from torch_backend.measuring.one_step import Array, call_step, take_step
 from torch_backend.scheme import Scheme, facts_of
 from torch_backend.walk.loop import Network
 
-__all__ = ["affine_map", "count_evaluations", "layout_error"]
+__all__ = ["affine_map", "count_evaluations"]
 
 
 def count_evaluations(scheme: Scheme, start: float, end: float) -> int:
@@ -59,29 +59,3 @@ def affine_map(
         found = images(length * units)
     columns = (found[1:] - offset).T / length
     return columns[:, :size], offset, columns[:, size:]
-
-
-def layout_error(scheme: Scheme, network: Network, start: float, end: float, seed: int) -> float:
-    """Largest difference between a step on images and the same step on their entries; inf where it is not a number.
-
-    Images are (2, k * 2, 2, 3), two channels a block, drawn from ``seed``. ``network`` takes points (n, k), and is
-    applied entry by entry.
-    """
-    facts = facts_of(scheme)
-    k, shape = len(facts.blocks), (2, 2, 2, 3)
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randn(shape[0], k * shape[1], *shape[2:], generator=generator, dtype=torch.float64)
-    noise = torch.randn(facts.noises, *shape, generator=generator, dtype=torch.float64)
-
-    def points(z: Tensor) -> Tensor:
-        return z.reshape(shape[0], k, -1).movedim(1, 2).reshape(-1, k)
-
-    def image(z: Tensor) -> Tensor:
-        return z.reshape(shape[0], -1, k).movedim(2, 1).reshape(images.shape)
-
-    whole = take_step(
-        facts, lambda z, t: image(network(points(z), t[:1].expand(len(points(z))))), images, start, end, noise
-    )
-    single = take_step(facts, network, points(images), start, end, noise.flatten(1)[..., None])
-    error = float((whole - image(single)).abs().max())
-    return error if np.isfinite(error) else np.inf

@@ -19,6 +19,7 @@ __all__ = [
     "farthest_entries",
     "record_terms",
     "relative_unit",
+    "times_between",
 ]
 
 Case: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray | float]
@@ -54,6 +55,17 @@ def farthest_entries(cases: Iterable[Case]) -> tuple[float, tuple[float, float]]
             worst, at = np.inf if np.isnan(distance) else distance, np.unravel_index(np.argmax(apart), apart.shape)
             shown = (float(derived[at]), float(measured[at]))
     return worst, shown
+
+
+def times_between(bench: Bench, name: str, fractions: Iterable[float]) -> list[float]:
+    """t_min, t_max, these fractions of t_max, and four times drawn from the body of the source under ``name``.
+
+    t_max is left out where alpha is 0 there, as on rectified flow: what is derived there is infinite.
+    """
+    process = bench.process
+    ends = [process.t_min, *[process.t_max] * bool(process.mean(process.t_max)[:, 0].any())]
+    drawn = process.t_min + (process.t_max - process.t_min) * bench.draw(name, 4) ** [1, 1, 2, 4]
+    return [*ends, *(fraction * process.t_max for fraction in fractions), *drawn.tolist()]
 
 
 def record_terms(bench: Bench) -> None:

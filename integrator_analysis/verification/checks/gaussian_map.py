@@ -13,10 +13,13 @@ from integrator_analysis.verification.bench import GAUSSIAN, Bench
 from integrator_analysis.verification.certificate import Claim
 from integrator_analysis.verification.checks.comparison import Case, farthest_entries, relative_unit
 
-__all__ = ["measure"]
+__all__ = ["MAP_TOLERANCE", "drawn_steps", "measure"]
 
 MAP_TOLERANCE = 1e-12
 """On the one-step map, relative to the sizes of what its entries are sums of: coefficients agree to about 1e-13."""
+
+DRAWN = 4
+"""How many steps are drawn from the body of the source, beside the chosen ones."""
 
 SHORTEST = 1e-9
 """A step of this share of t: functions such as phi_3 lose nine digits in it where they are not summed as a series."""
@@ -30,7 +33,8 @@ def measure(bench: Bench) -> Iterator[Claim]:
     mean, variance = GAUSSIAN
     worst, shown = farthest_entries(_maps(bench))
     pasts = ", with every length of past" if bench.program.history else ""
-    problem = f"N({mean}, {variance}), {len(_steps(bench.process))} steps{pasts}, worst entry"
+    steps = len(_steps(bench.process)) + len(drawn_steps(bench))
+    problem = f"N({mean}, {variance}), {steps} steps{pasts}, worst entry"
     yield Claim("gaussian_map", *shown, worst, MAP_TOLERANCE, problem)
     if bench.program.cycle:
         worst, shown = farthest_entries(_lower_order_rows(bench))
@@ -43,7 +47,7 @@ def _maps(bench: Bench) -> Iterator[Case]:
     from torch_backend.measuring.maps import affine_map
     from torch_backend.measuring.one_step import with_rows_of
 
-    eps, steps = gaussian_eps(bench.process, *GAUSSIAN), list(_steps_with_pasts(bench))
+    eps, steps = gaussian_eps(bench.process, *GAUSSIAN), [*_steps_with_pasts(bench), *drawn_steps(bench)]
     module = with_rows_of(bench.module, steps)
     for start, end, past in steps:
         derive = partial(affine_step, bench.program, bench.properties.table, start, end, eps, past)
@@ -79,6 +83,38 @@ def _steps(process: Process) -> list[tuple[float, float]]:
         (0.3 * whole, 0.3 * whole * (1 - SHORTEST)),
         (0.98 * whole, low),  # phi functions of large arguments
     ]
+
+
+def drawn_steps(bench: Bench) -> list[tuple[float, float, list[float]]]:
+    """Steps drawn from the body of the source, with a whole past at uneven distances, and steps at both ends.
+
+    One begins at t_max where the scheme has a step from there, which nothing can precede.
+    """
+    process, history = bench.process, bench.program.history
+    low, whole = process.t_min, process.t_max
+    ends = [(whole, whole - 0.3 * (whole - low)), (low + 0.02 * (whole - low), low)]
+    draws = bench.draw("steps", DRAWN, 2)
+    tops = low + (whole - low) * (0.02 + 0.95 * draws[:, 0])
+    drawn = [
+        (top, top - (top - low) * share**3) for top, share in zip(tops.tolist(), draws[:, 1].tolist(), strict=True)
+    ]
+    gaps = bench.draw("pasts", DRAWN + 2, history) + 0.05
+    found: list[tuple[float, float, list[float]]] = []
+    for (start, end), row in zip([*ends, *drawn], gaps, strict=True):
+        reach = np.cumsum(row) / (1.1 * max(row.sum(), 1))  # of what lies above the start
+        found.append((start, end, [start + (whole - start) * share for share in reach.tolist()]))
+    found[0] = (*ends[0], [])  # nothing precedes it
+    return found if _has_step(bench, *ends[0]) else found[1:]
+
+
+def _has_step(bench: Bench, start: float, end: float) -> bool:
+    """Whether the derived step between two times has numbers that are finite."""
+    try:
+        with np.errstate(all="ignore"):
+            row = bench.properties.table(start, end)
+    except (ArithmeticError, ValueError):
+        return False
+    return all(np.isfinite(complex(value)) for value in row)
 
 
 def _steps_with_pasts(bench: Bench) -> Iterator[tuple[float, float, list[float]]]:

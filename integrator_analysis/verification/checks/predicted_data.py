@@ -10,7 +10,7 @@ from integrator_analysis.parametrisation.data_prediction import tells_data
 from integrator_analysis.parametrisation.prediction_conversion import network_from_eps
 from integrator_analysis.verification.bench import Bench
 from integrator_analysis.verification.certificate import Claim
-from integrator_analysis.verification.checks.comparison import Case, farthest_entries
+from integrator_analysis.verification.checks.comparison import Case, farthest_entries, times_between
 
 __all__ = ["measure"]
 
@@ -27,10 +27,10 @@ def measure(bench: Bench) -> Iterator[Claim]:
     if not tells_data(bench.process):
         return
     process, convert = bench.process, network_from_eps(bench.process)
-    k = len(process.blocks)
+    k, times = len(process.blocks), times_between(bench, "predicted_data", FRACTIONS)
 
     def cases() -> Iterator[Case]:
-        for time in (process.t_min, *(f * process.t_max for f in FRACTIONS)):
+        for time in times:
             eps, data = np.eye(k, k + 1, 1), np.eye(1, k + 1)
             z = np.outer(process.mean(time)[:, 0], data) + np.linalg.cholesky(process.covariance(time)) @ eps
             skip, scale = convert(time)
@@ -39,4 +39,4 @@ def measure(bench: Bench) -> Iterator[Claim]:
             yield data[0], found, max(1.0, float(np.abs(weights).max()))
 
     worst, shown = farthest_entries(cases())
-    yield Claim("predicted_data", *shown, worst, TOLERANCE, f"{1 + len(FRACTIONS)} times, the worst")
+    yield Claim("predicted_data", *shown, worst, TOLERANCE, f"{len(times)} times, the worst")

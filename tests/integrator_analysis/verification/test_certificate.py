@@ -45,7 +45,8 @@ def test_every_catalogue_entry_is_verified(spec: str) -> None:
     names = {claim.name for claim in certificate.claims}
     blocks = ["f"] if integrator.stochastic else list(integrator.program.blocks)
     expected = {"stated_facts", "nfe_per_step", "log_snr", "predicted_data"}
-    expected |= {"gaussian_map", "spectral_radius", "tensor_layout"}
+    expected |= {"gaussian_map", "spectral_radius", "shapes", "shapes[float32]"}
+    expected |= {"growth", "gradient", "rows", "side_effects"}
     expected |= {f"{kind}[{b}]" for b in blocks for kind in ("order", "constant")}
     expected |= {"walk_evaluations", *(f"gaussian_walk[{n}]" for n in EVALUATIONS)}
     if not integrator.stochastic:

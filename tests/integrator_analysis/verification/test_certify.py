@@ -35,7 +35,7 @@ def test_headers_name_the_checks_in_the_order_of_a_reader(stochastic: bool) -> N
         "log-SNR",
         "predicted x_0",
         "loss to rounding in float32 and bfloat16",
-        "tensor layout",
+        "shapes, layouts and side effects",
         "stated facts",
     )
 
@@ -50,8 +50,8 @@ def test_a_source_that_does_nothing_fails_every_check_under_its_own_name() -> No
         "predicted_data",
         "maps",
         "stability",
-        "layout",
         "rounding",
+        "same_step",
         "exactness",
         "walk",
         "local",
