@@ -130,6 +130,7 @@ def anchored_sample(
     callback: Callback | None = None,
     progress: Progress = False,
     lower_order_final: bool | None = None,
+    start: str | None = None,
 ) -> Float[Tensor, "n channels *space"]:
     """Walk z_T with a scheme that takes the data's variance, each direction of the anchor with its own.
 
@@ -140,7 +141,7 @@ def anchored_sample(
     facts = facts_of(scheme)
     if facts.variance is None:
         raise ValueError(f"{facts.spec} takes no variance of the data; an anchored scheme is needed")
-    walk = choose_times(facts, steps, times, grid, end_at_zero)
+    walk = choose_times(facts, steps, times, grid, end_at_zero, start)
     lowered = lowers_final_order(facts, len(walk) - 1, lower_order_final)
     blocks, n = len(facts.blocks), len(z_T)
     if tuple(z_T.shape[1:]) != (blocks * anchor.mean.shape[0], *anchor.mean.shape[1:]):
