@@ -199,7 +199,7 @@ def _order(properties: Properties) -> Section:
         plural = "s" if program.history > 1 else ""
         items.append(
             f"Start-up: the step reads {program.history} earlier evaluation{plural}. While there are fewer, it reads "
-            "those that there are; so the first step has order one."
+            f"those that there are. {properties.walk_order.in_words()}"
             + (" The leading error comes from these first steps alone." if error.startup else "")
         )
     what = "of a smooth observable f, expected value" if properties.stochastic else "of each block"

@@ -1,7 +1,7 @@
 """The start of a walk: errors and orders of whole walks with each of the starts that there are.
 
-``GRADED_BY_DEFAULT`` in torch_backend/walk/start_up.py states the defaults; benchmarks/studies/start_ups.py derives them
-here, and writes the table. Walks, data and numbers of evaluations are those by which default grids are chosen
+``START_BY_DEFAULT`` in torch_backend/walk/start_up.py states the defaults; benchmarks/studies/start_ups.py derives
+them here, and writes the table. Walks, data and numbers of evaluations are those by which default grids are chosen
 (default_grid.py): Gaussian data, whose error is exact, and mixtures against the probability-flow ODE.
 
 All starts make n evaluations in all: those of ``STARTS``, and a fourth one, "one-step", that walks do not offer: the
@@ -35,7 +35,16 @@ if TYPE_CHECKING:
 
     from torch_backend.scheme import SchemeFacts
 
-__all__ = ["STEPS", "Errors", "Family", "choose_start", "start_errors", "start_orders", "walk_family"]
+__all__ = [
+    "STEPS",
+    "Errors",
+    "Family",
+    "can_be_measured",
+    "choose_start",
+    "start_errors",
+    "start_orders",
+    "walk_family",
+]
 
 STEPS = (100, 200, 400, 800)
 """Numbers of steps between which the order of whole walks is measured."""
@@ -48,7 +57,7 @@ COUNTED = (10, 20, 50)
 
 
 class Errors(NamedTuple):
-    """Root-mean-square errors at the end of a walk: of the standard deviation on Gaussian data, of states on mixtures."""
+    """Root-mean-square errors at the end of a walk: of the deviation of Gaussian data, of states on mixtures."""
 
     gaussian: float
     mixture: float
@@ -119,6 +128,14 @@ def walk_family(process: Process, first: float, mixtures: bool = True) -> Family
     if key not in _FAMILIES:
         _FAMILIES[key] = Family(process, first, mixtures)
     return _FAMILIES[key]
+
+
+def can_be_measured(integrator: Integrator) -> bool:
+    """Whether walks of the scheme begin where the state says something of the data, and take no B for every step."""
+    from torch_backend.walk.sample_scheme import first_time
+
+    facts = _facts(integrator)
+    return not facts.takes_B and bool(integrator.process.mean(first_time(facts))[:, 0].any())
 
 
 def start_errors(
@@ -196,9 +213,13 @@ def _starts(facts: SchemeFacts) -> list[str]:
 
 
 def _facts(integrator: Integrator) -> SchemeFacts:
+    """The facts of the generated source, kept with the integrator: to print it costs more than a walk."""
     from torch_backend.scheme import facts_of
 
-    return facts_of(integrator.to_torch().module)
+    if "facts" not in integrator.references:
+        integrator.references["facts"] = facts_of(integrator.to_torch().module)
+    found: SchemeFacts = integrator.references["facts"]
+    return found
 
 
 def _times(facts: SchemeFacts, grid: str, steps: int, start: str) -> list[float]:
@@ -237,7 +258,9 @@ def _errors_of(
     def network(z: Tensor, t: Tensor) -> Tensor:
         return torch.from_numpy(family.network(float(t.reshape(-1)[0]), z.numpy()))
 
-    z, table = torch.from_numpy(family.states), tabulate_scheme(facts, times)
+    # Down to t_min the order is that of the steps: a predictor-corrector's final orders are not lowered then.
+    lowered = None if times[-1] == 0 or not facts.mends else False
+    z, table = torch.from_numpy(family.states), tabulate_scheme(facts, times, lowered)
     try:
         if starter is not None:
             end = _walk_with_starter(facts, starter, count, table, times, network, z)

@@ -182,8 +182,8 @@ def anchored_sample(
         return callback(i, s, outside(y, torch.tensor([s], dtype=torch.float64))) if callback is not None else None
 
     with torch.no_grad():
-        start = torch.tensor([walk[0]], dtype=torch.float64)
-        y = anchor.to_basis(z_T.reshape(n, blocks, -1) - centre(start, z_T))
+        first = torch.tensor([walk[0]], dtype=torch.float64)
+        y = anchor.to_basis(z_T.reshape(n, blocks, -1) - centre(first, z_T))
         y = integrate(
             facts.step, table, walk, inside, y, blocks=blocks, history=facts.history, callback=shown,
             progress=progress, ending=ending(weights_at_end(facts, walk)) if walk[-1] == 0 else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ def test_a_start_takes_no_evaluation_more(start: str, steps: int) -> None:
     assert len(times) == steps + 1
     assert times[0] == 1
     assert times[-2:] == [0.001, 0]
-    assert all(a > b for a, b in zip(times, times[1:], strict=False))
+    assert all(a > b for a, b in pairwise(times))
 
 
 def test_a_halved_start_divides_the_first_interval_at_the_geometric_mean_of_the_noise() -> None:
@@ -36,7 +37,7 @@ def test_a_halved_start_divides_the_first_interval_at_the_geometric_mean_of_the_
 
 
 def test_a_graded_start_has_steps_whose_errors_are_alike() -> None:
-    """A step of length l that reads j earlier outputs has an error of l**(j + 2): here all are n**-p of the interval's."""
+    """A step of length l that reads j earlier outputs has an error of l**(j + 2): here n**-p of the interval's."""
     for order, steps in ((3, 50), (4, 50), (5, 200)):
         shares = graded_shares(order, steps)
         assert len(shares) == order - 2

@@ -16,7 +16,7 @@ LONG = pytest.mark.parametrize(("spec", "start"), [("flow/DEIS-tAB1", 0.999), ("
 @LONG
 @pytest.mark.parametrize("share", [0.9, 0.6, 0.2])
 def test_the_first_step_is_exact_for_constant_eps(spec: str, start: float, share: float) -> None:
-    """With x_0 = 0 the state sigma(t) eps becomes sigma(s) eps: the decay is alpha_s/alpha_t, the weight what is left."""
+    """With x_0 = 0 the state sigma(t) eps becomes sigma(s) eps, of which decay = alpha_s/alpha_t leaves the weight."""
     integrator, end = ia.derive(spec), start * share
     module = integrator.to_torch().module
     row = module.coefficients(*torch.tensor([start, end], dtype=torch.float64), ())
