@@ -53,7 +53,7 @@ def test_a_predictor_corrector_keeps_its_order_from_a_plain_start() -> None:
 
 def test_words_say_both_orders_and_why() -> None:
     assert ia.derive("vp/DEIS-tAB3").walk_order.in_words() == (
-        "The first steps have orders 1, 2, 3, and each adds its error once: a walk from a plain start has order 2, from "
-        "a graded start 4."
+        "The first steps have orders 1, 2, 3, and each adds its error once: a walk from a plain start has order 2, "
+        "from a graded start 4."
     )
     assert "final orders are lowered" in WalkOrder(3, (2,), mends=True).in_words()
