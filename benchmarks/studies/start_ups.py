@@ -74,7 +74,7 @@ so few take UniPC-2, DPM-Solver++2M or DEIS-tAB2 on this process.
 
 
 def integrators(process: str) -> Iterator[ia.Integrator]:
-    """The deterministic schemes of the catalogue on a process, multistep ones or all, that start where data are seen."""
+    """The deterministic schemes of the catalogue on a process, multistep ones or all, that start where data show."""
     for scheme in dict.fromkeys(spec.partition("/")[2] for spec in ia.catalogue()):
         try:
             integrator = ia.derive(f"{process}/{scheme}")
