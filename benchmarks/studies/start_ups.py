@@ -27,8 +27,8 @@ WITH_A_POLE = ("vp_cosine", "flow")
 """Processes with a schedule that grows without bound towards t_max: there one-step schemes are tried too."""
 
 MEASURED = ("vp", "edm")
-"""Processes on which the order of walks is measured, on the default grid and on Karras'. Elsewhere t_max is too near to
-a pole, or walks too expensive, for slopes that mean something at so few steps."""
+"""Processes on which the order of walks is measured, on Karras' grid. Elsewhere t_max is too near to a pole, or a walk
+too expensive, for slopes that mean something at so few steps."""
 
 PAGE = """# Starts of walks
 
@@ -97,8 +97,8 @@ def measure(integrator: ia.Integrator) -> dict[str, Any]:
         "order": {"step": order.step, "plain": order.plain, "graded": order.graded},
     }
     if integrator.process.name in MEASURED and order.graded is not None:
-        found = {name: start_orders(integrator, name) for name in dict.fromkeys([grid, "karras"])}
-        record["measured"] = {name: {s: round(value, 2) for s, value in of.items()} for name, of in found.items()}
+        found = start_orders(integrator, "karras")
+        record["measured"] = {"karras": {start: round(value, 2) for start, value in found.items()}}
     return record
 
 

@@ -46,7 +46,7 @@ __all__ = [
     "walk_family",
 ]
 
-STEPS = (100, 200, 400, 800)
+STEPS = (100, 200, 400)
 """Numbers of steps between which the order of whole walks is measured."""
 
 ONE_STEP = {2: {"eps": "DPM-Solver-2", "x0": "DPM-Solver++2S"}, 3: {"eps": "DPM-Solver-3", "x0": "DPM-Solver-3"}}
