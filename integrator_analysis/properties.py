@@ -22,6 +22,7 @@ from integrator_analysis.analysis.accuracy.global_error import (
 from integrator_analysis.analysis.accuracy.local_error import LocalError, derive_local_error, linear_order
 from integrator_analysis.analysis.accuracy.modified import ModifiedODE, ModifiedSDE, modified_equation
 from integrator_analysis.analysis.accuracy.problems import MixtureProblem
+from integrator_analysis.analysis.accuracy.walk_order import WalkOrder, derive_first_steps
 from integrator_analysis.analysis.coefficients import CoefficientTable
 from integrator_analysis.analysis.gaussian import GaussianError, gaussian_error
 from integrator_analysis.analysis.stability.stability import Stability
@@ -102,6 +103,21 @@ class Properties:
     def order(self) -> int:
         """Order for a general smooth score; weak order if stochastic."""
         return self.local_error.order
+
+    @cached_property
+    def walk_order(self) -> WalkOrder:
+        """The order of a whole walk for each start, beside that of a step.
+
+        >>> import integrator_analysis as ia
+        >>> order = ia.derive("vp/DEIS-tAB3").walk_order
+        >>> order.step, order.first_steps, order.plain, order.graded
+        (4, (1, 2, 3), 2, 4)
+        """
+        order = self.order  # a record holds the local error, if anything
+        if "first_steps" not in self._record.facts:
+            self._record.keep(first_steps=derive_first_steps(self.program, self.budget), mends=bool(self.program.cycle))
+        facts = self._record.facts
+        return WalkOrder(order, tuple(facts["first_steps"]), facts["mends"])
 
     @cached_property
     def linear_order(self) -> int:

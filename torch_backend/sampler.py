@@ -77,13 +77,15 @@ class Sampler:
         kind = "stochastic" if self.stochastic else "deterministic"
         return f"<Sampler {self.spec}: {kind}, order {self.order}, {self.nfe_per_step} evaluation(s) per step>"
 
-    def times(self, steps: int, grid: str | None = None, end_at_zero: bool = True) -> list[float]:
+    def times(
+        self, steps: int, grid: str | None = None, end_at_zero: bool = True, start: str | None = None
+    ) -> list[float]:
         """The ``steps + 1`` times that ``sample`` takes for ``steps`` on a named ``grid``, None for ``self.grid``.
 
         They begin at t_max, or at 0.999 t_max where the scheme has no step from there. The last is 0, a step to no
         noise, after t_min; with ``end_at_zero=False`` it is t_min. Raises ValueError as ``sample`` does.
         """
-        return choose_times(facts_of(self.module), steps, None, grid, end_at_zero)
+        return choose_times(facts_of(self.module), steps, None, grid, end_at_zero, start)
 
     def table(
         self, times: Iterable[float], lower_order_final: bool | None = None, B: ArrayLike | None = None

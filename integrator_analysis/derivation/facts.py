@@ -12,11 +12,12 @@ __all__ = ["facts_of"]
 
 def facts_of(properties: Properties) -> dict[str, Any]:
     """What ``derive --json`` prints; the local error in full, as one expression and term by term."""
-    error, executed = properties.local_error, properties.network_program
+    error, executed, order = properties.local_error, properties.network_program, properties.walk_order
     text, latex = error.text(), error.latex()
     return {
         "spec": properties.spec,
         "order": properties.order,
+        "walk_order": {"plain": order.plain, "graded": order.graded, "first_steps": list(order.first_steps)},
         "stochastic": properties.stochastic,
         "nfe_per_step": properties.nfe_per_step,
         "local_error": {

@@ -96,6 +96,14 @@ class Equation:
             object.__setattr__(self, "parameters", {**self.parameters, **values})
 
     @property
+    def logarithmic_clock(self) -> tuple[sympy.Expr, sympy.Expr] | None:
+        """f(t) and c where the clock is stated as -c log f(t), infinite where f is 0; None where it is not."""
+        if self.integrated is None:
+            return None
+        factor, rest = self.integrated.as_independent(sympy.log)
+        return (rest.args[0], -factor) if isinstance(rest, sympy.log) else None
+
+    @property
     def drift(self) -> sympy.Matrix:
         """F(t), k x k, in beta(t) and the parameters."""
         return rate(t) * self.drift_per_unit

@@ -105,10 +105,7 @@ class _Clock:
         """The clock that an equation states, or the integral of its schedule."""
         if equation.integrated is None:
             return cls(sympy.integrate(equation.schedule.xreplace({t: _r}), (_r, 0, t)))
-        factor, rest = equation.integrated.as_independent(sympy.log)
-        if isinstance(rest, sympy.log):
-            return cls(equation.integrated, rest.args[0], -factor)
-        return cls(equation.integrated)
+        return cls(equation.integrated, *(equation.logarithmic_clock or ()))
 
     @property
     def drop(self) -> sympy.Expr:

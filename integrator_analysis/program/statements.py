@@ -116,7 +116,8 @@ class Quadrature:
     x is the share of the way from t to s in the program's variable. ``functions[i]`` are the integrals with
     k = ``lowest`` + i, one for each integrand. ``rule`` says in what the Gauss-Legendre ``nodes`` lie.
     "sqrt": in sqrt(u), in which the eta of eps is smooth at u = 0. 32 nodes give 3e-14 relative on PSLD over the whole
-    interval (1e-3, 1), and a step is shorter than that.
+    interval (1e-3, 1), and a step is shorter than that. Where the schedule has a pole at or behind t_max, as that of
+    rectified flow at 1, there are 256: see psi_weights.
     "log": in log u, for an eta that grows like 1/u, as that of x0 does, and for an x that is smooth in log u. 64 nodes
     give 1e-12 over (1e-5, 0.2).
     """

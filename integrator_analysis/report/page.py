@@ -20,6 +20,7 @@ from rich.progress import track
 import integrator_analysis as ia
 from integrator_analysis.report.digits import BANDWIDTH
 from integrator_analysis.report.generate import generated_folder
+from integrator_analysis.report.orders import measured_order
 from integrator_analysis.verification.bench import SEED
 from integrator_analysis.verification.certificate import Certificate
 
@@ -93,7 +94,7 @@ def _scheme(run: ReportRun, spec: str, folder: str) -> dict[str, Any]:
         "description": integrator.scheme.summary,
         "stochastic": integrator.stochastic,
         "nfe_per_step": integrator.nfe_per_step,
-        "order": {"derived": integrator.order, "measured": _measured_order(claims)},
+        "order": {"derived": integrator.order, "measured": measured_order(claims).in_words()},
         "blocks": [
             {
                 "name": block,
@@ -120,12 +121,6 @@ def _scheme(run: ReportRun, spec: str, folder: str) -> dict[str, Any]:
 def _of(claims: Mapping[str, Any], name: str, attribute: str) -> float | None:
     value = getattr(claims[name], attribute) if name in claims else None
     return float(value) if isinstance(value, (int, float)) else None
-
-
-def _measured_order(claims: Mapping[str, Any]) -> float | None:
-    """The least slope over the blocks: the order of a scheme is that of its worst block."""
-    orders = [float(c.measured) for name, c in claims.items() if name.startswith("order[")]
-    return min(orders, default=None)
 
 
 def _process(process: ia.Process) -> dict[str, Any]:

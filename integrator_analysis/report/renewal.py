@@ -16,6 +16,7 @@ from typing import Any
 import integrator_analysis as ia
 from integrator_analysis.codegen import module_name
 from integrator_analysis.files import write_bytes, write_text
+from integrator_analysis.report.orders import measured_order
 from integrator_analysis.verification.certificate import Certificate, Claim
 
 __all__ = ["catalogue_table", "checkout", "renew", "rounded_certificate"]
@@ -132,6 +133,7 @@ def catalogue_table(integrators: Mapping[str, ia.Integrator], certificates: Mapp
         "NFE per step",
         "order derived",
         "measured",
+        "order of a walk",
         "leading constant derived",
         "measured",
         "differ by",
@@ -140,18 +142,26 @@ def catalogue_table(integrators: Mapping[str, ia.Integrator], certificates: Mapp
     for spec, integrator in integrators.items():
         claims = {claim.name: claim for claim in certificates[spec].claims}
         blocks = [name for name in claims if name.startswith("constant[")]
-        slopes = [float(claim.measured) for name, claim in claims.items() if name.startswith("order[")]
         cells = (
             spec,
             str(integrator.nfe_per_step),
             f"{integrator.order}{' (weak)' if integrator.stochastic else ''}",
-            f"{min(slopes):.2f}" if slopes else "-",
+            measured_order(claims).in_words(),
+            _order_of_walk(integrator),
             ", ".join(f"{name[9:-1]}: {claims[name].derived:.4g}" for name in blocks),
             ", ".join(f"{claims[name].measured:.{MEASURED_DIGITS}g}" for name in blocks),
             _power_of_ten(max((claims[name].error for name in blocks), default=math.nan)),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _order_of_walk(integrator: ia.Integrator) -> str:
+    """The order of a walk, and with a graded start where that is another."""
+    order = integrator.walk_order
+    usual = order.lowered if order.mends else order.plain
+    other = order.graded if order.graded not in (None, usual) else None
+    return str(usual) if other is None else f"{usual}; {other} graded"
 
 
 def _power_of_ten(difference: float) -> str:

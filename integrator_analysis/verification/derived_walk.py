@@ -79,7 +79,7 @@ def default_walk(properties: Properties, most: int) -> Walk | None:
 
     The step to no noise costs one evaluation, and the start of a scheme that needs a past those of one step more.
     """
-    from torch_backend.walk.grids import time_grid
+    from torch_backend.walk.start_up import default_start, grid_with_start
 
     program, process, each = properties.network_program, properties.process, properties.nfe_per_step
     before = each if program.primed else 0
@@ -87,9 +87,14 @@ def default_walk(properties: Properties, most: int) -> Walk | None:
     if full < 1:
         return None
     grid, first = process.grid_for(properties.order), _first_time(properties.table)
-    times = time_grid(grid, full, first, process.t_min, partial(_log_snr, process))
+    known = partial(_log_snr, process)
+    scheme: dict[str, Any] = {"spec": properties.spec, "order": properties.order, "history": program.history}
+    times = grid_with_start(grid, full, first, process.t_min, known, None, **scheme)
+    start = default_start(properties.spec, grid)
     lowered = lowers_final_orders(program, full + 1)
-    return Walk((*times, 0.0), lowered, before + full * each + 1, f"{grid} grid")
+    return Walk(
+        (*times, 0.0), lowered, before + full * each + 1, f"{grid} grid" + f", {start} start" * (start != "plain")
+    )
 
 
 def lowers_final_orders(program: NetworkProgram, steps: int) -> bool:

@@ -130,6 +130,7 @@ def anchored_sample(
     callback: Callback | None = None,
     progress: Progress = False,
     lower_order_final: bool | None = None,
+    start: str | None = None,
 ) -> Float[Tensor, "n channels *space"]:
     """Walk z_T with a scheme that takes the data's variance, each direction of the anchor with its own.
 
@@ -140,7 +141,7 @@ def anchored_sample(
     facts = facts_of(scheme)
     if facts.variance is None:
         raise ValueError(f"{facts.spec} takes no variance of the data; an anchored scheme is needed")
-    walk = choose_times(facts, steps, times, grid, end_at_zero)
+    walk = choose_times(facts, steps, times, grid, end_at_zero, start)
     lowered = lowers_final_order(facts, len(walk) - 1, lower_order_final)
     blocks, n = len(facts.blocks), len(z_T)
     if tuple(z_T.shape[1:]) != (blocks * anchor.mean.shape[0], *anchor.mean.shape[1:]):
@@ -181,8 +182,8 @@ def anchored_sample(
         return callback(i, s, outside(y, torch.tensor([s], dtype=torch.float64))) if callback is not None else None
 
     with torch.no_grad():
-        start = torch.tensor([walk[0]], dtype=torch.float64)
-        y = anchor.to_basis(z_T.reshape(n, blocks, -1) - centre(start, z_T))
+        first = torch.tensor([walk[0]], dtype=torch.float64)
+        y = anchor.to_basis(z_T.reshape(n, blocks, -1) - centre(first, z_T))
         y = integrate(
             facts.step, table, walk, inside, y, blocks=blocks, history=facts.history, callback=shown,
             progress=progress, ending=ending(weights_at_end(facts, walk)) if walk[-1] == 0 else None,

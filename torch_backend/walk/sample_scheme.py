@@ -5,6 +5,7 @@ Knows what a user may choose for a walk; the steps themselves are taken in ``loo
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch_backend.scheme import Scheme, SchemeFacts, facts_of
 from torch_backend.walk.grids import START, is_count, time_grid
 from torch_backend.walk.loop import Callback, Ending, Generators, Network, Progress, integrate, normal, step_to_no_noise
 from torch_backend.walk.prior_check import JUDGED, root_mean_square, warn_unless_plausible
+from torch_backend.walk.start_up import check_start, grid_with_start
 from torch_backend.walk.table import priming_row, tabulate_scheme
 from torch_backend.walk.validation import check_times, usable_device, without_zero
 
@@ -31,6 +33,7 @@ def sample_scheme(
     progress: Progress = False,
     lower_order_final: bool | None = None,
     B: object = None,
+    start: str | None = None,
 ) -> Tensor:
     """Walk z_T from the first time to the last with one scheme; return the state there, in z_T's dtype and device.
 
@@ -50,13 +53,17 @@ def sample_scheme(
       start; the step to no noise counts. None: yes for a multistep scheme below 15 steps and for a predictor-corrector,
       as in diffusers. A scheme that reads no earlier steps refuses True.
     - ``B``: for a scheme with B = table, and no other: a matrix for every step but one to no noise, ``(n, k, k)``.
+    - ``start``: where the first of the ``steps`` lie, of as many in all. "plain": where the grid has them. "halved":
+      the first interval of a grid with one step less is divided in the middle. "graded", for multistep schemes of order
+      three and above: it is divided so that they keep their order, though their first steps have a lower one. None: as
+      derived, plain for most schemes. ``times`` are walked as given.
 
     Gradients are off. Issues an ``ImplausibleOutputWarning`` where the first output on the prior has not the size of
     eps or a velocity. Raises ValueError, TypeError or FloatingPointError, one sentence each: what was wrong, where,
     and what would be accepted.
     """
     facts = facts_of(scheme)
-    walk = choose_times(facts, steps, times, grid, end_at_zero)
+    walk = choose_times(facts, steps, times, grid, end_at_zero, start)
     generator = choose_noise(facts, z_T, seed, generator)
     watched = _FirstOutput(network)
     with torch.no_grad():
@@ -105,17 +112,21 @@ def choose_times(
     times: Iterable[float] | None,
     grid: str | None = None,
     end_at_zero: bool | None = None,
+    start: str | None = None,
 ) -> list[float]:
     """The times of a walk: those given, or of ``steps`` on the named ``grid``; the last is 0 for a step to no noise.
 
-    Raises ValueError unless one of ``steps`` and ``times`` is given, as ``time_grid`` and ``check_times`` do, for times
-    that end in 0 with ``end_at_zero=False``, and for a step to no noise where the process states none.
+    Raises ValueError unless one of ``steps`` and ``times`` is given, as ``grid_with_start`` and ``check_times`` do, for
+    a ``start`` beside times, for times that end in 0 with ``end_at_zero=False``, and for a step to no noise where the
+    process states none.
     """
     if steps is not None and times is not None:
         raise ValueError("both of steps and times given; pass exactly one of them")
     if times is not None:
         if grid is not None:
             raise ValueError(f"grid = {grid!r} beside times, which are the grid; pass steps with it, or leave it out")
+        if start is not None:
+            raise ValueError(f"start = {start!r} beside times, which are walked as given; pass steps, or leave it out")
         walk = check_times(times, facts.t_max, to_zero=True)
         if walk[-1] == 0 and end_at_zero is False:
             raise ValueError("times end in 0 and end_at_zero is False; leave one of them out")
@@ -124,24 +135,30 @@ def choose_times(
     elif steps is None:
         raise ValueError("neither of steps and times given; pass exactly one of them")
     else:
-        walk = grid_of_steps(facts, steps, grid, end_at_zero is not False)
+        walk = grid_of_steps(facts, steps, grid, end_at_zero is not False, start)
     if walk[-1] == 0:
         choose_ending(facts, walk)
     return walk
 
 
-def grid_of_steps(facts: SchemeFacts, steps: int, grid: str | None = None, end_at_zero: bool = True) -> list[float]:
-    """The ``steps + 1`` times of a named grid, None for the scheme's own.
+def grid_of_steps(
+    facts: SchemeFacts, steps: int, grid: str | None = None, end_at_zero: bool = True, start: str | None = None
+) -> list[float]:
+    """The ``steps + 1`` times of a named grid, None for the scheme's own, with a start, None for the derived one.
 
     They run from T_MAX to T_MIN, or, with ``end_at_zero``, to T_MIN in one step less and then to 0; one step alone goes
-    from T_MAX to 0. A scheme that has no step from T_MAX begins at ``first_time``. Raises ValueError as ``time_grid``.
+    from T_MAX to 0. A scheme that has no step from T_MAX begins at ``first_time``. Raises ValueError as
+    ``grid_with_start``.
     """
     name = facts.grid if grid is None else grid
     full = steps - 1 if end_at_zero and is_count(steps) else steps
     if full == 0 and is_count(steps):
         time_grid(name, 1, facts.t_max, facts.t_min, facts.log_snr)  # for its refusals alone
+        if start is not None:
+            check_start(start, 0, facts.spec, facts.order, facts.history)
         return [facts.t_max, 0.0]
-    walk = time_grid(name, full, first_time(facts), facts.t_min, facts.log_snr)
+    scheme: dict[str, Any] = {"spec": facts.spec, "order": facts.order, "history": facts.history}
+    walk = grid_with_start(name, full, first_time(facts), facts.t_min, facts.log_snr, start, **scheme)
     return [*walk, 0.0] if end_at_zero else walk
 
 

@@ -84,7 +84,7 @@ def test_what_a_checkout_keeps_is_renewed_and_what_it_no_longer_needs_is_removed
     page = (tmp_path / "docs" / "catalogue.md").read_text()
     assert page.startswith("before\n")
     assert page.endswith("after\n")
-    assert "| vp/DDIM | 1 | 1 | 1.00 | x: " in page
+    assert "| vp/DDIM | 1 | 1 | 1.00 | 1 | x: " in page
     assert not (kept / "certificates" / "vp_gone.json").exists()
     assert [path.name for path in (kept / "figures").iterdir()] == ["shown.png"]
     assert renewal.renew(tmp_path, output, integrators, certificates) == []

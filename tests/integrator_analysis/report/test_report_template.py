@@ -20,7 +20,7 @@ def scheme(spec, passed=True, **changes):
         "description": f"What {spec} is.",
         "stochastic": False,
         "nfe_per_step": 2,
-        "order": {"derived": 1, "measured": 1.0034},
+        "order": {"derived": 1, "measured": "1.00"},
         "blocks": [
             {
                 "name": "x",
