@@ -16,6 +16,7 @@ import sympy
 from sympy.core.function import AppliedUndef
 
 from integrator_analysis.algebra.definitions import Definitions
+from integrator_analysis.algebra.legendre import legendre_rule
 from integrator_analysis.algebra.special import MPMATH, NUMPY
 from integrator_analysis.algebra.symbols import h, s, t, u
 
@@ -23,6 +24,9 @@ __all__ = ["function"]
 
 NODES = 48
 """Gauss-Legendre nodes of an integral in log u. The frame's angle on PSLD, from 1e-3 to 1: 1e-14."""
+
+PRECISIONS = 128
+"""Bits of which the precision of an integral in mpmath is a multiple."""
 
 
 def function(
@@ -154,8 +158,10 @@ def _integral(integrand: Callable[..., Any], backend: Literal["numpy", "mpmath"]
         known: dict[tuple[Any, int], dict[Any, Any]] = {}
 
         def panel(start: Any, end: Any) -> Any:
-            ends = [mpmath.log(start), mpmath.log(end)]
-            return mpmath.quad(lambda w: mpmath.exp(w) * integrand(mpmath.exp(w))[0], ends, method="gauss-legendre")
+            # Nodes are found anew at every precision, and numerical derivatives ask for many.
+            with mpmath.workprec(-(-mpmath.mp.prec // PRECISIONS) * PRECISIONS):
+                ends = [mpmath.log(start), mpmath.log(end)]
+                return mpmath.quad(lambda w: mpmath.exp(w) * integrand(mpmath.exp(w))[0], ends, method=legendre_rule)
 
         def precise(t: Any, s: Any) -> Any:
             # Integrals are asked for at times close to one another (derivatives): go on from the nearest known one.
