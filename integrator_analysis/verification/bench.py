@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache, partial
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from integrator_analysis.analysis.accuracy.problems import MixtureProblem
 from integrator_analysis.parametrisation.prediction_conversion import network_from_eps
+from integrator_analysis.processes import Process
 from integrator_analysis.properties import Properties
 from integrator_analysis.verification.environment import describe_device, versions
 
@@ -36,6 +38,27 @@ GAUSSIAN = (0.3, 0.2)
 """Mean and variance of the Gaussian data, for which one step is an affine map."""
 
 
+@dataclass(frozen=True)
+class _ByContent:
+    """A process that is equal to another where all that is derived from it is."""
+
+    content: tuple[object, ...]
+    process: Process = field(compare=False)
+
+
+class _OnProcess:
+    """The problem on one process, and reference solutions of it that all schemes on the process are compared with."""
+
+    def __init__(self, process: Process) -> None:
+        self.problem = MixtureProblem(process)
+        self.references: dict[Any, Any] = {}
+
+
+@lru_cache(maxsize=16)
+def _on_process(key: _ByContent) -> _OnProcess:
+    return _OnProcess(key.process)
+
+
 class Bench:
     """One source under test: its module, the networks that it is run with, and the evidence that checks gather.
 
@@ -46,7 +69,8 @@ class Bench:
     def __init__(self, properties: Properties, source: str, device: str = "cpu", salt: tuple[int, ...] = ()) -> None:
         self.properties, self.source, self.device, self.salt = properties, source, device, salt
         self.program, self.process = properties.program, properties.process
-        self.problem = MixtureProblem(self.process)
+        self._shared = _on_process(_ByContent(self.process.content, self.process))
+        self.problem = self._shared.problem
         stochastic = self.program.stochastic
         self.evidence: dict[str, Any] = {
             "source_hash": None,
@@ -65,10 +89,11 @@ class Bench:
 
         It may depend on the scheme alone: the next source of the same scheme is compared with the same result.
         """
-        known = self.properties.references
-        if key not in known:
-            known[key] = find()
-        return known[key]
+        return _recall(self.properties.references, key, find)
+
+    def recall_on_process(self, *key: Any, find: Callable[[], T]) -> T:
+        """The same for what depends on the process and ``key`` alone: the next scheme is compared with it too."""
+        return _recall(self._shared.references, key, find)
 
     @cached_property
     def plain_module(self) -> ModuleType:
@@ -87,10 +112,7 @@ class Bench:
     @cached_property
     def kernel(self) -> ModuleType:
         """The transition kernel of the process as a torch module, which the exact scores are made of."""
-        from integrator_analysis.codegen import kernel_source
-        from torch_backend.source import module_from_source
-
-        return module_from_source(kernel_source(self.process), f"certified_kernel_{self.process.name}")
+        return self.recall_on_process("kernel", find=partial(_load_kernel, self.process))
 
     @cached_property
     def network(self) -> Callable:
@@ -160,3 +182,16 @@ class Bench:
         times = [fraction * self.process.t_max for fraction in fractions]
         # at the edge of a segment beta jumps, and a step has no order there
         return [np.floor(time) + 0.5 for time in times] if self.process.tables else times
+
+
+def _recall(known: dict[Any, Any], key: tuple[Any, ...], find: Callable[[], T]) -> T:
+    if key not in known:
+        known[key] = find()
+    return cast(T, known[key])
+
+
+def _load_kernel(process: Process) -> ModuleType:
+    from integrator_analysis.codegen import kernel_source
+    from torch_backend.source import module_from_source
+
+    return module_from_source(kernel_source(process), f"certified_kernel_{process.name}")

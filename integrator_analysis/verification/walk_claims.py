@@ -82,7 +82,7 @@ def claim_walks(
 
 def laws_of(bench: Bench) -> tuple[ExactMixture, ExactMixture]:
     """The Gaussian data and the mixture."""
-    return bench.recall("laws", find=partial(_make_laws, bench))
+    return bench.recall_on_process("laws", find=partial(_make_laws, bench))
 
 
 def _make_laws(bench: Bench) -> tuple[ExactMixture, ExactMixture]:
@@ -167,7 +167,7 @@ def _mixture_claim(
 ) -> Claim:
     """The claim of the mixture, from single ends."""
     rest, first = slice(start.gaussian, None), walk.times[0]
-    exact = bench.recall("flow", first, find=lambda: laws_of(bench)[1].solve(start.z[rest], first))
+    exact = bench.recall_on_process("flow", first, find=lambda: laws_of(bench)[1].solve(start.z[rest], first))
     errors = _rmse(ends.position[rest], exact), _rmse(found[rest], exact)
     error = _share(ends.position[rest], found[rest], ends.bound[rest])
     return Claim(name, *errors, error, 1.0, f"mixture, {text}; RMSE to the flow's solution at no noise")

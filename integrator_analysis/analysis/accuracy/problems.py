@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from itertools import pairwise
 
 import mpmath
@@ -43,6 +43,11 @@ class WaveObservable:
 
     def __call__(self, z: Sequence[mpmath.mpf]) -> mpmath.mpf:
         return mpmath.cos(sum(w * v for w, v in zip(self.wave, z, strict=True)) + self.phase)
+
+    def derivative(self, z: Sequence[mpmath.mpf], index: Sequence[int]) -> mpmath.mpf:
+        """Return the derivative at z, ``index`` times by each of its numbers: every one turns the wave by pi/2."""
+        angle = sum(w * v for w, v in zip(self.wave, z, strict=True)) + self.phase + sum(index) * mpmath.pi / 2
+        return mpmath.fprod(mpmath.mpf(w) ** n for w, n in zip(self.wave, index, strict=True)) * mpmath.cos(angle)
 
     def numpy(self, z: np.ndarray) -> np.ndarray:
         """Return the observable of the states in an array (n, k)."""
@@ -126,7 +131,7 @@ class MixtureProblem:
 
     def _make_field(self, unknown: str) -> Callable[[Sequence[mpmath.mpf], mpmath.mpf], list[mpmath.mpf]]:
         if unknown in ("score", "eps"):
-            return self.score if unknown == "score" else self.eps
+            return partial(self.score if unknown == "score" else self.eps)  # an object that derivatives are kept for
         process, k = self.process, len(self.process.blocks)
         table, parameters = process.definitions, process.parameters
         if unknown == "velocity":

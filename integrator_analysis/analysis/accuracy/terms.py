@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cache, cached_property, lru_cache, partial
 from typing import Any
 
 import mpmath
@@ -26,7 +26,7 @@ from integrator_analysis.analysis.accuracy.differentials import (
     Sum,
     differential_symbol,
 )
-from integrator_analysis.analysis.accuracy.point import Point
+from integrator_analysis.analysis.accuracy.point import Moment, Point
 from integrator_analysis.analysis.expansion.jets import JetRing
 from integrator_analysis.analysis.expansion.trees import ElementaryDifferential
 from integrator_analysis.inputs import InputError
@@ -46,7 +46,7 @@ class ErrorTerm:
     differential: Differential
 
     def __str__(self) -> str:
-        if abs(self.coefficient) == 1:
+        if self.coefficient in (1, -1):
             return f"{'-' if self.coefficient == -1 else ''}{self.differential}"
         text = str(self.coefficient)
         return f"({text})*{self.differential}" if self.coefficient.is_Add else f"{text}*{self.differential}"
@@ -54,7 +54,7 @@ class ErrorTerm:
     def latex(self) -> str:
         """LaTeX, a derivative as partial_x."""
         inner = self.differential.latex(notation.latex_name)
-        if abs(self.coefficient) == 1:
+        if self.coefficient in (1, -1):
             return f"{'-' if self.coefficient == -1 else ''}{inner}"
         text = notation.latex(self.coefficient)
         return rf"\left({text}\right) {inner}" if self.coefficient.is_Add else rf"{text} \, {inner}"
@@ -258,7 +258,18 @@ class ErrorTerms:
     def _point(self, z: Sequence[float], time: float, field: Field, observable: Any) -> Point:
         """Return the point at which the jets and trees of these terms become numbers."""
         numbers = [mpmath.mpf(v) for v in z]
-        return Point(self.scalars, self.program, self.function_of_time, numbers, mpmath.mpf(time), field, observable)
+        moment = self._moment(mpmath.mpf(time), mpmath.mp.prec)
+        return Point(moment, numbers, field, observable)
+
+    @cached_property
+    def _moment(self) -> Callable[[mpmath.mpf, int], Moment]:
+        """(time, precision) -> what these terms are at that time, made once: states by the hundred share a time."""
+
+        @lru_cache(maxsize=16)
+        def make(time: mpmath.mpf, precision: int) -> Moment:
+            return Moment(self.scalars, self.program, self.function_of_time, time)
+
+        return make
 
 
 def _factor_if_short(element: PackedElement, symbols: Sequence[sympy.Expr]) -> sympy.Expr:

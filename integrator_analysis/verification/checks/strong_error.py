@@ -37,7 +37,8 @@ def measure(bench: Bench) -> Iterator[Claim]:
     errors, derived = [], []
     for n, start in enumerate(bench.start_times()):
         z = bench.problem.sample(POINTS, start, SEED + n)
-        exact, pasts = bench.recall("solutions", start, find=partial(_exact_states, bench, z, start, h))
+        key = "solutions", start, bench.program.history, *h
+        exact, pasts = bench.recall_on_process(*key, find=partial(_exact_states, bench, z, start, h))
         errors.append(local_errors(bench.module, bench.network, z, start, list(start - h), exact, pasts, mending))
         derived.append(bench.recall("constants", start, find=partial(_derived_constants, bench, z, start)))
     all_errors, constants = np.concatenate(errors, axis=1), np.concatenate(derived)
