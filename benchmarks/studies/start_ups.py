@@ -1,7 +1,7 @@
 """Which start of a walk has the smallest error, for every scheme and process? It is the default there.
 
 Errors and orders by ``integrator_analysis.recommendation.start_up``, which says how walks, data and errors are chosen.
-A scheme whose stated default is not the derived one is an error. Writes reports/start_ups.md and .json; four minutes.
+A scheme whose stated default is not the derived one is an error. Writes reports/start_ups.md and .json; three minutes.
 Run by `make benchmark`, or for some processes: start_ups.py vp flow (then nothing is written).
 """
 
@@ -20,7 +20,7 @@ from integrator_analysis.recommendation.default_grid import EVALUATIONS, GAUSSIA
 from integrator_analysis.recommendation.start_up import STEPS, can_be_measured, choose_start, start_errors, start_orders
 from torch_backend.walk.start_up import default_start
 
-PROCESSES = ("vp", "vp_cosine", "edm", "flow", "psld")
+PROCESSES = ("vp", "vp_cosine", "edm", "flow")
 """Those of which the defaults are derived; on the others every start is plain."""
 
 WITH_A_POLE = ("vp_cosine", "flow")
@@ -50,8 +50,6 @@ plain, unless another start is nowhere above 1 and at 10, 20 or 50 evaluations b
 are, it is the one with the smallest product of shares.
 
 {{ errors }}
-
-On `psld` schemes on eps with the Cholesky frame are unstable at few evaluations, whatever their start.
 
 ## Orders
 

@@ -23,6 +23,13 @@ START_BY_DEFAULT: dict[str, tuple[str, str]] = {
     "flow/UniPC-eps-2": ("cosine", "halved"),
     "flow/lambda-DDIM-I": ("uniform", "halved"),
     "flow/lambda-DDIM-II": ("uniform", "halved"),
+    "vp_cosine/DEIS-tAB2": ("cosine", "halved"),
+    "vp_cosine/DEIS-tAB3": ("cosine", "halved"),
+    "vp_cosine/DPM-Solver-3": ("cosine", "halved"),
+    "vp_cosine/EDM-Heun": ("cosine", "halved"),
+    "vp_cosine/UniPC-eps-2": ("cosine", "halved"),
+    "vp_cosine/lambda-DDIM-I": ("uniform", "halved"),
+    "vp_cosine/lambda-DDIM-II": ("uniform", "halved"),
 }
 """Specs whose walks on a grid, the default one, do not start plainly; derived by benchmarks/studies/start_ups.py."""
 

@@ -45,7 +45,7 @@ class WalkOrder:
         >>> WalkOrder(4, (1, 2, 3)).graded, WalkOrder(2, (1,)).graded
         (4, None)
         """
-        if self.step < 3 or not self.first_steps:
+        if not self.first_steps or self.step < 3:
             return None
         powers = [max(Fraction(self.step, j + 1), Fraction(1)) for j in range(1, len(self.first_steps) + 1)]
         added = [power * (order + 1) for power, order in zip(powers, self.first_steps, strict=True)]

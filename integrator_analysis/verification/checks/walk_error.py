@@ -58,13 +58,14 @@ def _described(bench: Bench, made: Mapping[int, Walk], reason: str | None) -> di
         missing |= {
             f"{kind}[{most}]": "too few evaluations for a step of the scheme" for most in short for kind in kinds
         }
-    walks, order = list(made.values()), bench.properties.walk_order
+    walks = list(made.values())
+    order = bench.properties.walk_order if walks else None
     return {
         "grid": walks[0].grid if walks else None,
         "first_time": walks[0].times[0] if walks else None,
         "steps": [walk.steps for walk in walks],
         "evaluations": [walk.evaluations for walk in walks],
-        "order": {"step": order.step, "plain": order.plain, "graded": order.graded},
+        "order": order and {"step": order.step, "plain": order.plain, "graded": order.graded},
         "final_orders_lowered": [walk.lowered for walk in walks],
         "not_claimed": missing,
     }
