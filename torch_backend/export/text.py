@@ -19,7 +19,7 @@ __all__ = ["BEGIN", "END", "WALK", "check_certified", "header", "importable_name
 
 WALK = (
     "scheme.py",
-    *(f"walk/{name}.py" for name in ("validation", "grids", "table", "loop", "prior_check", "sample_scheme")),
+    *(f"walk/{name}.py" for name in ("validation", "grids", "table", "loop", "noise", "prior_check", "sample_scheme")),
 )
 """The facts of a scheme and the modules of a walk, in an order in which each can run after those before it."""
 
