@@ -96,13 +96,16 @@ class Sampler:
         """
         return tabulate_scheme(self.module, times, lower_order_final, B)
 
-    def prior(self, n: int, shape: Iterable[int], seed: int | Sequence[int]) -> Float[Tensor, "n channels *space"]:
+    def prior(
+        self, n: int, shape: Iterable[int], seed: int | Sequence[int], indices: Iterable[int] | None = None
+    ) -> Float[Tensor, "n channels *space"]:
         """n draws of z_T from the prior, for data of shape ``(c, ...)``: blocks concatenated on dimension 1.
 
-        The blocks are drawn one after the other, so that processes share their position noise under one seed.
-        The stream is not the one that ``sample`` draws from the same seed. A sequence of n seeds has one per sample.
+        Sample i of a seed is the same on every device and beside any others; ``indices`` are the i of the n samples,
+        None for 0, ..., n - 1. Processes share their position noise under one seed. No noise of ``sample`` is a copy
+        of it under the same seed. A sequence of n seeds has one per sample.
         """
-        return draw_prior(self.module, n, shape, seed, self.device, self.dtype)
+        return draw_prior(self.module, n, shape, seed, self.device, self.dtype, indices)
 
     sample = _method_from(sample_scheme, "sample")
 

@@ -96,7 +96,7 @@ def _ends_of_module(file: Any) -> Ends:
     import torch
 
     def ends(walk: Walk, network: Network, start: Start) -> np.ndarray:
-        options = {"seed": SEED} if file.STOCHASTIC else {}
+        options = {"generator": torch.Generator()} if file.STOCHASTIC else {}
         with _draws(file, "normal", start.noise), warnings.catch_warnings():
             warnings.simplefilter("ignore", file.ImplausibleOutputWarning)  # these states are no draws of the prior
             reached = file.sample(_called(network), torch.from_numpy(start.z), steps=walk.steps, **options)

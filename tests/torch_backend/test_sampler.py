@@ -86,9 +86,15 @@ def test_seeds(vp, euler_maruyama, device):
     first = sampler.sample(network, z_T, steps=5, seed=3)
     assert first.device.type == device
     assert torch.equal(first, sampler.sample(network, z_T, steps=5, seed=3))
-    generator = torch.Generator(device).manual_seed(3)
-    assert torch.equal(first, sampler.sample(network, z_T, steps=5, generator=generator))
+    assert not torch.equal(first, sampler.sample(network, z_T, steps=5, seed=4))
+
+
+def test_a_generator_is_advanced_by_a_walk(vp, euler_maruyama, device):
+    sampler, network, generator = Sampler(euler_maruyama), mixture(vp).to(device), torch.Generator(device)
+    z_T = start(sampler, dtype=torch.float32).to(device)
+    first = sampler.sample(network, z_T, steps=5, generator=generator.manual_seed(3))
     assert not torch.equal(first, sampler.sample(network, z_T, steps=5, generator=generator))
+    assert torch.equal(first, sampler.sample(network, z_T, steps=5, generator=generator.manual_seed(3)))
 
 
 def test_a_generator_on_the_cpu_gives_every_device_the_same_noise(vp, euler_maruyama, device):

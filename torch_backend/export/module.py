@@ -37,13 +37,18 @@ def sample(
 
 
 def prior(
-    n: int, shape: Iterable[int], seed: int | Sequence[int], device: str = "cpu", dtype: torch.dtype = torch.float32
+    n: int,
+    shape: Iterable[int],
+    seed: int | Sequence[int],
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    indices: Iterable[int] | None = None,
 ) -> Tensor:
     """n draws of the state at T_MAX for data of ``shape`` (channels, ...): (n, len(BLOCKS) * channels, ...).
 
-    ``seed``: a number, or n of them, one for each sample.
+    ``seed``: a number, with ``indices`` of the samples, None for 0, 1, ...; or n numbers, one for each sample.
     """
-    return draw_prior(sys.modules[__name__], n, shape, seed, device, dtype)
+    return draw_prior(sys.modules[__name__], n, shape, seed, device, dtype, indices)
 
 
 TRIAL: dict[str, Any] | None = {trial}

@@ -21,7 +21,7 @@ WALK = (
     "scheme.py",
     *(
         f"walk/{name}.py"
-        for name in ("validation", "grids", "table", "loop", "prior_check", "start_up", "sample_scheme")
+        for name in ("validation", "grids", "table", "loop", "noise", "prior_check", "start_up", "sample_scheme")
     ),
 )
 """The facts of a scheme and the modules of a walk, in an order in which each can run after those before it."""

@@ -7,7 +7,7 @@ runs on EDM's or flow's path.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from torch_backend.networks.training_noise import Training, read_training
 from torch_backend.networks.whitened import lift, times_of_ratios, whiten
 from torch_backend.source import load_kernel
 from torch_backend.walk.grids import time_grid
+from torch_backend.walk.noise import HIDDEN, PRIOR, number_samples
 from torch_backend.walk.validation import unknown_name_message
 
 __all__ = ["AdaptedNetwork", "adapt"]
@@ -236,20 +237,17 @@ class AdaptedNetwork(nn.Module):
         return [*inner, 0.0]
 
     def lift(
-        self, state: Float[Tensor, "n channels *space"], t: float, generator: torch.Generator
+        self, state: Float[Tensor, "n channels *space"], t: float, seed: int | Sequence[int]
     ) -> Float[Tensor, "n blocks_channels *space"]:
         """A state of ``run_on`` at time t for a state of the network's own process with the same noise.
 
-        Drawn from the exact law of z given ``state``: L (w + noise across u). On one block nothing is drawn. The own
-        time of ``state`` is ``own_time(t)``. The noise comes from ``generator``, on its device.
+        Drawn from the exact law of z given ``state``: L (w + noise across u); on one block nothing is drawn. The own
+        time of ``state`` is ``own_time(t)``. ``seed``: one for the batch or one for each sample, as in ``sample``.
         """
         at = torch.full((1,), float(t), dtype=torch.float64)
         sigma = float(self.training_noise.alpha_sigma(self._own_times(at))[1])
-        noise = state.new_zeros(1)
-        if self.blocks > 1:
-            shape = (self.blocks, *state.shape)
-            noise = torch.randn(shape, generator=generator, device=generator.device, dtype=state.dtype)
-        return lift(self.kernel, float(t), state / sigma, noise)
+        noise = number_samples(seed, None, len(state), state.device).normals(HIDDEN, self.blocks, state.shape[1:])
+        return lift(self.kernel, float(t), state / sigma, noise.to(state))
 
     def own_time(self, t: float) -> float:
         """The time of the network's own process that has the noise of ``run_on`` at t, or its nearest end."""
@@ -259,15 +257,14 @@ class AdaptedNetwork(nn.Module):
         return self.training_noise.time_at(whiten(self.kernel, t).ratio.clamp(self.lowest, self.highest))
 
     def draw_start(
-        self, n: int, shape: tuple[int, ...], seed: int, dtype: torch.dtype = torch.float32
+        self, n: int, shape: tuple[int, ...], seed: int | Sequence[int], dtype: torch.dtype = torch.float32
     ) -> Float[Tensor, "n blocks_channels *space"]:
         """n states of ``run_on`` at ``t_first``, on the CPU, where walks within the network's range begin.
 
         They are lifted from Gaussian states of the network's own process, with the deviation that data of deviation
         ``data_std`` have there.
         """
-        generator = torch.Generator().manual_seed(seed)
-        noise = torch.randn((n, *shape), generator=generator, dtype=dtype)
+        noise = number_samples(seed, None, n).normals(PRIOR, 1, shape)[0].to(dtype)
         alpha, sigma = self.training_noise.alpha_sigma(torch.tensor(self.own_time(self.t_first), dtype=torch.float64))
         deviation = math.hypot(float(sigma), float(alpha) * self.training_noise.data_std)
-        return self.lift(deviation * noise, self.t_first, generator)
+        return self.lift(deviation * noise, self.t_first, seed)

@@ -4,7 +4,7 @@ Knows what a user may choose for a walk; the steps themselves are taken in ``loo
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from torch_backend.scheme import Scheme, SchemeFacts, facts_of
 from torch_backend.walk.grids import START, is_count, time_grid
-from torch_backend.walk.loop import Callback, Ending, Generators, Network, Progress, integrate, normal, step_to_no_noise
+from torch_backend.walk.loop import Callback, Ending, Generators, Network, Progress, integrate, step_to_no_noise
+from torch_backend.walk.noise import PRIOR, number_samples
 from torch_backend.walk.prior_check import JUDGED, root_mean_square, warn_unless_plausible
 from torch_backend.walk.start_up import check_start, grid_with_start
 from torch_backend.walk.table import priming_row, tabulate_scheme
@@ -28,6 +29,7 @@ def sample_scheme(
     grid: str | None = None,
     end_at_zero: bool | None = None,
     seed: int | Sequence[int] | None = None,
+    indices: Iterable[int] | None = None,
     generator: Generators | None = None,
     callback: Callback | None = None,
     progress: Progress = False,
@@ -45,8 +47,10 @@ def sample_scheme(
     - ``end_at_zero``: whether the last step is one to no noise: the network is evaluated at the last positive time,
       and the result is the predicted x_0 (other blocks: 0), which is of order one. None: yes for ``steps``, and as they
       end for ``times``. False: ``steps`` end at T_MIN. True: times that end above 0 get one such step more.
-    - ``seed`` or ``generator``: one of them where the scheme is stochastic; a deterministic scheme draws nothing. A
-      sequence of seeds or of generators has one for each sample, whose noise then does not depend on the batch.
+    - ``seed`` or ``generator``: one of them where the scheme is stochastic; a deterministic scheme draws nothing. With
+      a seed, noise is a function of seed, index of the sample, step, block and element, the same in any batch and on
+      any device; see ``noise``. ``indices``: one for each sample of z_T, None for 0, 1, ... A sequence of seeds or of
+      generators has one for each sample.
     - ``callback(step_index, s, z)`` after every step: index from 0, the time reached, the state (not to be changed).
     - ``progress``: True for a line on stderr, or a callable that takes (done, total).
     - ``lower_order_final``: the last step of a multistep scheme has order one, the one before it two, ..., as at its
@@ -64,7 +68,7 @@ def sample_scheme(
     """
     facts = facts_of(scheme)
     walk = choose_times(facts, steps, times, grid, end_at_zero, start)
-    generator = choose_noise(facts, z_T, seed, generator)
+    generator, draw = choose_noise(facts, z_T, seed, indices, generator)
     watched = _FirstOutput(network)
     with torch.no_grad():
         z = integrate(
@@ -79,6 +83,7 @@ def sample_scheme(
             primed=priming_row(facts, walk),
             ending=choose_ending(facts, walk),
             generator=generator,
+            draw=draw,
             callback=callback,
             progress=progress,
         )
@@ -200,49 +205,35 @@ def weights_at_end(facts: SchemeFacts, walk: Sequence[float]) -> list[float]:
 
 
 def choose_noise(
-    facts: SchemeFacts, z_T: object, seed: int | Sequence[int] | None, generator: Generators | None
-) -> Generators | None:
-    """The generator of a walk's noise, or one per sample, of those that were given or made from ``seed``.
+    facts: SchemeFacts,
+    z_T: object,
+    seed: int | Sequence[int] | None,
+    indices: Iterable[int] | None,
+    generator: Generators | None,
+) -> tuple[Generators | None, Callable[[int], Tensor] | None]:
+    """Where a walk's noise comes from: a generator, or one per sample, or a function of the step made from ``seed``.
 
-    Raises ValueError for both of seed and generator, for neither where the scheme is stochastic, and for a sequence of
-    another length than the batch.
+    Raises ValueError for both of seed and generator, for neither where the scheme is stochastic, for indices without a
+    seed, and for a sequence of another length than the batch.
     """
     if seed is not None and generator is not None:
         raise ValueError("both seed and generator given; pass one of them")
     if facts.stochastic and seed is None and generator is None:
         raise ValueError(f"{facts.spec} is stochastic; pass seed or generator")
-    if not isinstance(z_T, Tensor):
-        return None  # the walk itself refuses it
+    if indices is not None and seed is None:
+        raise ValueError("indices number the samples of a seed; pass seed with them")
+    if not isinstance(z_T, Tensor) or not z_T.dim():
+        return None, None  # the walk itself refuses it
     if seed is not None:
-        generator = generators_from(seed, z_T.device)
+        numbered = number_samples(seed, indices, len(z_T), z_T.device)
+        channels = z_T.shape[1:2].numel() // len(facts.blocks)
+        return None, numbered.draws_of_steps(facts.noises, (channels, *z_T.shape[2:]))
     if generator is None or isinstance(generator, torch.Generator):
-        return generator
+        return generator, None
     several = list(generator)
-    if z_T.dim() and len(several) != len(z_T):
-        kind = "generators" if seed is None else "seeds"
-        raise ValueError(f"{len(several)} {kind} for a batch of {len(z_T)}; one for each sample is needed")
-    return several
-
-
-def generators_from(seed: object, device: torch.device, stream: int = 0) -> Generators:
-    """A generator on the device, seeded by a number, or a list of them for a sequence of numbers.
-
-    ``stream`` is added to every seed, modulo 2^63. Raises TypeError for a seed that is no integer.
-    """
-    if isinstance(seed, str | bytes) or not isinstance(seed, Iterable):
-        return _seeded(seed, device, stream)
-    return [_seeded(one, device, stream) for one in seed]
-
-
-def _seeded(seed: object, device: torch.device, stream: int) -> torch.Generator:
-    if not hasattr(seed, "__index__"):
-        raise TypeError(f"seed = {seed!r} is no integer, nor a sequence with one for each sample")
-    number = int(seed.__index__())
-    return torch.Generator(device).manual_seed((number + stream) % 2**63 if stream else number)
-
-
-PRIOR_STREAM = 0x1D872B41C5F3A96E
-"""Added to a prior's seed: one seed for prior and walk must not make the first noise a copy of z_T."""
+    if len(several) != len(z_T):
+        raise ValueError(f"{len(several)} generators for a batch of {len(z_T)}; one for each sample is needed")
+    return several, None
 
 
 def draw_prior(
@@ -252,21 +243,17 @@ def draw_prior(
     seed: int | Sequence[int],
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
+    indices: Iterable[int] | None = None,
 ) -> Tensor:
     """n draws of z_T from a scheme's prior, for data of shape ``(c, ...)``: blocks concatenated on dimension 1.
 
-    The blocks are drawn one after the other, so that processes share their position noise under one seed. The stream
-    is not the one that ``sample_scheme`` draws from the same seed. A sequence of n seeds has one for each sample, which
-    then does not depend on the others. Raises ValueError for a device that is not there and another number of seeds.
+    A draw is a function of seed, index of the sample, block and element: samples do not depend on each other or on the
+    device, and processes share their position noise under one seed. No step of ``sample_scheme`` draws the same noise
+    from the same seed. ``indices``: one for each sample, None for 0, 1, ... A sequence of n seeds has one for each
+    sample. Raises ValueError for a device that is not there, and ValueError and TypeError as ``number_samples``.
     """
-    device = usable_device(device)
-    generators = generators_from(seed, device, PRIOR_STREAM)
-    wide = torch.float64 if dtype == torch.float64 else torch.float32
-    spreads, of_data = facts_of(scheme).prior_std, tuple(shape)
-    if isinstance(generators, torch.Generator):
-        draws = [std * normal((n, *of_data), generators, wide) for std in spreads]
-        return torch.cat(draws, dim=1).to(dtype)
-    if len(generators) != n:
-        raise ValueError(f"{len(generators)} seeds for {n} samples; one for each is needed")
-    rows = [torch.cat([std * normal((1, *of_data), one, wide) for std in spreads], dim=1) for one in generators]
-    return torch.cat(rows).to(dtype)
+    numbered = number_samples(seed, indices, n, usable_device(device))
+    spreads = facts_of(scheme).prior_std
+    blocks = numbered.normals(PRIOR, len(spreads), tuple(shape))
+    z = torch.cat([std * block for std, block in zip(spreads, blocks, strict=True)], dim=1)
+    return z.to(dtype).to(device)

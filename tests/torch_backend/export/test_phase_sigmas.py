@@ -53,7 +53,7 @@ def test_walk_is_that_of_the_exact_score_on_phase_space(spec: str, monkeypatch: 
     x = sigmas[0] * torch.randn(5, 3, generator=generator, dtype=torch.float64)
     noise = torch.randn(40, 5, 3, generator=generator, dtype=torch.float64)
     hidden = noise[:2]
-    monkeypatch.setattr(exported(spec), "hidden_noise", lambda shape, extra, like: hidden)
+    monkeypatch.setattr(exported(spec), "hidden_noise", lambda blocks, extra, x: hidden)
     sampler, drawn = load(spec), iter(noise[2:])
     options: dict[str, Any] = {"noise_sampler": lambda *_: next(drawn)} if sampler.stochastic else {}
     ours = sample(spec, denoiser, x, [*sigmas, 0.0], **options)

@@ -114,7 +114,7 @@ def test_every_member_takes_its_steps_on_the_table(spec: str, schedule: str) -> 
         return torch.sin(z + 3 * t[:1].clamp(max=1))
 
     x, seed = noise(3, 5), 6
-    seeded = {"seed": seed} if sampler.stochastic else {}
+    seeded = {"generator": torch.Generator().manual_seed(seed)} if sampler.stochastic else {}
     near = sampler.sample(network, x, times=times, lower_order_final=False, **seeded)
     expected = (near - (1 - bars[4]).sqrt() * network(near, torch.tensor(times[-1:]))) / bars[4].sqrt()
     at = iter(list(seen))

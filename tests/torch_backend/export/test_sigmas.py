@@ -92,7 +92,7 @@ def test_equals_sampler_on_edm_with_the_last_step_to_the_denoised(sampler: Any, 
         return (z - denoiser(z, t)) / t[:, None]
 
     x, seed = start(), 4
-    expected = original.sample(network, x, times=SIGMAS, seed=seed)
+    expected = original.sample(network, x, times=SIGMAS, generator=torch.Generator().manual_seed(seed))
     generator = torch.Generator().manual_seed(seed)
 
     def noise_sampler(sigma: Tensor, sigma_next: Tensor) -> Tensor:
@@ -172,7 +172,9 @@ def test_a_stochastic_walk_of_a_flow_model_is_that_of_the_scheme_on_flow(
     x = torch.randn(4000, 1, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     model, on_flow = FlowModel(ModelSamplingDiscreteFlow(), patched), ia.derive(spec.replace("edm", "flow")).to_torch()
     times = [0.9999, *FLOW_SIGMAS[1:].tolist()]
-    expected = on_flow.sample(lambda z, t: (z - model(z, t)) / t[:, None], x, times=times, seed=8)
+    expected = on_flow.sample(
+        lambda z, t: (z - model(z, t)) / t[:, None], x, times=times, generator=torch.Generator().manual_seed(8)
+    )
     generator, seen, drawn = torch.Generator().manual_seed(8), [], []
 
     def noise_sampler(sigma: Tensor, sigma_next: Tensor) -> Tensor:

@@ -181,16 +181,14 @@ def test_lift_has_the_exact_law() -> None:
     at = torch.tensor(adapted.own_time(t), dtype=torch.float64)
     (alpha,), (sigma,) = own.mean(at), own.cholesky(at)
     draw = torch.randn(2, n, 1, generator=generator, dtype=torch.float64)
-    z = adapted.lift(alpha * variance**0.5 * draw[0] + sigma * draw[1], t, generator)
+    z = adapted.lift(alpha * variance**0.5 * draw[0] + sigma * draw[1], t, seed=1)
     psi = torch.stack(kernel.mean(torch.tensor(t, dtype=torch.float64)))
     l_xx, l_mx, l_mm = kernel.cholesky(torch.tensor(t, dtype=torch.float64))
     factor = torch.tensor([[l_xx, 0.0], [l_mx, l_mm]])
     due = variance * torch.outer(psi, psi) + factor @ factor.T
     # the deviation of an estimated covariance is below sqrt(2 / n) of the variances: five of them, for a fixed seed
     assert (z.T @ z / n - due).abs().max() < 5 * math.sqrt(2 / n) * due.max()
-    assert torch.equal(
-        adapted.lift(z[:3, :1], t, torch.Generator().manual_seed(2))[:, :1].isfinite().all(), torch.tensor(True)
-    )
+    assert torch.equal(adapted.lift(z[:3, :1], t, seed=2)[:, :1].isfinite().all(), torch.tensor(True))
 
 
 def test_walk_on_phase_space_reaches_the_data() -> None:

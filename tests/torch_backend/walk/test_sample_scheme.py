@@ -141,7 +141,7 @@ def test_one_seed_per_sample_makes_noise_independent_of_the_batch(euler_maruyama
     same = walk([1, 1, 2, 3], z[:1].expand(4, 2, 3))
     torch.testing.assert_close(same[0], same[1], rtol=1e-12, atol=1e-12)
     assert not torch.allclose(same[0], same[2])
-    with pytest.raises(ValueError, match="3 seeds for 4 samples"):
+    with pytest.raises(ValueError, match="3 seeds for a batch of 4"):
         sampler.prior(4, (2, 3), seed=[1, 2, 3])
 
 

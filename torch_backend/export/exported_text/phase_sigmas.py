@@ -24,28 +24,19 @@ from torch_backend.export.exported_text.stages import evaluation_times
 from torch_backend.networks.whitened import lift, times_of_ratios, whiten
 from torch_backend.scheme import Scheme, facts_of
 from torch_backend.walk.loop import integrate
-from torch_backend.walk.sample_scheme import PRIOR_STREAM, generators_from
+from torch_backend.walk.noise import HIDDEN, number_samples
 from torch_backend.walk.table import lowers_final_order, priming_row, tabulate
 
-HIDDEN_STREAM = PRIOR_STREAM ^ 0x5555
-"""Of the noise that is drawn for the blocks that the caller does not see."""
 EARLIEST = 1e-12
 """The least time that a sigma is looked for at."""
 
 
-def hidden_noise(shape: Sequence[int], extra: Mapping[str, Any], like: Tensor) -> Tensor:
-    """Standard normal noise (k, n, c, ...) from the seed in ``extra``, or from torch's generator without one."""
+def hidden_noise(blocks: int, extra: Mapping[str, Any], x: Tensor) -> Tensor:
+    """Standard normal noise (blocks, n, c, ...) beside x: from the seed in ``extra``, or torch's generator without."""
     seed = extra.get("seed")
     if seed is None:
-        return torch.randn(*shape, device=like.device, dtype=like.dtype)
-    generators = generators_from(seed, like.device, HIDDEN_STREAM)
-    if isinstance(generators, torch.Generator):
-        return torch.randn(*shape, generator=generators, device=like.device, dtype=like.dtype)
-    if len(generators) != shape[1]:
-        raise ValueError(f"{len(generators)} seeds for a batch of {shape[1]}; one for each sample is needed")
-    one = (shape[0], 1, *shape[2:])
-    drawn = [torch.randn(one, generator=g, device=like.device, dtype=like.dtype) for g in generators]
-    return torch.cat(drawn, dim=1)
+        return torch.randn(blocks, *x.shape, device=x.device, dtype=x.dtype)
+    return number_samples(seed, None, len(x), x.device).normals(HIDDEN, blocks, x.shape[1:]).to(x.device, x.dtype)
 
 
 class _OnPhaseSpace:
@@ -131,7 +122,7 @@ def sample_phase_space(
             asked += evaluation_times(facts, times[i], times[i + 1], row)
     z = x if x.dtype == torch.float64 else x.float()
     w = z / (walk[0] if path is None else path.noise_scale * walk[0])
-    z = lift(kernel, times[0], w, hidden_noise((len(facts.blocks), *x.shape), extra, z))
+    z = lift(kernel, times[0], w, hidden_noise(len(facts.blocks), extra, z))
     asking = AsNetwork(model, extra, values, callback, facts.nfe_per_step, path, x.dtype)
     asking.count -= primed is not None
     network = _OnPhaseSpace(kernel, [*asked, times[-1]], asking.denoised, path, z)

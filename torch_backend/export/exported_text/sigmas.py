@@ -17,7 +17,7 @@ from torch import Tensor
 from torch_backend.networks.prediction import from_state
 from torch_backend.scheme import Scheme, SchemeFacts, facts_of
 from torch_backend.walk.loop import integrate
-from torch_backend.walk.sample_scheme import PRIOR_STREAM, generators_from
+from torch_backend.walk.noise import number_samples
 from torch_backend.walk.table import lowers_final_order, priming_row, tabulate
 from torch_backend.walk.validation import check_times
 
@@ -133,20 +133,10 @@ def draws(
     Raises ValueError for a list of seeds of another length than the batch, TypeError for a seed that is no integer.
     """
     seed = extra.get("seed")
-    # not the stream that the caller drew x from
-    generators = None if seed is None else generators_from(seed, x.device, PRIOR_STREAM)
-    if isinstance(generators, Sequence) and len(generators) != len(x):
-        raise ValueError(f"{len(generators)} seeds for a batch of {len(x)}; one for each sample is needed")
-
-    def drawn(shape: Sequence[int], generator: torch.Generator | None) -> Tensor:
-        return torch.randn(shape, generator=generator, device=x.device, dtype=x.dtype)
-
-    def fresh(sigma: Tensor, sigma_next: Tensor) -> Tensor:
-        if isinstance(generators, Sequence):
-            return torch.cat([drawn((1, *x.shape[1:]), one) for one in generators])
-        return drawn(x.shape, generators)
-
-    source = fresh if noise_sampler is None else noise_sampler
+    if noise_sampler is None and seed is not None:
+        numbered = number_samples(seed, None, len(x), x.device)
+        return numbered.draws_of_steps(facts.noises, x.shape[1:])
+    source = (lambda *_: torch.randn_like(x)) if noise_sampler is None else noise_sampler
     return lambda i: torch.stack([source(sigmas[i], sigmas[i + 1]) for _ in range(facts.noises)])
 
 
