@@ -118,9 +118,13 @@ class Equation:
     @property
     def content(self) -> tuple[object, ...]:
         """All that a derivation reads of this equation, hashable: two equations alike in it have one kernel."""
+        return (*self.form, *self.parameters.items())
+
+    @property
+    def form(self) -> tuple[object, ...]:
+        """The same without the values of the parameters: what a formula in their symbols depends on."""
         matrices = [getattr(self, name) for name in self._matrices]
         return (
             *(self.name, self.blocks, self.schedule, self.integrated, self.t_max),
             *(None if m is None else m.as_immutable() for m in matrices),
-            *self.parameters.items(),
         )

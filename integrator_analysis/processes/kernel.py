@@ -9,7 +9,10 @@ where f = 0.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import mpmath
 import sympy
@@ -26,6 +29,8 @@ from integrator_analysis.processes.equation import Equation, clock, elapsed, uni
 from integrator_analysis.processes.noise import integrated_noise
 
 __all__ = ["Kernel", "cholesky", "derive_kernel", "kernel_of", "noise_between"]
+
+T = TypeVar("T")
 
 KERNELS = 64
 """How many derived kernels are kept, the newest: a scan over a parameter makes a process for every value."""
@@ -71,19 +76,25 @@ def noise_between(equation: Equation) -> Spread:
     """The covariance of the noise of z' = beta N z + G w' over a span of time elapsed(t, s), from none at its start.
 
     For constant N and D, which may be others than those of a forward equation. Its moments are named spread_moment_k.
-    It is derived once in a session for equations alike, as kernels are.
+    It is derived once in a session for equations of one form, as kernels are.
     """
-    if equation.content not in _SPREADS:
-        _SPREADS[equation.content] = _derive_noise_between(equation)
-        for old in list(_SPREADS)[:-KERNELS]:
-            del _SPREADS[old]
-    covariance, table = _SPREADS[equation.content]
+    propagator = exponential(equation.drift_per_unit * _r, equation.parameters)
+    derive = partial(_derive_noise_between, equation, propagator)
+    covariance, table = _recall(_SPREADS, (equation.form, propagator.as_immutable()), derive)
     return covariance.copy(), dict(table)
 
 
-def _derive_noise_between(equation: Equation) -> Spread:
-    """The covariance and its moments, from N, D and the clock."""
-    propagator = exponential(equation.drift_per_unit * _r, equation.parameters)
+def _recall(known: dict[tuple[object, ...], T], key: tuple[object, ...], derive: Callable[[], T]) -> T:
+    """What ``known`` holds under ``key``; if nothing, it is derived and kept, and the oldest entries go."""
+    if key not in known:
+        known[key] = derive()
+        for old in list(known)[:-KERNELS]:
+            del known[old]
+    return known[key]
+
+
+def _derive_noise_between(equation: Equation, propagator: sympy.Matrix) -> Spread:
+    """The covariance and its moments, from exp(N r), D and the clock."""
     covariance, moments = integrated_noise(equation, propagator, _r)
     over = {clock(t): elapsed(t, s)}
     own = {name: sympy.Function(f"spread_{name}") for name in moments}
@@ -140,22 +151,32 @@ class _Clock:
 
 def kernel_of(equation: Equation) -> Kernel:
     """The kernel of ``equation``, derived once in a session for all equations of one content."""
-    content = equation.content
-    if content not in _KERNELS:
-        _KERNELS[content] = derive_kernel(equation)
-        for old in list(_KERNELS)[:-KERNELS]:
-            del _KERNELS[old]
-    return _KERNELS[content]
+    return _recall(_KERNELS, equation.content, partial(derive_kernel, equation))
 
 
 def derive_kernel(equation: Equation) -> Kernel:
-    """Solve the mean and Lyapunov equations of ``equation``.
+    """Solve the mean and Lyapunov equations of ``equation``, and check the solution at the values of its parameters.
+
+    The formulas hold symbols for the parameters, whose values decide only whether the damping is critical: they are
+    derived once in a session for all values, so that a scan over a parameter pays for the checks alone.
 
     Raises InputError for an off-critical process too stiff to evaluate, ArithmeticError for a derivation that fails a
     check.
     """
-    b, time = clock(t), _Clock.of(equation)
     propagator = exponential(equation.drift_per_unit * _r, equation.parameters)
+    solve = partial(_solve_equations, equation, propagator)
+    kernel = _recall(_KERNELS, (equation.form, propagator.as_immutable()), solve)
+    _check_clock(equation, _Clock.of(equation))
+    _check_lyapunov(equation, kernel.covariance.xreplace({clock(t): _r}))
+    _check_in_time(equation, kernel)
+    _check_stationary(equation)
+    _check_damped_range(equation, kernel)
+    return kernel
+
+
+def _solve_equations(equation: Equation, propagator: sympy.Matrix) -> Kernel:
+    """The kernel in the symbols of the parameters, from ``propagator`` = exp(N r)."""
+    b, time = clock(t), _Clock.of(equation)
     transition = propagator.xreplace({_r: b})
     noise, moments = integrated_noise(equation, propagator, _r)
     covariance = transition * equation.initial_covariance * transition.T + noise
@@ -178,13 +199,7 @@ def derive_kernel(equation: Equation) -> Kernel:
         table[cholesky(blocks, i, j)] = Definition((t,), body)
 
     covariance = covariance.applyfunc(lambda e: e.xreplace({name(t): body for name, body in moments.items()}))
-    kernel = Kernel(blocks, transition, covariance, in_time, Definitions(table))
-    _check_clock(equation, time)
-    _check_lyapunov(equation, covariance.xreplace({b: _r}))
-    _check_in_time(equation, kernel)
-    _check_stationary(equation)
-    _check_damped_range(equation, kernel)
-    return kernel
+    return Kernel(blocks, transition, covariance, in_time, Definitions(table))
 
 
 def _check_clock(equation: Equation, time: _Clock) -> None:
@@ -197,14 +212,20 @@ def _check_clock(equation: Equation, time: _Clock) -> None:
 
 
 def _check_lyapunov(equation: Equation, covariance: sympy.Matrix) -> None:
-    """Sigma' = N Sigma + Sigma N^T + D in the clock r, at r = 7/10 in 40 digits: a wrong integral is a bug."""
-    drift, diffusion = equation.drift_per_unit, equation.diffusion_per_unit.xreplace({clock(t): _r})
-    # Parameters first: the derivative of a covariance in parameters is long, and costs more than the derivation.
-    n, d, sigma = (matrix.xreplace(dict(equation.parameters)) for matrix in (drift, diffusion, covariance))
-    residual = sigma.diff(_r) - n * sigma - sigma * n.T - d
-    with mpmath.workdps(40):
-        values = function(list(residual), (_r,), Definitions({}), {}, "mpmath")(mpmath.mpf(7) / 10)
-        if any(abs(value) > mpmath.mpf(10) ** -30 for value in values):
+    """Sigma' = N Sigma + Sigma N^T + D in the clock r, at r = 7/10 to 30 digits: a wrong integral is a bug.
+
+    Sigma' is a central difference: with 100 digits and steps of 1e-30 it has 60, and costs two values of Sigma, where
+    the symbolic derivative of a covariance costs more than its derivation.
+    """
+    k, diffusion = len(equation.blocks), equation.diffusion_per_unit.xreplace({clock(t): _r})
+    sigma = function(list(covariance), (_r,), Definitions({}), equation.parameters, "mpmath")
+    rest = function([*equation.drift_per_unit, *diffusion], (_r,), Definitions({}), equation.parameters, "mpmath")
+    with mpmath.workdps(100):
+        at, step = mpmath.mpf(7) / 10, mpmath.mpf(10) ** -30
+        entries = [sigma(at - step), sigma(at), sigma(at + step), rest(at)[: k * k], rest(at)[k * k :]]
+        before, here, after, n, d = (mpmath.matrix([values[k * i : k * i + k] for i in range(k)]) for values in entries)
+        residual = (after - before) / (2 * step) - n * here - here * n.T - d
+        if any(abs(value) > mpmath.mpf(10) ** -30 for value in residual):
             raise ArithmeticError(f"the derived covariance of {equation.name} violates its Lyapunov equation")
 
 

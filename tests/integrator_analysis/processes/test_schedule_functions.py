@@ -49,7 +49,8 @@ def test_damped_moment_is_its_integral(k: int, c: float, x: float, b: float) -> 
         return mpmath.re(mpmath.exp(-c * r) * (mpmath.sinh(q * r) / q if k == 1 else (mpmath.cosh(q * r) - 1) / x))
 
     with mpmath.workdps(60):
-        exact = mpmath.quad(integrand, mpmath.linspace(0, b, 41))
+        # the integrand is entire: Gauss-Legendre needs a sixth of what tanh-sinh takes for the same digits
+        exact = mpmath.quad(integrand, mpmath.linspace(0, b, 41), method="gauss-legendre")
         assert abs(MPMATH["damped_moment"](k, mpf(c), mpf(x), mpf(b)) / exact - 1) < mpf(10) ** -40
     assert float(NUMPY["damped_moment"](k, c, x, b)) == pytest.approx(float(exact), rel=1e-13)
     assert float(sympy.N(damped_moment(k, *map(sympy.Rational, (c, x, b))), 20)) == pytest.approx(float(exact))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import pairwise
 
 import mpmath
@@ -69,15 +70,16 @@ def psld_step(kind: str, strength: mpmath.mpf, t: mpmath.mpf, s: mpmath.mpf) -> 
     noise = 8 * mpmath.diag([g, mass * nu])
     b = strength * {"0": mpmath.zeros(2), "I": mpmath.eye(2), "ones": mpmath.ones(2)}[kind]
 
-    def integrand(root: mpmath.mpf, i: int, j: int) -> mpmath.mpf:
+    @cache  # the four entries are integrated over the same nodes
+    def integrand(root: mpmath.mpf, precision: int) -> mpmath.matrix:
         u = root**2
         eta = noise * (psld_lower_factor(u).T) ** -1 / 2
-        return 2 * root * (mpmath.expm((u - s) * (b - drift)) * eta)[i, j]
+        return 2 * root * (mpmath.expm((u - s) * (b - drift)) * eta)
 
     ends = [mpmath.sqrt(s), mpmath.sqrt(t)]
     weight = mpmath.matrix(2, 2)
     for i, j in [(0, 0), (0, 1), (1, 0), (1, 1)]:
-        weight[i, j] = -mpmath.quad(lambda r, i=i, j=j: integrand(r, i, j), ends)
+        weight[i, j] = -mpmath.quad(lambda r, i=i, j=j: integrand(r, mpmath.mp.prec)[i, j], ends)
     return mpmath.expm((t - s) * (b - drift)) * (mpmath.eye(2) - (t - s) * b), weight
 
 
@@ -143,13 +145,15 @@ def test_conjugate_euler_with_a_diagonal_b_in_mpmath(a: str, b: str, t: float, s
         propagator = mpmath.expm(h * (matrix - drift))
         linear = propagator * (mpmath.eye(2) - h * matrix)
 
-        def entry(i: int, j: int) -> mpmath.mpf:
-            def integrand(root: mpmath.mpf) -> mpmath.mpf:
-                u = root**2  # eta grows like a power of u at u = 0
-                eta = diffusion * mpmath.inverse(psld_lower_factor(u)).T / 2
-                return -2 * root * (mpmath.expm((u - s) * (matrix - drift)) * eta)[i, j]
+        @cache  # the four entries are integrated over the same nodes
+        def integrand(root: mpmath.mpf, precision: int) -> mpmath.matrix:
+            u = root**2  # eta grows like a power of u at u = 0
+            eta = diffusion * mpmath.inverse(psld_lower_factor(u)).T / 2
+            return -2 * root * (mpmath.expm((u - s) * (matrix - drift)) * eta)
 
-            return mpmath.quad(integrand, [mpmath.sqrt(s), mpmath.sqrt(t)])
+        def entry(i: int, j: int) -> mpmath.mpf:
+            ends = [mpmath.sqrt(s), mpmath.sqrt(t)]
+            return mpmath.quad(lambda root: integrand(root, mpmath.mp.prec)[i, j], ends)
 
         weight = np.array([[float(entry(i, j)) for j in range(2)] for i in range(2)])
         values = np.array(linear.tolist()).astype(float)
