@@ -16,7 +16,8 @@ Network = Callable[[Tensor, Tensor], Tensor]
 """network(z, t): z of shape (n, k * c, ...), forward diffusion times t of shape (n,); returns eps of z's shape."""
 
 Generators = torch.Generator | Sequence[torch.Generator]
-"""One generator for the whole batch, or one for each sample: its noise then does not depend on the batch."""
+"""One of torch's generators for the whole batch, or one for each sample: its noise then does not depend on the batch.
+Noise of a seed comes from ``walk.noise`` instead, through ``draw``."""
 
 Step = Callable[..., Tensor]
 """step(z, t, s, c, network, noise): one step from time t to s < t, 0-d tensors; c is a row of the coefficient table.
