@@ -176,7 +176,7 @@ def main() -> None:
     """Measure all cells; write the page and the records."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--evaluations", type=int, nargs="+", default=[10, 20])
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--images", type=int, default=256)
     parser.add_argument("--output", type=Path, default=REPORTS)
     given = parser.parse_args()
