@@ -98,6 +98,10 @@ class Bench:
     @cached_property
     def plain_module(self) -> ModuleType:
         """The source as a module that computes wherever its tensors are."""
+        return self.new_module()
+
+    def new_module(self) -> ModuleType:
+        """The source as one more module, none of whose functions has been called."""
         from torch_backend.source import module_from_source
 
         return module_from_source(self.source, f"certified_{self.properties.name}")

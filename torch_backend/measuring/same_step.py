@@ -6,6 +6,7 @@ relative to the largest number compared, or to one.
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch_backend.measuring.one_step import Step, call_step
 from torch_backend.scheme import Scheme, SchemeFacts, facts_of
 
-__all__ = ["Found", "gradient_error", "growth_error", "row_error", "shape_error", "side_effects"]
+__all__ = ["Found", "gradient_error", "growth_error", "row_error", "shape_error", "side_effects", "time_error"]
 
 FEW = 3
 """Points of a batch in the reference: as many as where the maps of steps are measured."""
@@ -76,11 +77,11 @@ def _points(facts: SchemeFacts, count: int, seed: int, dtype: torch.dtype = torc
 
 
 def _network(blocks: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """A network that mixes the blocks and treats every entry alike."""
+    """A network that mixes the blocks, treats every entry alike, and knows the time."""
 
     def network(z: Tensor, t: Tensor) -> Tensor:
-        parts = z.chunk(blocks, 1)
-        return torch.cat([torch.sin(part + 0.3 * parts[i - 1]) for i, part in enumerate(parts)], 1)
+        parts, when = z.chunk(blocks, 1), 1 + 0.5 * torch.sin(5 * t.reshape(-1, *[1] * (z.dim() - 1)))
+        return torch.cat([torch.sin(part + 0.3 * parts[i - 1]) * when for i, part in enumerate(parts)], 1)
 
     return network
 
@@ -117,6 +118,10 @@ def shape_error(scheme: Scheme, step: Step, seed: int, dtype: torch.dtype = torc
             due = torch.cat([images(part, shape) for part in reference.split(k, 1)], 1) if results else reference
             for layout, laid in _layouts(given):
                 yield Found(_apart(_run(facts, step, laid, _network(k)), due), name + layout)
+        # the first point several times, as tensors that share its memory
+        one = _Inputs(points.z[:1], points.noise[:, :1], [past[:1] for past in points.kept])
+        same = _Inputs(one.z.expand(5, -1), one.noise.expand(-1, 5, -1), [past.expand(5, -1) for past in one.kept])
+        yield Found(_apart(_run(facts, step, same, _network(k)), reference[:1].expand(5, -1)), "equal samples")
 
     return _worst(found())
 
@@ -201,15 +206,32 @@ def row_error(scheme: Scheme, steps: Sequence[Step], **options: Any) -> Found:
     return _worst(found())
 
 
+def time_error(function: Callable[[Tensor], Tensor], times: Sequence[float]) -> Found:
+    """How far a function of time at many times at once, on a line or in a square, is from each of them alone."""
+    t = torch.tensor(times[: len(times) // 2 * 2], dtype=torch.float64)
+    alone = torch.stack([function(time) for time in t])
+    square = function(t.reshape(2, -1))
+    found = [
+        Found(_apart(function(t), alone), "in one call"),
+        Found(_apart(square.reshape(alone.shape), alone), "in a square"),
+        Found(_apart(function(t.flip(0)), alone.flip(0)), "in reverse"),
+    ]
+    return _worst(iter(found))
+
+
 def side_effects(scheme: Scheme, steps: Sequence[Step], seed: int) -> list[str]:
-    """What a step changes beside its result, in words: arguments, generators of random numbers, later results."""
+    """What a step changes beside its result, in words: arguments, generators of random numbers, later results.
+
+    ``scheme`` should not have been called before: its first call is compared with later ones.
+    """
     facts = facts_of(scheme)
     points, found = _points(facts, FEW, seed), []
     network = _network(len(facts.blocks))
-    before, first = _world(), _run(facts, steps[0], points, network)
+    with _known_world(seed):
+        before, first = _world(), _run(facts, steps[0], points, network)
+        if _world() != before:
+            found.append("a generator of random numbers, the default dtype or whether gradients are on")
     fresh = _points(facts, FEW, seed)
-    if _world() != before:
-        found.append("a generator of random numbers, the default dtype or whether gradients are on")
     for name, now, then in (("state", points.z, fresh.z), ("noise", points.noise, fresh.noise)):
         if not torch.equal(now, then):
             found.append(f"the {name} that it is given")
@@ -222,6 +244,22 @@ def side_effects(scheme: Scheme, steps: Sequence[Step], seed: int) -> list[str]:
     if not torch.equal(again, first):
         found.append("what it gives for the same arguments later")
     return found
+
+
+@contextmanager
+def _known_world(seed: int) -> Iterator[None]:
+    """Inside, a state of torch that no code would set by itself; afterwards it is as before."""
+    dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed + 1)
+        torch.rand(3)
+        torch.set_default_dtype(torch.float32)
+        torch.set_grad_enabled(True)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
+            torch.set_grad_enabled(grad)
 
 
 def _world() -> tuple[Any, ...]:

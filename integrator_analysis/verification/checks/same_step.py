@@ -11,7 +11,12 @@ from integrator_analysis.analysis.coefficients import CoefficientTable
 from integrator_analysis.program.given_table import table_of, table_symbols
 from integrator_analysis.verification.bench import Bench
 from integrator_analysis.verification.certificate import Claim
-from integrator_analysis.verification.checks.comparison import Case, farthest_entries, relative_unit
+from integrator_analysis.verification.checks.comparison import (
+    Case,
+    farthest_entries,
+    relative_unit,
+    times_between,
+)
 from integrator_analysis.verification.checks.gaussian_map import drawn_steps
 
 __all__ = ["measure"]
@@ -46,7 +51,15 @@ def measure(bench: Bench) -> Iterator[Claim]:
     longest = [step for step in steps if len(step[2]) == bench.program.history]
     error, where = same_step.row_error(bench.module, longest)
     yield Claim("rows", 0.0, error, error, SAME, f"coefficients of each of {len(longest)} steps alone; worst: {where}")
-    effects = same_step.side_effects(module, longest, seed)
+    times = times_between(bench, "rows", (0.2, 0.6))
+    for name in ("log_snr", "data_weights"):
+        function = getattr(bench.module, name, None)
+        if function is not None:
+            error, where = same_step.time_error(function, times)
+            yield Claim(
+                f"rows[{name}]", 0.0, error, error, SAME, f"at each of {len(times)} times alone; worst: {where}"
+            )
+    effects = same_step.side_effects(with_rows_of(bench.new_module(), longest), longest, seed)
     said = ", ".join(effects) or "none"
     yield Claim("side_effects", "none", said, float(len(effects)), 0.0, f"{same_step.CALLS} calls of a step")
     if len(table_of(bench.properties.network_program)):
