@@ -68,7 +68,10 @@ EFFECTS = {
     "the coefficients": "c = c * (1 + 1e-6 * bool({where}))",
 }
 LARGER = {"images in float32": "1e-2"}
-"""In place of 1e-6, where rounding would hide it."""
+"""In place of 1e-6 and 1e-4, where rounding would hide it."""
+
+WITHOUT_EFFECT = {("a state of zeros", "the state"), ("steps of a millionth", "the time of an evaluation")}
+"""A factor of zeros, and a step that is too short for its evaluation's time to matter beyond rounding."""
 
 IN_ROWS = {
     "the last of several rows": "rows[-1:] *= 1 + 1e-6",
@@ -131,8 +134,11 @@ def all_mutants() -> Iterator[CircumstanceMutant]:
     """Every mutant, in the order of the lists above."""
     for (what, effect), spec in zip(EFFECTS.items(), (ONE_BLOCK, MULTISTEP, TWO_BLOCKS, ONE_BLOCK), strict=True):
         for where, condition in IN_STEP.items():
-            statement = effect.format(where=condition).replace("1e-6", LARGER.get(where, "1e-6"))
-            yield CircumstanceMutant(spec, "step", where, what, statement)
+            statement = effect.format(where=condition)
+            if where in LARGER:
+                statement = statement.replace("1e-6", LARGER[where]).replace("1e-4", LARGER[where])
+            if (where, what) not in WITHOUT_EFFECT:
+                yield CircumstanceMutant(spec, "step", where, what, statement)
     for where, condition in IN_STEP.items():
         if "float32" not in where and "gradients" not in where:
             yield CircumstanceMutant(

@@ -24,6 +24,7 @@ FEW = 3
 SHAPES: dict[str, tuple[int, ...]] = {
     "a batch of one": (1, 1),
     "one image": (1, 3, 4, 4),
+    "grey images": (2, 1, 3, 4),
     "a batch of 130": (130, 1),
     "sequences": (2, 2, 5),
     "images of 4 channels": (2, 4, 3, 2),
@@ -142,18 +143,30 @@ def _layouts(given: _Inputs) -> Iterator[tuple[str, _Inputs]]:
     yield ", every other entry", _Inputs(part(given.z), part(given.noise), [part(one) for one in given.kept])
 
 
+def _linear(z: Tensor, t: Tensor, shift: float = 0.25) -> Tensor:
+    """A network that is affine in the state, with a slope that depends on the time."""
+    return 0.5 * (1 + 0.5 * torch.sin(5 * t[0])) * z + shift
+
+
 def growth_error(scheme: Scheme, step: Step, seed: int) -> Found:
-    """How far a step with a linear network is from growing with its inputs, for factors that are powers of two."""
+    """How far a step with an affine network is from growing with its inputs, for factors that are powers of two.
+
+    At a state of zeros it is compared with what two other states say of an affine map there.
+    """
     facts = facts_of(scheme)
     points = _points(facts, FEW, seed)
 
     def run(factor: float) -> Tensor:
-        return _run(facts, step, points.scaled(factor), lambda z, t: 0.5 * z + 0.25 * factor)
+        return _run(facts, step, points.scaled(factor), lambda z, t: _linear(z, t, 0.25 * factor))
+
+    def at(factor: float) -> Tensor:
+        return _run(facts, step, points._replace(z=factor * points.z), _linear)
 
     due = run(1.0)
-    return _worst(
+    found = [
         Found(_apart(run(2.0**power) / 2.0**power, due), f"numbers of size 2**{power}") for power in (-30, -8, 8, 30)
-    )
+    ]
+    return _worst(iter([*found, Found(_apart(at(0.0), 2 * at(1.0) - at(2.0)), "a state of zeros")]))
 
 
 def gradient_error(scheme: Scheme, step: Step, seed: int) -> Found:
@@ -161,11 +174,8 @@ def gradient_error(scheme: Scheme, step: Step, seed: int) -> Found:
     facts = facts_of(scheme)
     points = _points(facts, FEW, seed)
 
-    def network(z: Tensor, t: Tensor) -> Tensor:
-        return 0.5 * z + 0.25
-
     def run(z: Tensor) -> Tensor:
-        return _run(facts, step, points._replace(z=z), network)
+        return _run(facts, step, points._replace(z=z), _linear)
 
     with torch.no_grad():
         base, k = run(points.z), points.z.shape[1]

@@ -39,7 +39,9 @@ def measure(bench: Bench) -> Iterator[Claim]:
     from torch_backend.measuring.one_step import with_rows_of
 
     steps, seed = drawn_steps(bench), int(2**31 * float(bench.draw("points", 1)[0]))
-    module, inner = with_rows_of(bench.module, steps), steps[-1]
+    # the longest step that has all of its past: there every part of it has weight
+    whole = [step for step in steps if len(step[2]) == bench.program.history]
+    module, inner = with_rows_of(bench.module, steps), max(whole, key=lambda step: step[0] - step[1])
     error, where = same_step.shape_error(module, inner, seed)
     yield Claim("shapes", 0.0, error, error, SAME, f"{len(same_step.SHAPES)} shapes against few points; worst: {where}")
     error, where = same_step.shape_error(module, inner, seed, torch.float32)
@@ -48,9 +50,8 @@ def measure(bench: Bench) -> Iterator[Claim]:
     yield Claim("growth", 0.0, error, error, SAME, f"a linear network: results grow with the inputs; worst: {where}")
     error, where = same_step.gradient_error(with_rows_of(bench.plain_module, steps), inner, seed)
     yield Claim("gradient", 0.0, error, error, SAME, f"through a step on the CPU with a linear network; {where}")
-    longest = [step for step in steps if len(step[2]) == bench.program.history]
-    error, where = same_step.row_error(bench.module, longest)
-    yield Claim("rows", 0.0, error, error, SAME, f"coefficients of each of {len(longest)} steps alone; worst: {where}")
+    error, where = same_step.row_error(bench.module, whole)
+    yield Claim("rows", 0.0, error, error, SAME, f"coefficients of each of {len(whole)} steps alone; worst: {where}")
     times = times_between(bench, "rows", (0.2, 0.6))
     for name in ("log_snr", "data_weights"):
         function = getattr(bench.module, name, None)
@@ -59,7 +60,7 @@ def measure(bench: Bench) -> Iterator[Claim]:
             yield Claim(
                 f"rows[{name}]", 0.0, error, error, SAME, f"at each of {len(times)} times alone; worst: {where}"
             )
-    effects = same_step.side_effects(with_rows_of(bench.new_module(), longest), longest, seed)
+    effects = same_step.side_effects(with_rows_of(bench.new_module(), whole), whole, seed)
     said = ", ".join(effects) or "none"
     yield Claim("side_effects", "none", said, float(len(effects)), 0.0, f"{same_step.CALLS} calls of a step")
     if len(table_of(bench.properties.network_program)):
