@@ -70,8 +70,15 @@ EFFECTS = {
 LARGER = {"images in float32": "1e-2"}
 """In place of 1e-6 and 1e-4, where rounding would hide it."""
 
-WITHOUT_EFFECT = {("a state of zeros", "the state"), ("steps of a millionth", "the time of an evaluation")}
-"""A factor of zeros, and a step that is too short for its evaluation's time to matter beyond rounding."""
+WITHOUT_EFFECT = {
+    ("a state of zeros", "the state"),
+    ("the first time", "the past"),
+    *(("steps of a millionth", what) for what in ("the time of an evaluation", "the noise", "the past")),
+}
+"""A factor of zeros, a past that nothing precedes, and what in so short a step changes less than rounding does."""
+
+HARD_TO_MEET = {("starts close to t_max", "the past"): "a walk whose second step begins there"}
+"""What would find these: a certificate's steps with a past begin earlier."""
 
 IN_ROWS = {
     "the last of several rows": "rows[-1:] *= 1 + 1e-6",
@@ -139,27 +146,29 @@ def all_mutants() -> Iterator[CircumstanceMutant]:
                 statement = statement.replace("1e-6", LARGER[where]).replace("1e-4", LARGER[where])
             if (where, what) not in WITHOUT_EFFECT:
                 yield CircumstanceMutant(spec, "step", where, what, statement)
-    for where, condition in IN_STEP.items():
-        if "float32" not in where and "gradients" not in where:
-            yield CircumstanceMutant(
-                NOISY, "step", where, "the noise", f"noise = noise * (1 + 1e-5 * bool({condition}))"
-            )
-            past = f"past = [old * (1 + 1e-6 * bool({condition})) for old in past]"
-            yield CircumstanceMutant(MULTISTEP, "step", where, "the past", past)
+    others = (
+        (NOISY, "the noise", "noise = noise * (1 + 1e-5 * bool({where}))"),
+        (MULTISTEP, "the past", "past = [old * (1 + 1e-6 * bool({where})) for old in past]"),
+    )
+    for spec, what, effect in others:
+        for where, condition in IN_STEP.items():
+            if "float32" not in where and "gradients" not in where and (where, what) not in WITHOUT_EFFECT:
+                found_by = HARD_TO_MEET.get((where, what), "")
+                yield CircumstanceMutant(spec, "step", where, what, effect.format(where=condition), found_by)
     for what, statement in BESIDE.items():
         for spec in (ONE_BLOCK, MULTISTEP):
             yield CircumstanceMutant(spec, "step", "always", what, statement)
     for where, statement in IN_ROWS.items():
         for spec in (ONE_BLOCK, MULTISTEP):
             yield CircumstanceMutant(spec, "coefficients", where, "the coefficients", statement)
-    for function in ("log_snr", "data_weights"):
+    for function, spec in (("log_snr", ONE_BLOCK), ("data_weights", TWO_BLOCKS)):
         for where, condition in OF_TIME.items():
             statement = f"t = torch.where({condition}, t * (1 - 1e-6), t)"
-            yield CircumstanceMutant(TWO_BLOCKS, function, where, "the result", statement)
+            yield CircumstanceMutant(spec, function, where, "the result", statement)
     for where, condition in NARROW.items():
-        yield CircumstanceMutant(
-            ONE_BLOCK, "step", where, "the state", EFFECTS["the state"].format(where=condition), "verify --thorough"
-        )
+        statement = EFFECTS["the state"].format(where=condition)
+        found_by = "`verify --thorough`" if "times" in where or "length" in where else "nothing that is run here"
+        yield CircumstanceMutant(ONE_BLOCK, "step", where, "the state", statement, found_by)
 
 
 def change_source(source: str, mutant: CircumstanceMutant) -> str:
@@ -173,7 +182,7 @@ def change_source(source: str, mutant: CircumstanceMutant) -> str:
             flags=re.DOTALL,
         )
     else:
-        head = rf'(\ndef {mutant.function}\(.*?"""\n)'
+        head = rf'(\ndef {mutant.function}\((?:(?!\ndef ).)*?"""\n)'
         if mutant.function != "step":
             head = head.removesuffix(")") + r"    t = torch\.as_tensor\(t, dtype=torch\.float64\)\n)"
         changed = re.sub(head, lambda found: f"{found[1]}    {mutant.statement}\n", source, count=1, flags=re.DOTALL)
