@@ -12,7 +12,7 @@ from integrator_analysis.verification.checks.comparison import Case, farthest_en
 
 __all__ = ["measure"]
 
-LOG_SNR_TIMES, LOG_SNR_TOLERANCE = (0.01, 0.1, 0.5, 0.97), 1e-10
+LOG_SNR_TIMES, LOG_SNR_TOLERANCE = (0.01, 0.03, 0.1, 0.3, 0.5, 0.75, 0.97), 1e-10
 """Fractions of t_max, and the absolute error; measured is 2e-15."""
 
 

@@ -14,7 +14,7 @@ from integrator_analysis.verification.checks.comparison import Case, farthest_en
 
 __all__ = ["measure"]
 
-FRACTIONS, TOLERANCE = (0.01, 0.1, 0.5, 0.97), 1e-10
+FRACTIONS, TOLERANCE = (0.01, 0.03, 0.1, 0.3, 0.5, 0.75, 0.97), 1e-10
 """Fractions of t_max, and the error in units of the largest weight; measured is 1e-15."""
 
 
