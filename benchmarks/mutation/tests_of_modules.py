@@ -119,6 +119,10 @@ TESTS: Mapping[str, Sequence[str]] = {
     "analysis/accuracy/point.py": ERRORS,
     "analysis/accuracy/problems.py": [ACCURACY + "test_law_nodes.py", LOCAL, ACCURACY + "test_global_error.py"],
     "analysis/accuracy/terms.py": ERRORS,
+    "analysis/accuracy/walk_order.py": [
+        *doctests_of("analysis/accuracy/walk_order"),
+        ACCURACY + "test_walk_order.py",
+    ],
     "analysis/accuracy/terms_to_print.py": [T + "derivation/test_derivation.py", LOCAL, COMMITTED],
     "analysis/expansion/calculus.py": [EXPANSION + "test_jets_and_series.py", LOCAL, TERMS, TREES, MODIFIED],
     "analysis/expansion/jets.py": [EXPANSION + "test_jets_and_series.py", LOCAL, TERMS, TREES, MODIFIED],
