@@ -46,7 +46,7 @@ STALE = 3600.0
 
 APART = (
     *("__init__.py", "cache.py", "cli.py", "files.py", "integrator.py"),
-    *("catalogue", "codegen", "derivation", "figures", "language", "report", "verification"),
+    *("catalogue", "codegen", "derivation", "figures", "language", "recommendation", "report", "verification"),
 )
 """Modules that no kept fact depends on: an edit there keeps the entries. Catalogue and language only make processes and
 methods, which are in the key themselves; the others come after a derivation. All that is not named here counts, so that

@@ -31,6 +31,7 @@ ALWAYS = (
     "growth",
     "gradient",
     "rows",
+    "rows[log_snr]",
     "side_effects",
     "rounding[float32]",
     "rounding[bfloat16]",

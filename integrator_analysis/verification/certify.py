@@ -57,7 +57,7 @@ CHECKS = (
     Check(("one-step map on Gaussian data",), gaussian_map.measure, "maps", place=3),
     Check(("spectral radius for a stiff score",), stiff_step.measure, "stability", place=4),
     Check(("loss to rounding in float32 and bfloat16",), rounding.measure, "rounding", place=7),
-    Check(("shapes, layouts and side effects",), same_step.measure, "same_step", place=8),
+    Check(("tensor layout",), same_step.measure, "same_step", place=8),
     Check(("exactness where the step is exact",), exactness.measure, "exactness", place=5),
     Check(("default walks",), walk_error.measure, "walk", place=2),
     Check(("order", "leading local error"), strong_error.measure, "local", place=1, stochastic=False),

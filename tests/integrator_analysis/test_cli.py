@@ -70,7 +70,7 @@ def test_derive_as_text_with_settings(command) -> None:
 def test_facts_have_one_leading_term_for_each_exponent(command, spec: str) -> None:
     facts = json.loads(command("derive", spec, "--json")[1])
     keys = {"spec", "order", "stochastic", "nfe_per_step", "local_error", "parameters", "derivation", "coefficients"}
-    assert keys | {"definitions", "terms_hash"} == set(facts)
+    assert keys | {"definitions", "terms_hash", "walk_order"} == set(facts)
     assert facts["derivation"]
     assert facts["order"] == min(facts["local_error"]["exponents"].values()) - 1
     assert set(facts["local_error"]["exponents"]) == set(facts["local_error"]["leading"])

@@ -64,5 +64,6 @@ def test_one_place_asks_a_module_for_what_it_may_leave_out():
         if "generated" not in path.parts
         and re.search(r'(?:getattr|hasattr)\(\w+, "(?:[A-Z_]+|log_snr)"', path.read_text(encoding="utf-8"))
     }
-    # the second asks ComfyUI for its SAMPLER_NAMES, the third what is given as a kernel for its T_MAX
-    assert asking == {"scheme.py", "export/exported_text/sigmas.py", "networks/guidance.py"}
+    # the second asks ComfyUI for its SAMPLER_NAMES, the others what is given as a kernel for its T_MAX and NETWORK
+    others = {"export/exported_text/sigmas.py", "networks/guidance.py", "networks/training_noise.py"}
+    assert asking == {"scheme.py", *others}

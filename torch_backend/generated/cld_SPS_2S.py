@@ -25,8 +25,7 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 234 on host scalars to tabulate a step (without quadrature), 15 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify cld/SPS-2S`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:85863defa3d93a2c2f40506d49a4aa1fae4e31a8ee9cc9557385966e17b84846
 Body hash: sha256:d17026dc951b6b76799c0d3ef762fe64f23304d81440da473d7fb74cc7e685e6
 """

@@ -18,8 +18,7 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 370 on host scalars to tabulate a step (without quadrature), 17 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify cld/SSCS`: weak order; leading weak error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:18108300b2eece1896fa256b89a3ac2461d53f50834df58217d3622c41702f85
 Body hash: sha256:56f8729f8d3618e6e5891efdf88a056bc5a538679efc9b7f882dc66a96067c6f
 """

@@ -23,8 +23,7 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 396 on host scalars to tabulate a step (without quadrature), 11 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/CBAO-each`: weak order; leading weak error; network evaluations per
     step; default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step
-    is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:af21c860fe8e932f82c1a52bf16a6305e311c965f40d9dab63dfbe44bd42dbd6
 Body hash: sha256:a58e1b9cfaa1550d46c3d989e91b2a900f05dfa7a24f8a96dcb08781bf59913c
 """

@@ -24,8 +24,7 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 394 on host scalars to tabulate a step (without quadrature), 16 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/CBAO-whole`: weak order; leading weak error; network evaluations per
     step; default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step
-    is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:d9363b88000430351a9aae1cc65528512d1002802d643fea67153b92e25a72a3
 Body hash: sha256:7c839ecb983affa7a8120dd8331f2747e58653a82d0340c523d3b941dde36adb
 """

@@ -23,8 +23,7 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 411 on host scalars to tabulate a step (without quadrature), 14 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/COBAB-each`: weak order; leading weak error; network evaluations per
     step; default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step
-    is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:f301241a0deed1e8d7eef1817c64472590a3807a891a579a22848329e60828fd
 Body hash: sha256:942252111d07bdb67102540736ea929a7f0a9442c547fc4bf8e330eb13605ab5
 """

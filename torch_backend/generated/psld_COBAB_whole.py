@@ -24,8 +24,7 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 467 on host scalars to tabulate a step (without quadrature), 24 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/COBAB-whole`: weak order; leading weak error; network evaluations per
     step; default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step
-    is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:397ab7f56984f90b73bcbeb932bf8efc07726c2704b506b1bb1653b1b1498bb8
 Body hash: sha256:6aae2979b36dca41a3d53764d720d83e2f4bf38d89d3fb46cf0bcc5b669111b8
 """

@@ -23,8 +23,7 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 396 on host scalars to tabulate a step (without quadrature), 11 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/COBA-each`: weak order; leading weak error; network evaluations per
     step; default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step
-    is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:900026a9b8dfd1a97c0c39556ffc428f5ba70c9850e3d994bb31dabbd4a39df7
 Body hash: sha256:5e7056294348c56e3a412c6f0d15576dd755ee6ae8797de1a5c4681a0f6babfe
 """

@@ -24,8 +24,7 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 394 on host scalars to tabulate a step (without quadrature), 16 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/COBA-whole`: weak order; leading weak error; network evaluations per
     step; default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step
-    is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:32cf2e55c5ac54c022ff3879609417f3735f5c2216d09898406bac8390bb162a
 Body hash: sha256:a2d43e1020c67f3900464217f356163e052ae376e7a55ceaaf20e3bc2804994b
 """

@@ -22,8 +22,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 362 on host scalars to tabulate a step (without quadrature), 12 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/CSE-whole`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:ee0c50d7d0691bcaf37a79d24f7eaaa7c6bdbb9080b5842f43005b26b28ad553
 Body hash: sha256:51f87a0e144dc0cef3261f21df86029ba1fe603e7b5312f578e49a6f9c0f64d4
 """

@@ -23,8 +23,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 383 on host scalars to tabulate a step (without quadrature), 10 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/CVV-each`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:cf62e0ce47d5662d43d6b199dbb181d2f6e5eb2e358f38f21334714cb421552b
 Body hash: sha256:43ea0c57b333a2e0064f1d1e66485a9225102c102cd4769dd885fe00211d71e8
 """

@@ -23,8 +23,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 435 on host scalars to tabulate a step (without quadrature), 20 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/CVV-whole`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:655fbc8a5e6d2413fd2d7b7355d61134f67a9a17b1bf3e7f32258a927eef4625
 Body hash: sha256:08141320161a76c7a6b48351e200abdea3dd50c96be183059464a784d9df5770
 """

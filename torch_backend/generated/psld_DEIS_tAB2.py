@@ -28,8 +28,7 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
 Operations: 470 on host scalars to tabulate a step (without quadrature), 16 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/DEIS-tAB2`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:d8d129792c7a77365ba8dc0477b9c2852279975244642978ec1d2c45e92c39cc
 Body hash: sha256:30f0f7223ad6041feb5eb1104ad7a289cdfc6c2e7692b51ba4ffa2dcfa063e71
 """

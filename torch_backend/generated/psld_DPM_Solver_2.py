@@ -32,8 +32,7 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 603 on host scalars to tabulate a step (without quadrature), 16 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/DPM-Solver-2`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:21880665d29f2b0b4c743369e9ba34688b876afe0a2eb1ceb25da2b29f3cc6b9
 Body hash: sha256:62fd604d9af6045aacd1c9fee30d0ec52956d3644565dcf6fd87f39e9f053f81
 """

@@ -27,8 +27,7 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 1283 on host scalars to tabulate a step (without quadrature), 20 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/DPM-Solver++2M`: order; leading local error; network evaluations per
     step; default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step
-    is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:aa9f87d70cbd00c64cf176cde934f9abf484671b6a285fb1d31d50d8fc2c5373
 Body hash: sha256:a4f76c825ea77cc18758044294f543863a72240b3f9a532ab6b48ce499887e11
 """

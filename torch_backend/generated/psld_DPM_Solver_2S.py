@@ -25,8 +25,7 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 1737 on host scalars to tabulate a step (without quadrature), 32 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/DPM-Solver++2S`: order; leading local error; network evaluations per
     step; default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step
-    is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:3c9bcc6ee2bbf881265ff270f6bb3f81ca98291c0b10a1bc6d19fe8525a6ba8b
 Body hash: sha256:958ae3265fdb5a7f988f98d550da9f704f682709b5e5b9cb283b9ff476f1a5aa
 """

@@ -28,8 +28,7 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
 Operations: 659 on host scalars to tabulate a step (without quadrature), 32 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/DPM-Solver-3`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:10697760bd8ffcbf569e82269667791d10d4af1c718cd6c17c19882c367322bc
 Body hash: sha256:4b1973a355c3e77206a119eefe378c6e0845626b24762bef63d9c3eb07a365a9
 """

@@ -15,8 +15,7 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 346 on host scalars to tabulate a step (without quadrature), 9 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/EM`: weak order; leading weak error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:bff7f571897d5fa5a60a65664942154c72478ca7b829fbc2a4e27219f4a4ff87
 Body hash: sha256:e888c92db628402655f14dfc328503327ee09acebfe129bf317ba20908425cf3
 """

@@ -18,8 +18,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 328 on host scalars to tabulate a step (without quadrature), 7 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/Euler`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:7de7dd722356daa99a24164d45aa8619497aa254231f0c8a09200e4acaf0733e
 Body hash: sha256:7cf6714ec7d5aab758878d4f88ade3c0092bda53c3e7d8b14fea4522b900c705
 """

@@ -19,8 +19,7 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 359 on host scalars to tabulate a step (without quadrature), 24 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/Heun`: order; leading local error; network evaluations per step; default
     walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
-    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects; stated
-    facts.
+    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:171c138a43e9b9287b084495d8ab28a33a4c41f588e424ac3c2b02fbde704e39
 Body hash: sha256:83e8fe464ae7d4b37266f321f844394a8d4800d986baeeaababd03d0cc9d4060
 """

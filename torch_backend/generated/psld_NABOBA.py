@@ -19,8 +19,7 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 359 on host scalars to tabulate a step (without quadrature), 18 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/NABOBA`: weak order; leading weak error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:a150078e813257af7848e560f725ca764e38d3d7fb436aa61629366f6c7ec04e
 Body hash: sha256:043218c63a7d37541663f284c0f13edee18704b884612f0b50c89f050445fa2f
 """

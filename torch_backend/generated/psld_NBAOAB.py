@@ -19,8 +19,7 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 359 on host scalars to tabulate a step (without quadrature), 18 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/NBAOAB`: weak order; leading weak error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:a41aa59f8bef0d1a11ceb8106c81878ed9e91174f81cfeea901e9b1a433d2e24
 Body hash: sha256:1430620d3468b5486e6b54a8177ee16d99071382e909b56e4f91d71df7918a8f
 """

@@ -19,8 +19,7 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 354 on host scalars to tabulate a step (without quadrature), 11 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/NOBA`: weak order; leading weak error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:fa2e7d3a28c4844128dcae00a3124cab17c506f7b556414ebb23252cd034f1d0
 Body hash: sha256:d51ba9ae0bb574e3f80ea3c24c68c29647c2b980581acf6b4d190abd317d2c43
 """

@@ -19,8 +19,7 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 356 on host scalars to tabulate a step (without quadrature), 14 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/NOBAB`: weak order; leading weak error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:6e53ef6a35fbc7240250bbfb93c04ed2b5b3e49b2f857321b26a75b749d9477b
 Body hash: sha256:d7476282355c2660662e65a5f36506d5be31709e06047671818e6fcf1e78ec4f
 """

@@ -20,8 +20,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 328 on host scalars to tabulate a step (without quadrature), 7 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/NSE`: order; leading local error; network evaluations per step; default
     walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
-    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects; stated
-    facts.
+    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:d00cef94c796a845c7793a4a65257ea2f2fb072be58d7afc7f5769e038cfdcf6
 Body hash: sha256:c27e447470df7197adc422675d3981d1ff6b73ce0540a04c191fd857ab8f3573
 """

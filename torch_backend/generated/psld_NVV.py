@@ -19,8 +19,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 328 on host scalars to tabulate a step (without quadrature), 10 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/NVV`: order; leading local error; network evaluations per step; default
     walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
-    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects; stated
-    facts.
+    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:c7c7c07577970b4f092542b29591dd9b32d13ea85564c923b8b41b75c7f71157
 Body hash: sha256:b73ada35d449aef46a25355c9af3f81886f62a8e47b0cf48663df7bb26050d83
 """

@@ -21,8 +21,7 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 402 on host scalars to tabulate a step (without quadrature), 18 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/RABOBA`: weak order; leading weak error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:f9b98f252219fd4bc09f76df5bf6ab8fa9e2a76a767a638ba0f976bb022abad0
 Body hash: sha256:9f1f9575cef41f22e6890915badff4fc9660c76d1f61e1778afd636a5239c152
 """

@@ -19,8 +19,7 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 354 on host scalars to tabulate a step (without quadrature), 11 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/RBAO`: weak order; leading weak error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:54e144c4c14225f919af7dfb91a6aa7faf385bb6354b303673593405cc5ccf55
 Body hash: sha256:d1e8c05ba27e21acf366a083f1552111bd2c396b6cc6d916b67fe787202728a2
 """

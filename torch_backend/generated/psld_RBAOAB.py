@@ -21,8 +21,7 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 402 on host scalars to tabulate a step (without quadrature), 18 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/RBAOAB`: weak order; leading weak error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:a967d7e9acde446e4effea333b999d49dfae66f8d5233caf6c660175fdb82258
 Body hash: sha256:346a4d68105e5ea512b38681ad73782f4b954985c4947dd829a9e92375d5e24d
 """

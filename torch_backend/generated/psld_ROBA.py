@@ -20,8 +20,7 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 354 on host scalars to tabulate a step (without quadrature), 11 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/ROBA`: weak order; leading weak error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:8b66ce27d5dc7fcd70d8747d6495a60c368e7e8f275049b9993fbb3c33bc64fd
 Body hash: sha256:665bd47b14d75a141b4efbd20b1d4536842ceda5c674976acd2d4f64ca6c4367
 """

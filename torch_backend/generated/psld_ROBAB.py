@@ -22,8 +22,7 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 372 on host scalars to tabulate a step (without quadrature), 14 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/ROBAB`: weak order; leading weak error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:03a8fe65832b6daf5fa667e2f1de63ff7801133972ad32ad31aa3a5627a8003f
 Body hash: sha256:79110e6920e87048ac33de07668f50fa1a6cf011652479274d9defef4e70bc5c
 """

@@ -20,8 +20,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 328 on host scalars to tabulate a step (without quadrature), 7 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/RSE`: order; leading local error; network evaluations per step; default
     walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
-    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects; stated
-    facts.
+    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:2cc8c53ef343a4406cf65ca568af02dd92955e1038fa98441e76ea0df026e8bc
 Body hash: sha256:caded16392695ea27fbb62e3bd1b1c3e08851ec24d5f0728d83677c2043a7f37
 """

@@ -24,8 +24,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 347 on host scalars to tabulate a step (without quadrature), 7 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/RSE-exact`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:ae891d2dc11c148cf4f3f1cb346b1a69e0186952bfbee406199f1408c8ef9b31
 Body hash: sha256:84a519b1154c778a478d9c23fd84749fa5d7c1812ad1fe5d12dc23a29b3b4dbc
 """

@@ -19,8 +19,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 344 on host scalars to tabulate a step (without quadrature), 10 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/RVV`: order; leading local error; network evaluations per step; default
     walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
-    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects; stated
-    facts.
+    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:33e15c76c47777fad717a8110e07a95f04c079ca93d501026b54fa6652bc84f6
 Body hash: sha256:ccd2b27db78edf0edbd6f0d37fd50106ab3a783724cf7444cbf45b8255f42afc
 """

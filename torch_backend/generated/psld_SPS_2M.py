@@ -23,8 +23,7 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 331 on host scalars to tabulate a step (without quadrature), 19 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/SPS-2M`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:bfce8a0a23b727b9b18fc52ec64c80acf71d3c50b8cdf43f8a4bbbaf9e11c7f2
 Body hash: sha256:cf5c4e1c3fbbff301ced551e57c4b264aabd255c9ef014fad2e3abb5500141b5
 """

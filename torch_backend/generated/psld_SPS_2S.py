@@ -22,8 +22,7 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 342 on host scalars to tabulate a step (without quadrature), 24 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/SPS-2S`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:6349733653c21e0357fbc9d88973f5612fd3f52c614544d3a240b9668a662890
 Body hash: sha256:6ef49503516d73fc5e7f78ddf65c9dcc40a1816af3bcffeb675f76ea76020ec5
 """

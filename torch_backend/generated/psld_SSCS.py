@@ -19,8 +19,7 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 527 on host scalars to tabulate a step (without quadrature), 19 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/SSCS`: weak order; leading weak error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:09685898302fc64145517aaf7cc12b327549f365472d244c3a1394223ff35b95
 Body hash: sha256:42f62a64f97902ea271ef14747d196b11e07a78b8fa1669a2df762db58b313b2
 """

@@ -31,8 +31,7 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
 Operations: 899 on host scalars to tabulate a step (without quadrature), 26 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/UniPC-eps-2`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:16069c4a9d7d4e45e10d151e78f91c4d5497a644e81633b70c5c871800493600
 Body hash: sha256:a6bf44813139d34ad56d8ca687aa70d0352240ff1b818eff70d507a9f53db9f6
 """

@@ -17,7 +17,8 @@ End of the step: line in log-SNR through this evaluation and the one before.
 Evaluations of earlier steps are kept and not made again. The first steps have fewer of them, so their polynomials
     have fewer nodes, and the very first step has order one.
 psi_0 in closed form: R n solves the ODE for every constant n, so psi_0 = R_s - E(s, t) R_t. Nothing cancels, since
-...: the whole account is printed by `integrator-analysis derive psld/anchored-AB2`.
+    the difference is written with the noise between s and t, which is a factor of it.
+The other psi_k by Gauss-Legendre quadrature with 32 nodes in log(u).
 Order 2 for a general smooth score; 1 network evaluation per step; deterministic.
 Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 in forward diffusion time (anchor_x:
     anchor prediction's component, d_m: derivative by m; d_m g[u]: that of g along u):
@@ -34,8 +35,7 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 980 on host scalars to tabulate a step (without quadrature), 16 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/anchored-AB2`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:545f4ac9fcbf5c34b889c54b63c95f8a9c2eacf4e5c5ec57fc84a004d785b1ec
 Body hash: sha256:acd2d375141c787cd93ae65f45f957b9faf1511392eeaf8603e885c3818c9260
 """

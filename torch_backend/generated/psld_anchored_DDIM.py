@@ -25,8 +25,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 816 on host scalars to tabulate a step (without quadrature), 8 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/anchored-DDIM`: order; leading local error; network evaluations per
     step; default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step
-    is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:6ffe45f6d23a46acfbe55933612aa37c0992bf3080d8037708353d647b9b5292
 Body hash: sha256:22424e2ad395eca3e549181b8962b6f82acd317625fcc3aff32f34eddcfa0910
 """

@@ -29,8 +29,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 395 on host scalars to tabulate a step (without quadrature), 8 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/lambda-DDIM-I`: order; leading local error; network evaluations per
     step; default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step
-    is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:06086504133152d22dc21894dbf2be136ba78c98405c4bae601a6cc3d6971067
 Body hash: sha256:bf0bd58f312082d84ab583a766c223291afd78aa00b1547f9a75231541571d2c
 """

@@ -28,8 +28,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 447 on host scalars to tabulate a step (without quadrature), 8 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify psld/lambda-DDIM-II`: order; leading local error; network evaluations per
     step; default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step
-    is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:c2d2211060d2747aea9f52496dddfa142a8db7ba59147386fc0d6f815b34b7b5
 Body hash: sha256:57476b32abb8caa395a21f743c4a260340ebe7bc965cdbef40bdaddaefed8107
 """

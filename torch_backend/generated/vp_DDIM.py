@@ -19,8 +19,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 80 on host scalars to tabulate a step (without quadrature), 2 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/DDIM`: order; leading local error; network evaluations per step; default
     walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
-    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects; stated
-    facts.
+    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:33a9ce9119a35003b15dc70e7df39f678e761bc7862bb99a95a3f66f8f454f85
 Body hash: sha256:23708de93d207a7f9b3f2fcbf5380b166ac01e0bea73ef165db7af3c003e066d
 """

@@ -28,8 +28,7 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
 Operations: 115 on host scalars to tabulate a step (without quadrature), 4 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/DEIS-rhoAB2`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:07e314c1350c28701446f57bb8a3479f021d4a030c3de85ffae7c8fc7ee947d0
 Body hash: sha256:ec87905d3ff719b71da1212c2b2cbdd0946d3b3c9646f2894d0d4551eb3bc749
 """

@@ -26,8 +26,7 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 69 on host scalars to tabulate a step (without quadrature), 3 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/DEIS-tAB1`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:891ad0638b013e1a2da5449a795f87f6334a8cb4389d703e2bebc9c006ebca70
 Body hash: sha256:c4f10b0a704e186b7bf483f20f2416c04571e23c3547d8a60ff7849b859b643e
 """

@@ -27,8 +27,7 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
 Operations: 83 on host scalars to tabulate a step (without quadrature), 4 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/DEIS-tAB2`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:95ca743c7916fec18646a99bf6d16f7c1c4f5605d0e9bcd20db73d30295b818a
 Body hash: sha256:223bc1568a16b4b802af9909ecf265badb31c1ced7e589d366f4220eaa7e2be2
 """

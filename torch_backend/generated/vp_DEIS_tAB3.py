@@ -31,8 +31,7 @@ Leading local error (numerical - exact), coefficient of h**5 with h = t - s > 0 
 Operations: 103 on host scalars to tabulate a step (without quadrature), 5 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/DEIS-tAB3`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:d5f8d703961a5bdecebc10bd32c7776319284e8f8aaa5bf36f034c5bfac35bbd
 Body hash: sha256:e9d19d0ab1f3561380af4b263137619fa70de2cac742fa2b46f684586f42af52
 """

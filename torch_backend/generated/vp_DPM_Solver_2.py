@@ -26,8 +26,7 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 86 on host scalars to tabulate a step (without quadrature), 4 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/DPM-Solver-2`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:ca702b2389558c44bd4cd2fdfee12308ef24ed75ab84ce5d6095a0b5fc90e6ca
 Body hash: sha256:17a1f5b7c1dd9bb9ded2acc099d362ce4e16e6fa498a1199e61f89bb39a78c21
 """

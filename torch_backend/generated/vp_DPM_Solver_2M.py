@@ -28,8 +28,7 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 98 on host scalars to tabulate a step (without quadrature), 5 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/DPM-Solver++2M`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:9b932b75dfb368e90974e54c47849653eb7cfd5a2eabf3c0a74e765db37d4ecb
 Body hash: sha256:6c5b5624310e4a573e9862bf388f1e2e19e796efc82adaab4fe3e9128f061874
 """

@@ -26,8 +26,7 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 95 on host scalars to tabulate a step (without quadrature), 8 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/DPM-Solver++2S`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:152cdcbebdbb91ecc66e07bbf8bb6ea525320caaaa7f91c37f0fb9d2e636f6c7
 Body hash: sha256:950447119335865b8ccc2678eb74b98547444427ec58da8e466df6b07c9c062f
 """

@@ -30,8 +30,7 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
 Operations: 109 on host scalars to tabulate a step (without quadrature), 8 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/DPM-Solver-3`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:be6ac51884b1f1873bf1d031153eef67def7a4bfb2cc0c7e8e887f090f9a84de
 Body hash: sha256:49444944efc789edf26e1f5fd6ef604ff820cb3d61d5e8963bf424368e089f0b
 """

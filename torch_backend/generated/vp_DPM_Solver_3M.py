@@ -29,8 +29,7 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
 Operations: 129 on host scalars to tabulate a step (without quadrature), 6 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/DPM-Solver++3M`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:77baf19c3748a0ae8890b63649d39163dfe2a175b7b6ad5992857430cd007555
 Body hash: sha256:f3a1e55199874994654df7c49ba9dbf1ad455a5c3ae26dd47d62ed95b74fa3fa
 """

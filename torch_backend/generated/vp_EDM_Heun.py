@@ -22,8 +22,7 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 111 on host scalars to tabulate a step (without quadrature), 5 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/EDM-Heun`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:a8360e81c8ba804dfe6ca1d1ccc42410bad395bc3b0049aa0f199048d94ff243
 Body hash: sha256:52062d9813e865f1bb0157b942764fe326665ab9d6a1706fb01f928d8bb74e4b
 """

@@ -13,8 +13,7 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 49 on host scalars to tabulate a step (without quadrature), 3 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/EM`: weak order; leading weak error; network evaluations per step; default
     walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
-    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects; stated
-    facts.
+    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:5720011c63039d7a10f4fb0c45625040a572432446ed2694d2835e58a6c8b39f
 Body hash: sha256:7b03dcd3f82f8ffb7c0e52d33d66cf434a3f271dbd0268afe8b439d5e9cc1acb
 """

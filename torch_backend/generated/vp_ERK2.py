@@ -26,8 +26,7 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 100 on host scalars to tabulate a step (without quadrature), 5 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/ERK2`: order; leading local error; network evaluations per step; default
     walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
-    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects; stated
-    facts.
+    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:5b4964a67453d6458e364a4c0e6d9d39defe337b13697d4029e5704ad5c52e6e
 Body hash: sha256:70bd657dd92efd43512afb9b4e5cd5889d4d207f58c939a10a551e8173754459
 """

@@ -13,8 +13,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 44 on host scalars to tabulate a step (without quadrature), 2 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/Euler`: order; leading local error; network evaluations per step; default
     walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
-    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects; stated
-    facts.
+    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:48044ffcbe2d82464d1e701e70f89401d29dc9e84685884acf79cf3c78ccf25b
 Body hash: sha256:8ee69f333f5796d786b5214cfe5f0c298e6ae1757656fad4909ae3124b2adfd1
 """

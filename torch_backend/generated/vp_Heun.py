@@ -15,8 +15,7 @@ Leading local error (numerical - exact), coefficient of h**3 with h = t - s > 0 
 Operations: 52 on host scalars to tabulate a step (without quadrature), 9 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/Heun`: order; leading local error; network evaluations per step; default
     walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
-    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects; stated
-    facts.
+    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:480b6e4fe0a0df37eca99cb0260d674a539e2c691f8efd619a288fab9d9dd4ff
 Body hash: sha256:95e43f0111b17311cac46c27d2a6997780cabcea60c4c436b73cc82a5c63dd6b
 """

@@ -18,8 +18,7 @@ Leading local error (numerical - exact), coefficient of h**5 with h = t - s > 0 
 Operations: 63 on host scalars to tabulate a step (without quadrature), 19 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/RK4`: order; leading local error; network evaluations per step; default
     walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is exact;
-    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects; stated
-    facts.
+    log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:f99a38965d5f436727f9485de9b9ad7d8683e26712e5ac4f0f7063ad01be92de
 Body hash: sha256:b14c6949e43df61013eee6b676b21808e76881b61af7be65e6d938394aada04e
 """

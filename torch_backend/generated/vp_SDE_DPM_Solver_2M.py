@@ -24,8 +24,7 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 131 on host scalars to tabulate a step (without quadrature), 6 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/SDE-DPM-Solver++2M`: weak order; leading weak error; network evaluations
     per step; default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the
-    step is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side
-    effects; stated facts.
+    step is exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:3ba45fb25d18726c460ee8f28e9106f9a8fc08b3309bad0dbec144087931e0c8
 Body hash: sha256:83c24bd5f0e3ebaee4c6e24efbb0e3ed6f6e6f268ec3e83f1364a8e30b18aba4
 """

@@ -18,8 +18,7 @@ Leading local error (weak error of an observable f), coefficient of h**2 with h 
 Operations: 74 on host scalars to tabulate a step (without quadrature), 6 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/SSCS`: weak order; leading weak error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:859fd09a81c4fd605fd1066019c8889fcd189362eadc58bcbf4e8b98fc2de99c
 Body hash: sha256:93e8d61b854df72b7347273c55f683c53eace40b7daf0a8ff86f832a757ea77d
 """

@@ -32,8 +32,7 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
 Operations: 182 on host scalars to tabulate a step (without quadrature), 9 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/UniPC-2`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:df67bcf81f67c9df011ed24e646a75db7f74d9b7240d363ddebcef09239ff4e8
 Body hash: sha256:43b8ad87dbe64f741be1c931c215a6f6e743ccbdd3059b9bf968ce077247a63e
 """

@@ -33,8 +33,7 @@ Leading local error (numerical - exact), coefficient of h**4 with h = t - s > 0 
 Operations: 231 on host scalars to tabulate a step (without quadrature), 9 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/UniPC-2-bh1`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:992156398e36819120c88bdf6cb59a9b555d73a798342eafc856177be412f18f
 Body hash: sha256:bfa407c3aa49d724843732d2dce71810d9c2c15102afcbd12079a632ad65d08a
 """

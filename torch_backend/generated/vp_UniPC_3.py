@@ -32,8 +32,7 @@ Leading local error (numerical - exact), coefficient of h**5 with h = t - s > 0 
 Operations: 300 on host scalars to tabulate a step (without quadrature), 11 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/UniPC-3`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:1dc59515db625ce547d9e40cc181be5e49827213f6f713cf068480f71c72917a
 Body hash: sha256:c84a30b4b735390bd9dc5c519ad2425fb3db399323648d4f2e86354a4931b9fc
 """

@@ -20,8 +20,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 103 on host scalars to tabulate a step (without quadrature), 2 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/anchored-DDIM`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:b59b7add8762e841ea62f1e1a2bce029546ad7cad25274b0f79f79b4df82210b
 Body hash: sha256:c9c457e1b09addc7a7a1d51214783d15624067997686ec46ec5d7a7d57da8244
 """

@@ -22,8 +22,7 @@ Leading local error (numerical - exact), coefficient of h**2 with h = t - s > 0 
 Operations: 65 on host scalars to tabulate a step (without quadrature), 2 multiply-adds of a block to take it.
 Checked by `integrator-analysis verify vp/lambda-DDIM-I`: order; leading local error; network evaluations per step;
     default walks; one-step map on Gaussian data; spectral radius for a stiff score; exactness where the step is
-    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; shapes, layouts and side effects;
-    stated facts.
+    exact; log-SNR; predicted x_0; loss to rounding in float32 and bfloat16; tensor layout; stated facts.
 Terms hash: sha256:adf941ab54ec7d5ccf1d67b05af1e4e3dff5ce8a48dbd1cd3db0f06db8b4bb9f
 Body hash: sha256:dcf3095a4e34db2e4e031ba5a57bfef8af627dd38ccdbd3b20d35952c59783fc
 """

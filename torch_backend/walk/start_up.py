@@ -41,7 +41,7 @@ def graded_shares(order: int, steps: int) -> list[float]:
     j + 1. In n steps of a scheme of order p it ends at the share n**(1 - p/(j + 1)), for j = 1, ..., p - 2: each of
     these errors is then h**p, as much as single steps may add to an error of order p. None of order one or two.
 
-    >>> graded_shares(4, 8), graded_shares(2, 8)
+    >>> [round(share, 3) for share in graded_shares(4, 8)], graded_shares(2, 8)
     ([0.125, 0.5], [])
     """
     return [float(steps) ** (1 - order / (j + 1)) for j in range(1, order - 1)]

@@ -42,7 +42,7 @@ def test_certificates_digits_and_table(report: Path) -> None:
     assert {(r["spec"], r["budget"]) for r in digits["records"]} == {(s, b) for s in SPECS for b in (10, 20, 50, 100)}
     assert {r["spec"] for r in digits["records"] if r["trajectory_rmse"] is not None} == {"vp/DDIM"}
     table = (report / "catalogue.md").read_text()
-    assert re.search(r"\| vp/DDIM \| 1 \| 1 \| (1\.00|0\.99|1\.01) \| x: ", table)
+    assert re.search(r"\| vp/DDIM \| 1 \| 1 \| (1\.00|0\.99|1\.01) \| 1 \| x: ", table)
 
 
 def test_a_failing_claim_fails_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

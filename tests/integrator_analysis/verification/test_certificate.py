@@ -46,7 +46,7 @@ def test_every_catalogue_entry_is_verified(spec: str) -> None:
     blocks = ["f"] if integrator.stochastic else list(integrator.program.blocks)
     expected = {"stated_facts", "nfe_per_step", "log_snr", "predicted_data"}
     expected |= {"gaussian_map", "spectral_radius", "shapes", "shapes[float32]"}
-    expected |= {"growth", "gradient", "rows", "side_effects"}
+    expected |= {"growth", "gradient", "rows", "rows[log_snr]", "rows[data_weights]", "side_effects"}
     expected |= {f"{kind}[{b}]" for b in blocks for kind in ("order", "constant")}
     expected |= {"walk_evaluations", *(f"gaussian_walk[{n}]" for n in EVALUATIONS)}
     if not integrator.stochastic:

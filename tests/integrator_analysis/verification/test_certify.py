@@ -35,7 +35,7 @@ def test_headers_name_the_checks_in_the_order_of_a_reader(stochastic: bool) -> N
         "log-SNR",
         "predicted x_0",
         "loss to rounding in float32 and bfloat16",
-        "shapes, layouts and side effects",
+        "tensor layout",
         "stated facts",
     )
 
